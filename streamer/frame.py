@@ -1,0 +1,67 @@
+"""Frame: one picture on its way through the graph, and Planes: its pixels as they were decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import EMPTY, Detections
+
+__all__ = ["Frame", "Matrix", "Planes"]
+
+Matrix = Literal["bt601", "bt709", "bt2020"]
+Plane = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planes:
+    """One picture in planar 8-bit YUV 4:2:0, 4:2:2 or 4:4:4, upright, with square pixels.
+
+    The arrays may be views into the decoder's own buffers, which it still predicts from: never write to them;
+    `copy()` gives planes that may be drawn on. Rows may be strided; pixels of a row are contiguous.
+    """
+
+    y: Plane  # (H, W)
+    u: Plane  # (ceil(H / sy), ceil(W / sx)), sx and sy being 1 or 2
+    v: Plane  # as u
+    matrix: Matrix = "bt601"
+    full_range: bool = False  # False: luma 16..235
+    owner: object = field(default=None, repr=False)  # keeps the memory behind the arrays alive
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height in pixels."""
+        return self.y.shape[1], self.y.shape[0]
+
+    @property
+    def subsampling(self) -> tuple[int, int]:
+        """Luma pixels per chroma sample, (sx, sy): (2, 2) for 4:2:0, (2, 1) for 4:2:2, (1, 1) for 4:4:4."""
+        return 2 if self.u.shape[1] < self.y.shape[1] else 1, 2 if self.u.shape[0] < self.y.shape[0] else 1
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One picture of one stream, and what is known of it."""
+
+    stream: str
+    index: int  # as decoded, from 0; frames dropped later leave a gap
+    pts: float  # seconds in the source's own time
+    planes: Planes
+    captured: float = 0.0  # time.monotonic() when it arrived from the outside
+    wall: float = float("nan")  # Unix time of capture where the sender tells it
+    duration: float = 0.0  # seconds until the next frame, 0 = unknown
+    detections: Detections = EMPTY
+    inferred: bool = False  # False: the detections are older than the picture (`--every N`)
+    audio: tuple[object, ...] = ()  # av.Packet of the stream's audio demuxed since the frame before
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height in pixels, as displayed."""
+        return self.planes.size
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"Frame({self.stream!r} #{self.index} {self.pts:.3f}s {width}x{height} {self.detections!r})"
