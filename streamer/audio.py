@@ -1,0 +1,29 @@
+"""Sound that travels beside the pictures, compressed as it came and never decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+__all__ = ["AudioPacket", "AudioTrack"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """What a muxer must know to copy a stream of packets."""
+
+    codec: str  # FFmpeg's name: aac, opus, mp3
+    rate: int  # Hz
+    layout: str  # mono, stereo, 5.1
+    time_base: Fraction  # unit of pts, dts and duration below
+    extradata: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPacket:
+    """One compressed packet; times are in its track's time base, on the pictures' time line."""
+
+    data: bytes = field(repr=False)
+    pts: int
+    dts: int
+    duration: int
