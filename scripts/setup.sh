@@ -81,5 +81,5 @@ check_opencv() {
 
 venv_works || make_venv
 echo "setup: installing the packages of level '$level' into .venv"
-"$bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".$extras"
+"$bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable ".$extras"
 check_opencv

@@ -1,0 +1,268 @@
+"""The pipeline file: its schema, and a loader whose every complaint names file, line and what would be right.
+
+Relative paths in the file are relative to the current directory, as they are on the command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from engines.errors import InputError, nearest
+
+__all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"]
+
+Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _word(value: object) -> object:
+    """Take a whole number for its digits: a class number, a webcam."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Word = Annotated[str, Field(min_length=1), BeforeValidator(_word)]
+
+
+def _short_form(key: str) -> BeforeValidator:
+    """Let a lone word stand for the mapping whose only entry it is."""
+
+    def expand(value: object) -> object:
+        word = _word(value)
+        return {key: word} if isinstance(word, str) else value
+
+    return BeforeValidator(expand)
+
+
+def _numbered(value: object) -> object:
+    """Name the sinks of a list by their positions."""
+    return {str(at): item for at, item in enumerate(value)} if isinstance(value, list) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SourceConfig(_Strict):
+    """One source; what is None is as the pipeline says."""
+
+    url: Word
+    every: Count | None = None
+    realtime: bool | None = None
+    loop: bool | None = None
+
+
+class ModelConfig(_Strict):
+    """The model and how to run it; the fields and their defaults are those of `engines.Options`."""
+
+    path: Word = ""  # or a shipped model's name; "" = not given
+    conf: Ratio = -1.0  # -1 = the model's own
+    iou: Ratio = -1.0  # -1 = the model's own
+    classes: tuple[Word, ...] = Field(default=(), strict=False)  # names or numbers to keep, () = all
+    max_det: Count = 300
+    backend: Word = "auto"
+    device: Word = "auto"
+    precision: Precision = "auto"
+    batch: Count = 1
+
+
+class SinkConfig(_Strict):
+    """One sink."""
+
+    url: Word
+    streams: tuple[Word, ...] = Field(default=(), strict=False)  # the sources it takes, () = all
+
+
+class PipelineConfig(_Strict):
+    """A pipeline; what `model_fields_set` lacks was not in the file: flags and defaults fill it."""
+
+    sources: dict[str, Annotated[SourceConfig, _short_form("url")]] = Field(default={}, min_length=1)
+    model: Annotated[ModelConfig, _short_form("path")] = ModelConfig()
+    sinks: Annotated[
+        dict[str, Annotated[SinkConfig, _short_form("url")]], BeforeValidator(_numbered)
+    ] = {}  # a list in the file has "0", "1", ... as names
+    overlay: bool = True
+    frames: Annotated[int, Field(ge=1)] = 0  # processed per source, 0 = all
+    seconds: Seconds = 0.0  # of running, 0 = until the end
+    every: Count = 1  # infer on every n-th frame
+    realtime: bool = False  # pace files by their pts
+    loop: bool = False  # begin a file again at its end
+
+
+def load(path: str | Path) -> PipelineConfig:
+    """Read a pipeline file.
+
+    Raises InputError with one line per mistake, each ``file:line: key: what is wrong, what would be right``.
+    """
+    document = _Document(str(path), _read(path))
+    try:
+        return PipelineConfig.model_validate(document.value())
+    except ValidationError as error:
+        complaints = [document.complaint(issue["loc"], issue) for issue in error.errors()]
+        raise InputError("\n".join(text for _, text in sorted(complaints))) from None
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}, would be a YAML text file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, would be a pipeline file") from None
+
+
+class _Document:
+    """A YAML document as plain values, with the line of every one of them."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        try:
+            self._loader = yaml.SafeLoader(text)
+            root = self._loader.get_single_node()
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax(error) from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise InputError(f"{name}:{line}: a control character, would be plain text") from None
+        if root is None or root.tag == "tag:yaml.org,2002:null":
+            raise InputError(f"{name}: empty, would hold sources, model and sinks")
+        self._root: yaml.Node = root
+
+    def value(self) -> dict[str, object]:
+        """Return the document as dicts, lists and scalars; keys are the text as written."""
+        if not isinstance(self._root, yaml.MappingNode):
+            raise self._at(self._root, "not a mapping, would begin with 'sources:'")
+        found = self._plain(self._root, frozenset())
+        assert isinstance(found, dict)
+        return found
+
+    def complaint(self, loc: Loc, issue: Any) -> tuple[int, str]:
+        """Return the line of one of pydantic's findings, and the sentence for it."""
+        node, where = self._root, ""
+        line = 1
+        for step in loc:
+            if isinstance(node, yaml.SequenceNode) and str(step).isdigit():
+                node, where = node.value[int(step)], f"{where}[{step}]"
+                line = _line(node)
+                continue
+            entry = _entry(node, str(step))
+            if entry is None:
+                break
+            (key, node), where = entry, f"{where}.{step}".lstrip(".")
+            line = _line(key)
+        if issue["type"] == "extra_forbidden":
+            where = where.rpartition(".")[0]
+        text = _sentence(loc, issue)
+        return line, f"{self.name}:{line}: {where + ': ' if where else ''}{text}"
+
+    def _plain(self, node: yaml.Node, above: frozenset[int]) -> object:
+        if id(node) in above:
+            raise self._at(node, "an alias that holds itself, would be a plain value")
+        above |= {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return {key: self._plain(value, above) for key, value in self._entries(node)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, above) for item in node.value]
+        try:
+            return self._loader.construct_object(node)
+        except yaml.MarkedYAMLError as error:
+            raise self._syntax(error) from None
+        except ValueError as error:
+            raise self._at(node, f"{node.value!r}: {error}") from None
+
+    def _entries(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._at(key, "a key that is not a word, would be 'key: value'")
+            if key.value in seen:
+                raise self._at(key, f"key {key.value!r} again, it already stands on line {seen[key.value]}")
+            seen[key.value] = _line(key)
+            yield key.value, value
+
+    def _at(self, node: yaml.Node, text: str) -> InputError:
+        return InputError(f"{self.name}:{_line(node)}: {text}")
+
+    def _syntax(self, error: yaml.MarkedYAMLError) -> InputError:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        problem = (error.problem or "not YAML").replace("found character '\\t'", "found a tab")
+        return InputError(f"{self.name}{line}: YAML: {problem}, would be 'key: value' indented by spaces")
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _entry(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next(((key, value) for key, value in node.value if key.value == name), None)
+
+
+# What each kind of value is called to a person, by the start of pydantic's error type.
+_WOULD_BE = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a number",
+    "bool": "true or false",
+    "tuple": "a list",
+    "list": "a list",
+}
+
+
+def _sentence(loc: Loc, issue: Any) -> str:
+    kind, value, limits = issue["type"], issue["input"], issue.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(loc)
+    if kind == "missing":
+        return f"no {loc[-1]!r}, would have '{loc[-1]}: ...'"
+    if kind == "literal_error":
+        known = get_args(Precision)
+        return f"{_shown(value)}{nearest(str(value), known) or ', would be one of ' + ', '.join(known)}"
+    if kind == "too_short" or kind == "string_too_short":
+        return f"empty, would be {_mapping(loc) if kind == 'too_short' else 'text'}"
+    if kind in ("dict_type", "model_type"):
+        return f"{_shown(value)}, would be {_mapping(loc)}"
+    for limit, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
+        if limit in limits:
+            return f"{_shown(value)}, would be {words} {limits[limit]:g}"
+    return f"{_shown(value)}, would be {_WOULD_BE.get(kind.split('_')[0], issue['msg'])}"
+
+
+def _unknown_key(loc: Loc) -> str:
+    """Name the key that is too many, and the nearest one that its place knows."""
+    models: dict[str, type[BaseModel]] = {"sources": SourceConfig, "sinks": SinkConfig, "model": ModelConfig}
+    known = list((models[str(loc[0])] if len(loc) > 1 else PipelineConfig).model_fields)
+    return f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), known) or ', would be one of ' + ', '.join(known)}"
+
+
+def _mapping(loc: Loc) -> str:
+    if loc == ("sources",):
+        return "a mapping of names to URLs, like 'front: rtsp://...'"
+    if loc == ("sinks",):
+        return "a list of URLs, or a mapping of names to URLs"
+    return (
+        "a path, or a mapping that begins with 'path:'"
+        if loc == ("model",)
+        else "a URL, or a mapping with 'url:'"
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a value as it may be printed: shortened, and without the secrets of a URL."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = re.sub(r"//[^/@\s]*@", "//***@", repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."
