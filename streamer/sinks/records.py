@@ -1,0 +1,139 @@
+"""Detections as JSON lines, one for each frame that went through the model: docs/record.schema.json."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from engines.errors import InputError, WorkError
+from engines.spec import ModelSpec
+from streamer.frame import Frame
+from streamer.sinks import Closed
+from streamer.sinks.address import Address, check_writable
+from streamer.sources import SourceInfo
+
+__all__ = ["RecordSink", "record"]
+
+
+def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
+    """Return a frame's detections as plain lists, in pixels of the frame as displayed.
+
+    ``id`` is None for a detection without a track; ``keypoints`` and ``mask`` (COCO's compressed RLE) are
+    only there when the model gives them. Times are rounded to microseconds, scores to 4 decimals, pixels to 2.
+    """
+    found = frame.detections
+    names, known = spec.classes, len(spec.classes)
+    rows = [
+        {
+            "id": None if track < 0 else track,
+            "class": names[label] if 0 <= label < known else str(label),
+            "class_id": label,
+            "score": score,
+            "box": box,
+        }
+        for track, label, score, box in zip(
+            found.ids.tolist(),
+            found.classes.tolist(),
+            _rounded(found.scores, 4),
+            _rounded(found.boxes, 2),
+            strict=True,
+        )
+    ]
+    if found.keypoints.shape[1]:
+        for row, points in zip(rows, _rounded(found.keypoints, 2), strict=True):
+            row["keypoints"] = points
+    if len(found.masks):
+        _add_masks(rows, frame)
+    return {"stream": frame.stream, "index": frame.index, "pts": round(frame.pts, 6), "detections": rows}
+
+
+class RecordSink:
+    """Writes each record as one whole line at once, so that a killed run leaves no torn one."""
+
+    def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
+        self.check(address)
+        self._address = address
+        self._spec = spec
+        self._file: Any = None
+        self._size = 0  # bytes of whole lines
+
+    @staticmethod
+    def check(address: Address) -> None:
+        """Raise InputError for an option or a place that cannot be written."""
+        address.allow()
+        if address.path != "-":
+            check_writable(address)
+
+    def write(self, frame: Frame) -> None:
+        """Write the record of a frame that went through the model; skip others. Raises Closed, WorkError."""
+        if not frame.inferred:
+            return
+        if self._file is None:
+            self._file = self._open()
+        text = json.dumps(
+            record(frame, self._spec), allow_nan=False, separators=(",", ":"), ensure_ascii=False
+        )
+        line = text.encode() + b"\n"
+        try:
+            _write_whole(self._file, line)
+        except BrokenPipeError as error:
+            self._abandon()
+            raise Closed(f"{self._address.url}: its reader is gone") from error
+        except OSError as error:
+            self._cut()
+            raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file; standard output stays open."""
+        if self._file is not None and self._address.path != "-":
+            self._file.close()
+        self._file = None
+
+    def _open(self) -> Any:
+        if self._address.path == "-":
+            if sys.stdout is None:
+                raise InputError("-: standard output is closed")
+            return sys.stdout.buffer
+        try:
+            os.makedirs(os.path.dirname(os.path.realpath(self._address.path)), exist_ok=True)
+            return open(self._address.path, "wb", buffering=0)
+        except OSError as error:
+            raise InputError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+
+    def _abandon(self) -> None:
+        """Let the interpreter's own flush of stdout at exit find somewhere to go."""
+        with contextlib.suppress(OSError, ValueError):
+            hole = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(hole, self._file.fileno())
+            os.close(hole)
+
+    def _cut(self) -> None:
+        """Take back the torn line that a full disk leaves."""
+        with contextlib.suppress(OSError, ValueError):
+            self._file.truncate(self._size)
+
+
+def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
+    rounded: list[Any] = np.round(values.astype(np.float64), decimals).tolist()
+    return rounded
+
+
+def _add_masks(rows: list[dict[str, Any]], frame: Frame) -> None:
+    from engines.masks import rle
+
+    found = frame.detections
+    for index, row in enumerate(rows):
+        row["mask"] = rle(found.masks, index, found.boxes[index], frame.size)
+
+
+def _write_whole(file: Any, line: bytes) -> None:
+    """Write all of it: a raw file may take less than it is given, standard output is buffered."""
+    while line:
+        line = line[file.write(line) :]
+    file.flush()
