@@ -1,0 +1,306 @@
+"""What this machine offers and what it lacks: one finding per subject, each with its remedy."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Finding", "examine", "print_findings"]
+
+Status = Literal["ok", "warn", "missing"]
+
+PACKAGES = (
+    "numpy",
+    "opencv-python",
+    "av",
+    "onnx",
+    "openvino",
+    "onnxruntime",
+    "pydantic",
+    "PyYAML",
+    "typer",
+    "rich",
+)
+OPENCV = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+LEAST_DISK = 2 << 30  # bytes: what an hour of 1080p at 4 Mb/s needs
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing examined; ok needs no remedy, "missing" may be something that is never wanted here."""
+
+    subject: str
+    status: Status
+    detail: str
+    remedy: str = ""  # what to do, "" = nothing
+
+
+def examine() -> list[Finding]:
+    """Examine the machine; never raises, and takes a second or two."""
+    with ThreadPoolExecutor(
+        4
+    ) as pool:  # most of the time is spent loading libraries and waiting for children
+        return list(pool.map(_safely, CHECKS.items()))
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings to stdout as a table, remedies below what they cure."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "warn": "yellow", "missing": "red"}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for finding in findings:
+        detail = Text(finding.detail)
+        if finding.remedy:
+            detail.append(f"\n{finding.remedy}", style="italic")
+        table.add_row(Text(finding.status, style=colours[finding.status]), Text(finding.subject), detail)
+    Console().print(table)
+
+
+def python() -> Finding:
+    """The interpreter."""
+    detail = f"{platform.python_implementation()} {platform.python_version()} at {sys.executable}"
+    return Finding("python", "ok", detail)
+
+
+def machine() -> Finding:
+    """Processor, cores that this process may use, memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.system()} {platform.release()}"
+    return Finding("machine", "ok", f"{processor()}, {cores():g} cores, {memory:.1f} GiB, {system}")
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """Return how many cores this process may use at once: its affinity, or its container's quota if less."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        limit, period = quota.read_text(encoding="ascii").split()
+        return min(float(allowed), int(limit) / int(period))
+    except (OSError, ValueError):  # no such file, or "max"
+        return float(allowed)
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's model name, or its architecture where the system does not tell."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def packages() -> Finding:
+    """Versions of the packages that the base installation brings."""
+    versions = {name: _version(name) for name in PACKAGES}
+    absent = [name for name, version in versions.items() if not version]
+    detail = ", ".join(f"{name} {version or 'absent'}" for name, version in versions.items())
+    if absent:
+        return Finding("packages", "missing", detail, f"pip install {' '.join(absent)}")
+    return Finding("packages", "ok", detail)
+
+
+def opencv() -> Finding:
+    """OpenCV imports, is there once, and can open windows.
+
+    Several of its packages in one environment share one folder: the one installed last wins, and removing
+    any of them breaks the rest; pip does not notice.
+    """
+    installed = [name for name in OPENCV if _version(name)]
+    if not installed:
+        return Finding("opencv", "missing", "not installed", "pip install opencv-python")
+    repair = f"pip uninstall -y {' '.join(installed)}; pip install --force-reinstall --no-deps opencv-python"
+    if len(installed) > 1:
+        return Finding("opencv", "warn", f"{' and '.join(installed)} overwrite each other", repair)
+    try:
+        cv2 = importlib.import_module("cv2")
+        gui = next((line for line in cv2.getBuildInformation().splitlines() if "GUI:" in line), "")
+    except ImportError as error:
+        system = "as root: apt-get install libgl1 libglib2.0-0 libxcb1"
+        return Finding("opencv", "missing", str(error), system if ".so" in str(error) else repair)
+    except AttributeError:
+        return Finding("opencv", "warn", "its folder is damaged, parts are missing", repair)
+    detail = f"{cv2.__version__}, windows by {gui.partition(':')[2].strip() or 'Qt'}"
+    if "NONE" in gui:
+        return Finding("opencv", "warn", f"{cv2.__version__} cannot open windows", repair)
+    return Finding("opencv", "ok", detail)
+
+
+def openvino() -> Finding:
+    """OpenVINO's devices, and whether its bf16 is native here."""
+    core = importlib.import_module("openvino").Core()
+    devices = [f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices]
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in core.available_devices else []
+    bf16 = "bf16 native" if "BF16" in able else "bf16 not native"
+    detail = f"{_version('openvino')}: {', '.join(devices) or 'no device'}, {bf16}"
+    return Finding("backend openvino", "ok" if devices else "warn", detail)
+
+
+def onnxruntime() -> Finding:
+    """ONNX Runtime's execution providers."""
+    providers = importlib.import_module("onnxruntime").get_available_providers()
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
+    return Finding("backend onnxruntime", "ok", f"{_version('onnxruntime')}: {names}")
+
+
+def tensorrt() -> Finding:
+    """TensorRT and an NVIDIA GPU to run it on."""
+    return _nvidia("tensorrt", "tensorrt", "pip install tensorrt")
+
+
+def tensorrt_rtx() -> Finding:
+    """TensorRT for RTX and an NVIDIA GPU to run it on; its plans can be built without one."""
+    return _nvidia("tensorrt_rtx", "tensorrt-rtx", "pip install tensorrt-rtx")
+
+
+def ffmpeg() -> Finding:
+    """The FFmpeg libraries inside PyAV, and the encoder that recordings need."""
+    av = importlib.import_module("av")
+    detail = f"PyAV {av.__version__} with FFmpeg {av.ffmpeg_version_info}"
+    if "libx264" not in av.codecs_available:
+        return Finding(
+            "ffmpeg", "warn", f"{detail}, without libx264", "pip install --force-reinstall --no-deps av"
+        )
+    return Finding("ffmpeg", "ok", f"{detail}, libx264 (its licence is the GPL)")
+
+
+def display() -> Finding:
+    """A display that `window:` can draw on."""
+    name = os.environ.get("DISPLAY", "")
+    if sys.platform != "linux":
+        return Finding("display", "ok", "the desktop's own")
+    if not name:
+        return Finding(
+            "display", "missing", "DISPLAY is not set", "for window:, run in a desktop session or by xvfb-run"
+        )
+    # Opening a window on a dead display aborts the process, so a child tries it first.
+    probe = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=10, check=False)
+    if done.returncode:
+        return Finding("display", "warn", f"{name} refuses windows", "for window:, check DISPLAY and xhost")
+    return Finding("display", "ok", f"{name} opens windows")
+
+
+def cameras(devices: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> Finding:
+    """Video devices, and whether this user may read them."""
+    found = sorted(devices.glob("video*"))
+    closed = [path for path in found if not os.access(path, os.R_OK | os.W_OK)]
+    if not found:
+        return Finding("cameras", "missing", f"no {devices}/video*", "for a webcam, plug one in")
+    detail = ", ".join(f"{path} {_camera_name(names / path.name / 'name')}".strip() for path in found)
+    if closed:
+        refused = ", ".join(str(path) for path in closed)
+        return Finding(
+            "cameras",
+            "warn",
+            f"{detail}; no permission for {refused}",
+            "usermod -aG video $USER, log in again",
+        )
+    return Finding("cameras", "ok", detail)
+
+
+def cache() -> Finding:
+    """The folder of compiled engines: its place, its size, and whether it can be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamer"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        return Finding(
+            "cache", "warn", f"{folder} cannot be written", "set XDG_CACHE_HOME to a folder that can"
+        )
+    return Finding("cache", "ok", f"{folder}, {size / 2**20:.1f} MiB")
+
+
+def disk() -> Finding:
+    """Free space where recordings go by default."""
+    free = shutil.disk_usage(Path.cwd()).free
+    detail = f"{free / 2**30:.1f} GiB free in {Path.cwd()}"
+    if free < LEAST_DISK:
+        return Finding("disk", "warn", detail, "free some space, or give sinks a path on another disk")
+    return Finding("disk", "ok", detail)
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "python": python,
+    "machine": machine,
+    "packages": packages,
+    "opencv": opencv,
+    "ffmpeg": ffmpeg,
+    "backend openvino": openvino,
+    "backend onnxruntime": onnxruntime,
+    "backend tensorrt": tensorrt,
+    "backend tensorrt_rtx": tensorrt_rtx,
+    "display": display,
+    "cameras": cameras,
+    "cache": cache,
+    "disk": disk,
+}
+
+
+def _safely(named: tuple[str, Callable[[], Finding]]) -> Finding:
+    subject, check = named
+    try:
+        return check()
+    except ModuleNotFoundError as error:
+        return Finding(subject, "missing", str(error), f"pip install {error.name or subject}")
+    except Exception as error:  # whatever is broken is what we are here to report
+        return Finding(
+            subject, "warn", f"could not be examined: {type(error).__name__}: {error}", "reinstall it"
+        )
+
+
+def _version(name: str) -> str:
+    """Return the installed version of a distribution, "" when absent."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _nvidia(module: str, distribution: str, install: str) -> Finding:
+    subject = f"backend {module}"
+    version, gpus = _version(distribution), _gpus()
+    if not version:
+        return Finding(
+            subject, "missing", "not installed" + (f", though there is {gpus}" if gpus else ""), install
+        )
+    if not gpus:
+        return Finding(
+            subject, "missing", f"{version}, no NVIDIA GPU", "it runs on machines with an NVIDIA GPU"
+        )
+    importlib.import_module(module)
+    return Finding(subject, "ok", f"{version}: {gpus}")
+
+
+def _gpus() -> str:
+    """Return the names of the NVIDIA GPUs and their driver, "" when there is none."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return ""
+    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=False)
+    return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else ""
+
+
+def _camera_name(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
