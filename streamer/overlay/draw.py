@@ -1,0 +1,37 @@
+"""Draw: a list of overlays on a copy of a frame's planes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from engines.spec import ModelSpec
+from streamer.frame import Frame
+from streamer.overlay.boxes import boxes
+from streamer.overlay.canvas import Canvas
+from streamer.overlay.hud import Hud
+from streamer.overlay.keypoints import Keypoints
+from streamer.overlay.labels import Labels
+from streamer.overlay.masks import masks
+
+__all__ = ["Overlay", "draw", "overlays"]
+
+Overlay = Callable[[Canvas, Frame], None]  # draws one thing of a frame
+
+
+def overlays(spec: ModelSpec, *, hud: Callable[[Frame], str] | None = None) -> list[Overlay]:
+    """Return what shows this model's detections, in drawing order; ``hud`` says a line for each frame."""
+    chosen: list[Overlay] = [masks, boxes, Keypoints(spec)]
+    if hud is not None:
+        chosen.append(Hud(hud))
+    return [*chosen, Labels(spec)]
+
+
+def draw(frame: Frame, overlays: Sequence[Overlay]) -> Frame:
+    """Return the frame with the overlays on planes of its own; the frame itself where nothing was drawn."""
+    canvas = Canvas(frame.planes, shared=True)
+    for overlay in overlays:
+        overlay(canvas, frame)
+    if canvas.is_untouched:
+        return frame
+    return replace(frame, planes=canvas.planes)
