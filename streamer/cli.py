@@ -1,0 +1,212 @@
+"""The `streamer` command: each verb a thin call into the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Real-time video through detectors: cameras, RTSP feeds and files in; overlays and records out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Video file, image, folder, glob, camera index, /dev/videoN, rtsp:// http:// udp://, synthetic:"
+    ),
+]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="Path (.onnx, .xml), card (.yaml) or name of a shipped model.")
+]
+Conf = Annotated[
+    float | None, typer.Option(help="Least score of a detection, 0..1; the model's own by default.")
+]
+Iou = Annotated[float | None, typer.Option(help="Overlap above which the weaker of two boxes goes, 0..1.")]
+Classes = Annotated[str | None, typer.Option(help="Keep only these: names or ids, separated by commas.")]
+MaxDet = Annotated[int | None, typer.Option(help="Most detections of one frame.")]
+Device = Annotated[str | None, typer.Option(help="Where the engine runs: auto, cpu, gpu, npu, cuda:0 ...")]
+Backend = Annotated[str | None, typer.Option(help="What runs it: auto, openvino, onnxruntime ...")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Batch = Annotated[int | None, typer.Option(help="Frames that go through the engine together.")]
+
+
+@app.command()
+def run(
+    sources: Sources = None,
+    model: ModelName = "",
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a.mp4, a.jsonl, - (records), window:, dir/%06d.jpg, null:; {stream} is the stream's name."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Pipeline YAML; options given here win over it.")
+    ] = None,
+    conf: Conf = None,
+    iou: Iou = None,
+    classes: Classes = None,
+    max_det: MaxDet = None,
+    device: Device = None,
+    backend: Backend = None,
+    precision: Precision = None,
+    batch: Batch = None,
+    every: Annotated[
+        int, typer.Option(help="Infer every N-th frame; those between keep its detections.")
+    ] = 1,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Read files at the speed they were filmed at.")
+    ] = False,
+    frames: Annotated[int | None, typer.Option(help="Stop after so many frames of each source.")] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Stop after so many seconds of each source's own time.")
+    ] = 0.0,
+    loop: Annotated[bool | None, typer.Option("--loop", help="Start files again at their end.")] = None,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+) -> None:
+    """Process sources to their end or to Ctrl-C: once finishes what is under way, twice stops at once."""
+    from streamer.pipeline import Pipeline
+    from streamer.runner import run_to_end, summary
+    from streamer.settings import merge
+
+    given = {
+        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "device": device,
+        "backend": backend, "precision": precision, "batch": batch, "every": every,
+        "realtime": realtime, "frames": frames,
+        "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
+    }  # fmt: skip
+    with Pipeline(merge(sources or [], model, sink or [], config, given)) as pipeline:
+        status = run_to_end(pipeline, quiet=quiet)
+        if not quiet:
+            summary(pipeline)
+    raise typer.Exit(status)
+
+
+@app.command()
+def bench(
+    sources: Sources = None,
+    model: ModelName = "",
+    streams: Annotated[int, typer.Option(help="Run each source so many times side by side.")] = 1,
+    seconds: Annotated[float, typer.Option(help="How long each of the three measurements takes.")] = 10.0,
+    sink: Annotated[
+        list[str] | None, typer.Option(help="What the whole pipeline writes to; null: by default.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="Figures saved before, to compare with.")] = None,
+    fail_under: Annotated[
+        float, typer.Option(help="Exit with 1 if fps falls below this ratio of --compare's.")
+    ] = 0.9,
+    conf: Conf = None,
+    iou: Iou = None,
+    classes: Classes = None,
+    max_det: MaxDet = None,
+    device: Device = None,
+    backend: Backend = None,
+    precision: Precision = None,
+    batch: Batch = None,
+    every: Annotated[int | None, typer.Option(help="Infer every N-th frame.")] = None,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
+    ] = False,
+) -> None:
+    """Measure the engine alone, decoding alone and the whole pipeline, in one run."""
+    from streamer.bench import compare_with, measure, print_figures, save_figures
+    from streamer.settings import merge
+
+    given = {
+        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "device": device,
+        "backend": backend, "precision": precision, "batch": batch, "every": every,
+        "overlay": False if no_overlay else None,
+        "loop": True,
+    }  # fmt: skip
+    settings = merge((sources or []) * streams, model, sink or ["null:"], None, given)
+    figures = measure(settings, seconds)
+    print_figures(figures)
+    if save:
+        save_figures(figures, save)
+    if compare and not compare_with(figures, compare, fail_under):
+        raise typer.Exit(1)
+
+
+@app.command()
+def probe(
+    source: Annotated[str, typer.Argument(help="Anything that `run` reads.")],
+    count: Annotated[bool, typer.Option("--count", help="Decode to the end and count the frames.")] = False,
+) -> None:
+    """Say what a source holds."""
+    from dataclasses import asdict
+
+    from streamer.sources.probe import probe as look
+
+    _print_facts(source, asdict(look(source, count=count)))
+
+
+@app.command()
+def doctor() -> None:
+    """Examine this machine: what works, what is missing, what would help."""
+    from streamer.doctor import examine, print_findings
+
+    print_findings(examine())
+
+
+@app.command()
+def models() -> None:
+    """List the shipped models."""
+    import engines
+
+    for spec in engines.models():
+        typer.echo(f"{spec.name:16} {spec.task:8} {spec.size[0]}x{spec.size[1]}  {', '.join(spec.classes)}")
+
+
+@app.command()
+def validate(file: Annotated[Path, typer.Argument(help="Pipeline YAML.")]) -> None:
+    """Check a pipeline's YAML without running it."""
+    from streamer.settings import merge
+
+    settings = merge([], "", [], file, {})
+    typer.echo(
+        f"{file}: ok, {len(settings.sources)} sources, model {settings.model}, {len(settings.sinks)} sinks"
+    )
+
+
+@app.command()
+def graph(
+    sources: Sources = None,
+    model: ModelName = "",
+    sink: Annotated[list[str] | None, typer.Option(help="As for run.")] = None,
+) -> None:
+    """Print the graph that `run` would build, in Graphviz's language."""
+    from streamer.pipeline import Pipeline
+    from streamer.settings import merge
+
+    with Pipeline(merge(sources or [], model, sink or [], None, {})) as pipeline:
+        typer.echo(pipeline.graph.dot())
+
+
+def main() -> None:
+    """Run the command; exit codes: 0 ok, 1 failed at work, 2 wrong usage or input, 130 interrupted."""
+    from engines.console import run
+
+    run(app)
+
+
+def _print_facts(title: str, facts: dict[str, Any]) -> None:
+    from streamer.urls import redact
+
+    typer.echo(redact(title))
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            for inner, fact in value.items():
+                typer.echo(f"  {inner:14} {fact}")
+        else:
+            typer.echo(f"  {name:14} {value}")

@@ -1,0 +1,104 @@
+"""Feed: a source as the pipeline reads it: paced or not, looped or not, up to a limit, failures counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from streamer.frame import Frame
+from streamer.metrics import Tally
+from streamer.sources import Source
+
+__all__ = ["Feed", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a source is read, and how fast; 0 means no limit."""
+
+    frames: int = 0
+    seconds: float = 0.0  # of the stream's own time
+    loop: bool = False  # start a file again at its end; time runs on
+    realtime: bool = False  # give out a file's frames when their time has come
+
+
+class Feed:
+    """Iterate once, in one thread; `stop` from any."""
+
+    def __init__(self, source: Source, reopen: Callable[[], Source], limits: Limits, tally: Tally) -> None:
+        self.source = source
+        self._reopen = reopen
+        self._limits = limits
+        self._tally = tally
+        self._stopped = threading.Event()
+        self._failed = 0
+        self._given = 0
+        self._index = 0  # of the next frame, over all rounds
+        self._offset = 0.0  # added to the pts of this round
+
+    def stop(self) -> None:
+        """End after the frame at hand."""
+        self._stopped.set()
+        self.source.stop()
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = self._paced() if self._limits.realtime and not self.source.live else self._rounds()
+        try:
+            for frame in frames:
+                if self._spent(frame):
+                    break
+                self._given += 1
+                yield frame
+                if self._stopped.is_set() or self._given == self._limits.frames:
+                    break
+        finally:
+            self._count_failures()
+            self.source.close()
+
+    def _spent(self, frame: Frame) -> bool:
+        if not self._given:
+            self._first = frame.pts
+        return bool(self._limits.seconds) and frame.pts - self._first >= self._limits.seconds
+
+    def _paced(self) -> Iterator[Frame]:
+        began = first = -1.0
+        for frame in self._rounds():
+            if began < 0:
+                began, first = time.monotonic(), frame.pts
+            due = began + frame.pts - first
+            self._stopped.wait(max(due - time.monotonic(), 0.0))
+            yield replace(frame, captured=time.monotonic())
+
+    def _rounds(self) -> Iterator[Frame]:
+        yield from self._round()
+        while self._limits.loop and not self.source.live and self._index and not self._stopped.is_set():
+            self.source.close()
+            self.source = self._reopen()
+            self._failed = 0
+            yield from self._round()
+
+    def _round(self) -> Iterator[Frame]:
+        offset, start, end = self._offset, self._index, self._offset
+        for frame in self.source:
+            self._count_failures()
+            if offset:
+                frame.pts += offset
+                frame.audio = ()
+            frame.index += start
+            self._index = frame.index + 1
+            end = frame.pts + (frame.duration or 0.04)
+            yield frame
+        self._count_failures()
+        self._offset = end
+
+    def _count_failures(self) -> None:
+        """Bring what the source could not decode into the ledger."""
+        if self.source.failures.total() == self._failed:
+            return
+        self._failed = self.source.failures.total()
+        known = self._tally.failed
+        self._tally.offered += self._failed - known.total()
+        known.clear()
+        known.update(self.source.failures)

@@ -1,0 +1,245 @@
+"""Graph: stages joined by inboxes, one thread each, every frame counted in and out.
+
+A stage is a generator function from its Inbox to what it gives on; end of input is end of loop, and `finally`
+is its clean-up. What a stage yields goes to every edge that leaves it, or only to the edges of that stream.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engines.errors import InputError, WorkError
+from streamer.frame import Frame
+from streamer.inbox import Aborted, Inbox, Lane, Policy
+from streamer.metrics import Histogram, Ledger
+
+__all__ = ["Cargo", "Edge", "Graph", "Node", "Stage"]
+
+
+class Cargo(Protocol):
+    """What travels when it is not a single Frame: several of them together."""
+
+    @property
+    def frames(self) -> Sequence[Frame]: ...
+
+
+Item = Frame | Cargo
+Stage = Callable[[Inbox[Any]], Iterator[Item]]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A lane from one node into another's inbox, for one stream or for all (`stream` = "")."""
+
+    head: Node
+    lane: Lane[Item]
+    stream: str
+    policy: Policy
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One stage, its thread and its figures."""
+
+    name: str
+    stage: Stage
+    inbox: Inbox[Item]
+    is_source: bool
+    edges: list[Edge] = field(default_factory=list)
+    busy: Histogram = field(default_factory=Histogram)  # seconds of work per item, waiting left out
+    thread: threading.Thread | None = None
+    _cpu: float = -1.0
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of the node's own thread so far (threads of libraries are not its own)."""
+        thread = self.thread
+        if self._cpu >= 0 or thread is None or thread.ident is None:
+            return max(self._cpu, 0.0)
+        try:
+            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        except OSError:  # it ended between the two lines
+            return max(self._cpu, 0.0)
+
+
+class Graph:
+    """Nodes and edges; may grow and shrink while it runs."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.nodes: dict[str, Node] = {}
+        self.error: tuple[str, BaseException] | None = None  # node, what it raised
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._running = 0
+        self._aborted = False
+
+    def source(self, name: str, frames: Callable[[], Iterator[Frame]]) -> Node:
+        """Add a node that makes frames from the outside."""
+        return self._add(Node(name, lambda inbox: frames(), Inbox(), is_source=True))
+
+    def stage(self, name: str, stage: Stage) -> Node:
+        """Add a node that works on what it is sent."""
+        return self._add(Node(name, stage, Inbox(self._count_lost(name)), is_source=False))
+
+    def connect(
+        self, tail: Node, head: Node, *, stream: str = "", policy: Policy = "block", capacity: int = 4
+    ) -> None:
+        """Send what `tail` yields to `head`: all of it, or only frames of `stream`."""
+        lane = head.inbox.lane(stream or tail.name, policy=policy, capacity=capacity)
+        tail.edges = [*tail.edges, Edge(head, lane, stream, policy)]
+
+    def disconnect(self, tail: Node, head: Node) -> None:
+        """Send nothing more from `tail` to `head`; what is under way still arrives."""
+        gone = [edge for edge in tail.edges if edge.head is head]
+        tail.edges = [edge for edge in tail.edges if edge.head is not head]
+        for edge in gone:
+            edge.lane.close()
+
+    def outlet(self, name: str) -> Node:
+        """Add a node whose items the caller takes with `pump`."""
+        return self.stage(name, iter)
+
+    def pump(self, node: Node) -> Iterator[Item]:
+        """Give the items of an outlet to the caller, counted like those of any stage."""
+        try:
+            for item in node.inbox:
+                self._give(node, item)
+                yield item
+        except Aborted:
+            return
+        finally:
+            node.inbox.refuse(f"{node.name} ended")
+
+    def start(self, *nodes: Node) -> None:
+        """Start the threads of these nodes, or of all that do not run yet."""
+        for node in nodes or tuple(self.nodes.values()):
+            if node.thread is None:
+                node.thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
+                with self._lock:
+                    self._running += 1
+                node.thread.start()
+
+    def run_here(self, node: Node) -> None:
+        """Run one node in the calling thread until it ends (a window belongs to the main thread)."""
+        node.thread = threading.current_thread()
+        with self._lock:
+            self._running += 1
+        self._run(node)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until every node has ended; True if so, False when the time ran out."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._running == 0, timeout)
+
+    def abort(self) -> None:
+        """End every node at its next step; frames under way are counted as dropped."""
+        self._aborted = True
+        for node in tuple(self.nodes.values()):
+            node.inbox.abort()
+
+    def dot(self) -> str:
+        """Return the graph in Graphviz's language, with the frames that went along each edge so far."""
+        lines = ["digraph streamer {", "  rankdir=LR; node [shape=box];"]
+        for node in self.nodes.values():
+            lines.append(f'  "{node.name}" [label="{node.name}\\n{node.busy.quantile(0.5) * 1e3:.2f} ms"];')
+            for edge in node.edges:
+                label = f"{edge.stream or 'all'}, {edge.policy}, {len(edge.lane)} queued"
+                lines.append(f'  "{node.name}" -> "{edge.head.name}" [label="{label}"];')
+        return "\n".join([*lines, "}"])
+
+    def _add(self, node: Node) -> Node:
+        if node.name in self.nodes:
+            raise ValueError(f"graph: node {node.name!r} exists already")
+        self.nodes[node.name] = node
+        return node
+
+    def _count_lost(self, stage: str) -> Callable[[Item, str], None]:
+        def lost(item: Item, reason: str) -> None:
+            for frame in frames_of(item):
+                self.ledger.tally(stage, frame.stream).dropped[reason] += 1
+
+        return lost
+
+    def _run(self, node: Node) -> None:
+        work = node.stage(node.inbox)
+        try:
+            self._pump(node, work)
+        except Aborted:
+            pass
+        except BaseException as error:
+            if self.error is None:
+                self.error = (node.name, error)
+            self.abort()
+        finally:
+            self._finish(node, work)
+
+    def _pump(self, node: Node, work: Iterator[Item]) -> None:
+        inbox, busy, clock = node.inbox, node.busy, time.perf_counter
+        while not self._aborted:
+            began, waited = clock(), inbox.waited
+            try:
+                item = next(work)
+            except StopIteration:
+                return
+            busy.add(clock() - began - (inbox.waited - waited))
+            self._give(node, item)
+
+    def _give(self, node: Node, item: Item) -> None:
+        for frame in frames_of(item):
+            tally = self.ledger.tally(node.name, frame.stream)
+            tally.out += 1
+            if node.is_source:
+                tally.offered += 1
+        for edge in node.edges:
+            if edge.stream and (not isinstance(item, Frame) or item.stream != edge.stream):
+                continue
+            for frame in frames_of(item):
+                self.ledger.tally(edge.head.name, frame.stream).offered += 1
+            try:
+                edge.lane.put(item)
+            except Aborted:
+                edge.head.inbox.lost(item, "aborted")
+                raise
+
+    def _finish(self, node: Node, work: Iterator[Item]) -> None:
+        try:
+            close = getattr(work, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            if self.error is None:
+                self.error = (node.name, error)
+            self.abort()
+        node.inbox.refuse(f"{node.name} ended")
+        for edge in node.edges:
+            edge.lane.close()
+        node._cpu = time.thread_time()
+        with self._changed:
+            self._running -= 1
+            if self._aborted and not self._running:
+                self.ledger.write_off("aborted")
+            self._changed.notify_all()
+
+    def raise_error(self) -> None:
+        """Raise what ended the graph, if anything did, with the stage's name.
+
+        Raises:
+            WorkError: a stage failed; the cause is chained.
+        """
+        if self.error is None:
+            return
+        name, error = self.error
+        if isinstance(error, InputError):
+            raise error
+        kind = "" if isinstance(error, WorkError) else f"{type(error).__name__}: "
+        raise WorkError(f"{name}: {kind}{error}") from error
+
+
+def frames_of(item: Item) -> Sequence[Frame]:
+    """Return the frames that an item carries."""
+    return (item,) if isinstance(item, Frame) else item.frames

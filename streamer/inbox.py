@@ -1,0 +1,176 @@
+"""Inbox: the bounded, closable, fair queue in front of a stage, one lane per producer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, Literal, TypeVar
+
+__all__ = ["Aborted", "Inbox", "Lane", "Policy"]
+
+T = TypeVar("T")
+Policy = Literal["block", "latest"]
+Lost = Callable[[T, str], None]
+
+
+class Aborted(Exception):  # noqa: N818 - a state, not an error
+    """The graph is going down at once: nothing more is taken or given."""
+
+
+class Lane(Generic[T]):
+    """A producer's end of an Inbox; a full one blocks the producer, or gives up its oldest item."""
+
+    __slots__ = ("_capacity", "_inbox", "_items", "_policy", "_room", "closed", "name")
+
+    def __init__(self, inbox: Inbox[T], name: str, policy: Policy, capacity: int) -> None:
+        self.name = name
+        self.closed = False
+        self._inbox = inbox
+        self._policy = policy
+        self._capacity = capacity
+        self._items: deque[T] = deque()
+        self._room = threading.Condition(inbox._lock)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> float:
+        """Hand over one item; return the seconds it had to wait for room.
+
+        Raises:
+            Aborted: the inbox was aborted.
+        """
+        inbox = self._inbox
+        waited = 0.0
+        with inbox._lock:
+            if self._policy == "block" and self._full():
+                began = time.perf_counter()
+                while self._full():
+                    self._room.wait()
+                waited = time.perf_counter() - began
+            if inbox._aborted:
+                raise Aborted
+            if inbox._refusal:
+                inbox.lost(item, inbox._refusal)
+                return waited
+            while len(self._items) >= self._capacity:
+                inbox.lost(self._items.popleft(), "late")
+                inbox._count -= 1
+            self._items.append(item)
+            inbox._count += 1
+            inbox._filled.notify()
+        return waited
+
+    def _full(self) -> bool:
+        inbox = self._inbox
+        return len(self._items) >= self._capacity and not inbox._aborted and not inbox._refusal
+
+    def close(self) -> None:
+        """Promise that nothing more comes; what lies here is still delivered."""
+        with self._inbox._lock:
+            self.closed = True
+            self._inbox._filled.notify()
+
+
+class Inbox(Generic[T]):
+    """Bounded lanes drained in turn by one consumer; it ends when every lane is closed and empty."""
+
+    def __init__(self, lost: Lost[T] = lambda item, reason: None) -> None:
+        self.waited = 0.0  # seconds the consumer has spent waiting for items
+        self.lost = lost  # told of every item that is given up, and why
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._lanes: deque[Lane[T]] = deque()
+        self._count = 0  # items in all lanes
+        self._aborted = False
+        self._refusal = ""  # why the consumer takes nothing more
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        while items := self.take(1):
+            yield items[0]
+
+    def lane(self, name: str, *, policy: Policy = "block", capacity: int = 4) -> Lane[T]:
+        """Open a lane for one producer."""
+        lane = Lane(self, name, policy, capacity)
+        with self._lock:
+            self._lanes.append(lane)
+        return lane
+
+    def take(self, most: int, *, deadline: float | None = None) -> list[T]:
+        """Return 1..most items, one of each lane in turn; block until there is one.
+
+        With a `deadline` (time.perf_counter() seconds) wait no longer than that, and return what is there,
+        perhaps nothing. Without one, an empty list means that the inbox has ended.
+
+        Raises:
+            Aborted: the inbox was aborted.
+        """
+        with self._lock:
+            if not self._count:
+                self._await_item(deadline)
+            if self._aborted:
+                raise Aborted
+            return self._pick(most)
+
+    @property
+    def ended(self) -> bool:
+        """True once every lane is closed and empty."""
+        with self._lock:
+            return self._finished()
+
+    def abort(self) -> None:
+        """Lose everything queued and make every `put` and `take`, present and future, raise Aborted."""
+        with self._lock:
+            self._aborted = True
+            self._empty("aborted")
+            self._filled.notify_all()
+
+    def refuse(self, reason: str) -> None:
+        """Take nothing more: what is queued and what still comes is lost for this reason; nobody blocks."""
+        with self._lock:
+            self._refusal = reason
+            self._empty(reason)
+
+    def depths(self) -> dict[str, int]:
+        """Return how many items wait in each lane."""
+        with self._lock:
+            return {lane.name: len(lane) for lane in self._lanes}
+
+    def _await_item(self, deadline: float | None) -> None:
+        began = time.perf_counter()
+        while not self._count and not self._aborted and not self._finished():
+            left = None if deadline is None else deadline - time.perf_counter()
+            if left is not None and left <= 0:
+                break
+            self._filled.wait(left)
+        self.waited += time.perf_counter() - began
+
+    def _pick(self, most: int) -> list[T]:
+        items: list[T] = []
+        lanes = self._lanes
+        while self._count and len(items) < most:
+            lane = lanes[0]
+            lanes.rotate(-1)
+            if lane._items:
+                items.append(lane._items.popleft())
+                self._count -= 1
+                lane._room.notify()
+        return items
+
+    def _finished(self) -> bool:
+        if any(not lane.closed or lane._items for lane in self._lanes):
+            return False
+        self._lanes.clear()
+        return True
+
+    def _empty(self, reason: str) -> None:
+        for lane in self._lanes:
+            while lane._items:
+                self.lost(lane._items.popleft(), reason)
+            lane._room.notify_all()
+        self._count = 0

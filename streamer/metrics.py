@@ -1,0 +1,110 @@
+"""Numbers of a running graph: duration histograms, and the ledger in which every frame is accounted for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Histogram", "Ledger", "Tally"]
+
+_PER_DECADE = 120  # buckets: each 1.9 % wide
+_DECADES = 9  # 1 µs .. 1000 s
+
+
+class Histogram:
+    """Durations in logarithmic buckets 1.9 % wide, from 1 µs to 1000 s; constant memory, one writer."""
+
+    __slots__ = ("_buckets", "count", "total")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.count = 0
+        self.total = 0.0  # seconds
+        self._buckets = [0] * (_PER_DECADE * _DECADES)
+
+    def add(self, seconds: float) -> None:
+        """Record one duration."""
+        self.count += 1
+        self.total += seconds
+        place = int(math.log10(seconds * 1e6) * _PER_DECADE) if seconds > 1e-6 else 0
+        self._buckets[min(place, len(self._buckets) - 1)] += 1
+
+    def quantile(self, q: float) -> float:
+        """Return the duration in seconds below which a fraction `q` of all lies; 0 when there is none."""
+        if not self.count:
+            return 0.0
+        sums = np.cumsum(self._buckets)
+        place = int(np.searchsorted(sums, q * sums[-1], side="left"))
+        return float(10 ** ((place + 0.5) / _PER_DECADE) * 1e-6)
+
+    @property
+    def mean(self) -> float:
+        """Seconds; 0 when there is none."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the frames of one stream at one stage: offered = out + dropped + failed + in flight."""
+
+    offered: int = 0
+    out: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # reason -> frames
+    failed: Counter[str] = field(default_factory=Counter)  # reason -> frames
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that are queued at the stage or inside it."""
+        return self.offered - self.out - self.dropped.total() - self.failed.total()
+
+
+class Ledger:
+    """A Tally for each (stage, stream); reading it while the graph runs gives a slightly blurred picture."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], Tally] = {}
+
+    def tally(self, stage: str, stream: str) -> Tally:
+        """Return the tally of a stream at a stage, made on first use."""
+        key = (stage, stream)
+        try:
+            return self._tallies[key]
+        except KeyError:
+            return self._tallies.setdefault(key, Tally())
+
+    def stages(self) -> dict[str, dict[str, Tally]]:
+        """Return stage -> stream -> Tally, in the order in which they first appeared."""
+        found: dict[str, dict[str, Tally]] = {}
+        for (stage, stream), tally in list(self._tallies.items()):
+            found.setdefault(stage, {})[stream] = tally
+        return found
+
+    def lost(self) -> Counter[str]:
+        """Return "stage: reason" -> frames dropped or failed, over all streams."""
+        total: Counter[str] = Counter()
+        for stage, streams in self.stages().items():
+            for tally in streams.values():
+                for reason, count in (tally.dropped + tally.failed).items():
+                    total[f"{stage}: {reason}"] += count
+        return total
+
+    def write_off(self, reason: str) -> None:
+        """Count every frame still in flight as dropped for this reason: nobody works on them any more."""
+        for tally in self._tallies.values():
+            if tally.in_flight:
+                tally.dropped[reason] += tally.in_flight
+
+    def unbalanced(self) -> list[str]:
+        """Return one sentence for each stage and stream with frames still in flight; empty is a clean end."""
+        return [
+            f"{stage}: {stream}: {tally.in_flight} of {tally.offered} frames unaccounted for"
+            for stage, streams in self.stages().items()
+            for stream, tally in streams.items()
+            if tally.in_flight
+        ]

@@ -1,0 +1,153 @@
+"""Report: what a run did, per stream and stage, and the rates that a viewer sees while it runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streamer.frame import Frame
+
+if TYPE_CHECKING:
+    from streamer.pipeline import Pipeline
+
+__all__ = ["Rates", "Report", "StageReport", "StreamReport", "report"]
+
+_WINDOW = 1.0  # seconds over which a rate is taken
+
+
+class Rates:
+    """Frames per second and latency of each stream over the last second."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[float]] = {}
+        self._latency: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, frame: Frame, now: float) -> float:
+        """Note a result at time.monotonic() `now`; return its latency in seconds."""
+        latency = max(now - frame.captured, 0.0)
+        with self._lock:
+            times = self._times.setdefault(frame.stream, deque(maxlen=512))
+            times.append(now)
+            while now - times[0] > _WINDOW:
+                times.popleft()
+            before = self._latency.get(frame.stream, latency)
+            self._latency[frame.stream] = before + 0.1 * (latency - before)
+        return latency
+
+    def fps(self, stream: str) -> float:
+        """Return results per second of a stream; 0 before the second one."""
+        with self._lock:
+            times = self._times.get(stream) or [0.0]
+            span = times[-1] - times[0]
+            return (len(times) - 1) / span if span > 0 else 0.0
+
+    def total(self) -> float:
+        """Return results per second of all streams."""
+        return sum(self.fps(stream) for stream in list(self._times))
+
+    def hud(self, frame: Frame) -> str:
+        """Return the line that a viewer sees: stream, time, rate, latency."""
+        latency = self._latency.get(frame.stream, 0.0) * 1e3
+        minutes, seconds = divmod(frame.pts, 60)
+        clock, fps = f"{minutes:02.0f}:{seconds:05.2f}", self.fps(frame.stream)
+        return f"{frame.stream}  {clock}  {fps:.0f} fps  {latency:.0f} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One stream's balance: decoded = results + dropped + failed."""
+
+    name: str
+    decoded: int
+    results: int
+    dropped: dict[str, int]  # "stage: reason" -> frames
+    failed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage's cost per item, in milliseconds, waiting left out."""
+
+    name: str
+    items: int
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_ms: float  # of the stage's own thread, per item
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did; `unbalanced` is empty when every frame is accounted for."""
+
+    seconds: float
+    fps: float  # results per second over the whole run
+    latency_ms: tuple[float, float, float]  # median, p95, p99 from capture to result
+    streams: tuple[StreamReport, ...]
+    stages: tuple[StageReport, ...]
+    unbalanced: tuple[str, ...]
+
+    @property
+    def results(self) -> int:
+        """Frames that left the engine, over all streams."""
+        return sum(stream.results for stream in self.streams)
+
+    @property
+    def lost(self) -> Counter[str]:
+        """ "stage: reason" -> frames dropped or failed, over all streams."""
+        total: Counter[str] = Counter()
+        for stream in self.streams:
+            total.update(stream.dropped)
+            total.update(stream.failed)
+        return total
+
+
+def report(pipeline: Pipeline) -> Report:
+    """Read the figures of a pipeline that runs or has ended."""
+    ledger, graph = pipeline.graph.ledger, pipeline.graph
+    seconds = (pipeline.ended or time.perf_counter()) - pipeline.began
+    streams = tuple(_stream(pipeline, source.name) for source in pipeline.sources)
+    results = sum(stream.results for stream in streams)
+    latency = pipeline.latency
+    return Report(
+        seconds=seconds,
+        fps=results / seconds if seconds > 0 else 0.0,
+        latency_ms=(latency.quantile(0.5) * 1e3, latency.quantile(0.95) * 1e3, latency.quantile(0.99) * 1e3),
+        streams=streams,
+        stages=tuple(
+            StageReport(
+                node.name,
+                node.busy.count,
+                node.busy.quantile(0.5) * 1e3,
+                node.busy.quantile(0.95) * 1e3,
+                node.busy.quantile(0.99) * 1e3,
+                node.cpu * 1e3 / max(node.busy.count, 1),
+                len(node.inbox),
+            )
+            for node in graph.nodes.values()
+        ),
+        unbalanced=tuple(ledger.unbalanced()),
+    )
+
+
+def _stream(pipeline: Pipeline, name: str) -> StreamReport:
+    stages = pipeline.graph.ledger.stages()
+    dropped: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for stage, tallies in stages.items():
+        tally = tallies.get(name)
+        if tally is not None:
+            dropped.update({f"{stage}: {reason}": count for reason, count in tally.dropped.items()})
+            failed.update({f"{stage}: {reason}": count for reason, count in tally.failed.items()})
+    return StreamReport(
+        name,
+        decoded=pipeline.graph.ledger.tally(f"decode:{name}", name).out,
+        results=pipeline.graph.ledger.tally("collect", name).out,
+        dropped=dict(dropped),
+        failed=dict(failed),
+    )

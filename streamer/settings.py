@@ -1,0 +1,163 @@
+"""Settings: all that a run is told, from keyword arguments, the command line and the pipeline's YAML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.errors import InputError
+from streamer.feed import Limits
+from streamer.sinks import check_sink, sink_kind, target
+
+if TYPE_CHECKING:
+    from engines.model import Options
+
+    from streamer.config import PipelineConfig, SourceConfig
+
+__all__ = ["Settings", "SinkSettings", "SourceSettings", "gather", "merge"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """One source and how it is read."""
+
+    url: str
+    name: str = ""  # of its stream; "" = taken from the URL
+    every: int = 1  # infer each so-manieth frame
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One sink and the streams it takes, () = all."""
+
+    url: str
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole run.
+
+    Raises:
+        InputError: no source, a sink that cannot be, or two writers on one path.
+    """
+
+    sources: tuple[SourceSettings, ...]
+    model: str  # path, card or shipped name
+    options: Options
+    sinks: tuple[SinkSettings, ...] = ()
+    overlay: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError("sources: none given, name at least one file, camera or URL")
+        for sink in self.sinks:
+            check_sink(sink.url)
+            self._check_streams(sink)
+        for path, count in Counter(target(sink.url) for sink in self.sinks).items():
+            if count > 1:
+                raise InputError(f"sink {path}: {count} sinks write to it, give each its own path")
+
+    def _check_streams(self, sink: SinkSettings) -> None:
+        count = len(sink.streams or self.sources)
+        if count == 1 or sink_kind(sink.url).shared or "{stream}" in sink.url:
+            return
+        path = Path(sink.url.split("?")[0])
+        better = path.with_name(f"{path.stem}-{{stream}}{path.suffix}")
+        raise InputError(
+            f"sink {sink.url}: {count} sources would write one file, put {{stream}} into its name: {better}"
+        )
+
+
+def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how: Any) -> Settings:
+    """Sort keyword arguments into Settings: those of Limits, `every`, `overlay`, and of the engine's Options.
+
+    None means: the default. An unknown name is a TypeError, a value out of range an InputError.
+    """
+    from engines import Options
+
+    how = {name: value for name, value in how.items() if value is not None}
+    _check_ranges(how)
+    limits = Limits(**{name: how.pop(name) for name in _LIMITS if name in how})
+    every, overlay = how.pop("every", 1), how.pop("overlay", True)
+    return Settings(
+        tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
+        model,
+        Options(**how),
+        tuple(SinkSettings(url) for url in sinks),
+        overlay,
+    )
+
+
+def merge(
+    sources: Sequence[str], model: str, sinks: Sequence[str], config: Path | None, given: dict[str, Any]
+) -> Settings:
+    """Combine a command line with a pipeline file; what the command line gives (not None) wins.
+
+    Raises:
+        InputError: something is missing, unknown or out of range.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if "classes" in given:
+        given["classes"] = tuple(word.strip() for word in given["classes"].split(",") if word.strip())
+    plan = _read_plan(config) if config is not None else None
+    if plan is not None:
+        model = model or plan.model.path
+        given = {**_said(plan), **_said(plan.model), **given}
+    if not sources and plan is None:
+        raise InputError("sources: none given, name at least one file, camera or URL")
+    if not model:
+        raise InputError(
+            "--model: none given, name a file (.onnx, .xml), a card (.yaml) or one of `streamer models`"
+        )
+    if plan is None or sources:
+        made = gather(sources, model, sinks, **given)
+    else:
+        made = gather([source.url for source in plan.sources.values()], model, sinks, **given)
+        own = [
+            _own(base, name, source)
+            for base, (name, source) in zip(made.sources, plan.sources.items(), strict=True)
+        ]
+        made = replace(made, sources=tuple(own))
+    if plan is not None and not sinks:
+        wanted = tuple(SinkSettings(sink.url, sink.streams) for sink in plan.sinks.values())
+        made = replace(made, sinks=wanted)
+    return made
+
+
+_LIMITS = ("frames", "seconds", "loop", "realtime")
+
+
+def _check_ranges(how: dict[str, Any]) -> None:
+    for name in ("conf", "iou"):
+        if not 0 <= how.get(name, 0) <= 1:
+            raise InputError(f"--{name}: {how[name]}, a number from 0 to 1 would be right")
+    for name, least in (("batch", 1), ("every", 1), ("max_det", 1), ("frames", 0), ("seconds", 0)):
+        if how.get(name, least) < least:
+            raise InputError(f"--{name.replace('_', '-')}: {how[name]}, {least} or more would be right")
+
+
+def _read_plan(config: Path) -> PipelineConfig:
+    from streamer.config import load
+
+    return load(config)
+
+
+def _said(config: Any) -> dict[str, Any]:
+    """Return what the file gives at this level, leaving out what names sources, sinks and the model."""
+    structure = {"sources", "sinks", "model", "path"}
+    return {name: getattr(config, name) for name in config.model_fields_set - structure}
+
+
+def _own(base: SourceSettings, name: str, source: SourceConfig) -> SourceSettings:
+    """Apply what the file says of one source alone."""
+    limits = replace(
+        base.limits,
+        loop=base.limits.loop if source.loop is None else source.loop,
+        realtime=base.limits.realtime if source.realtime is None else source.realtime,
+    )
+    return replace(base, name=name, every=source.every or base.every, limits=limits)

@@ -1,0 +1,126 @@
+"""The stages of the main job: submit to the engine, collect from it, draw, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engines.detections import EMPTY, Detections
+from streamer.frame import Frame
+from streamer.inbox import Inbox
+from streamer.metrics import Histogram
+from streamer.report import Rates
+from streamer.sinks import Closed, Sink
+
+if TYPE_CHECKING:
+    from engines.model import Batch, Model
+
+    from streamer.overlay import Overlay
+
+__all__ = ["Flight", "collect", "draw", "submit", "write"]
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """Frames that travel with a batch in the engine, in order; row -1 was not given to it."""
+
+    frames: list[Frame]
+    rows: list[int]
+    batch: Batch | None
+
+
+def submit(
+    model: Model, *, every: Mapping[str, int], max_wait: float | None = None
+) -> Callable[[Inbox[Frame]], Iterator[Flight]]:
+    """Scale frames into the engine's own input buffers and start it.
+
+    `every`: stream -> infer each so-manieth of its frames. `max_wait`: seconds after its first frame at which
+    a batch that is not full leaves anyway; None waits until it is full or the input ends.
+    """
+    from streamer.planes import scale_rgb
+
+    ages: dict[str, int] = {}  # stream -> frames since the last that was inferred
+
+    def is_due(frame: Frame) -> bool:
+        age = ages.get(frame.stream, 0)
+        ages[frame.stream] = (age + 1) % every.get(frame.stream, 1)
+        return age == 0
+
+    def stage(inbox: Inbox[Frame]) -> Iterator[Flight]:
+        while frames := inbox.take(model.batch):
+            deadline = None if max_wait is None else time.perf_counter() + max_wait
+            flight, filled = Flight([], [], None), 0
+            while frames:
+                for frame in frames:
+                    flight.frames.append(frame)
+                    if not is_due(frame):
+                        flight.rows.append(-1)
+                        continue
+                    flight.batch = flight.batch or model.acquire()
+                    scale_rgb(frame.planes, flight.batch.add(frame.size))
+                    flight.rows.append(filled)
+                    filled += 1
+                if filled in (0, model.batch):
+                    break
+                frames = inbox.take(model.batch - filled, deadline=deadline)
+            if flight.batch:
+                flight.batch.submit()
+            yield flight
+
+    return stage
+
+
+def collect(latency: Histogram, rates: Rates) -> Callable[[Inbox[Flight]], Iterator[Frame]]:
+    """Wait for the engine and give each frame its detections; one between keeps those of the one before."""
+
+    def stage(inbox: Inbox[Flight]) -> Iterator[Frame]:
+        last: dict[str, Detections] = {}
+        for flight in inbox:
+            found = flight.batch.collect() if flight.batch else []
+            for frame, row in zip(flight.frames, flight.rows, strict=True):
+                if row >= 0:
+                    frame.inferred = True
+                    last[frame.stream] = found[row]
+                frame.detections = last.get(frame.stream, EMPTY)
+                latency.add(rates.add(frame, time.monotonic()))
+                yield frame
+
+    return stage
+
+
+def draw(overlays: list[Overlay]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+    """Draw on a copy of each frame."""
+    from streamer.overlay import draw as draw_on
+
+    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        for frame in inbox:
+            yield draw_on(frame, overlays)
+
+    return stage
+
+
+def write(
+    open_sink: Callable[[], Sink], on_closed: Callable[[], None]
+) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+    """Write each frame to a sink that is opened now and closed whatever happens.
+
+    A sink that raises Closed wants no more: `on_closed` is called and the stage ends in peace.
+    """
+
+    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        sink = open_sink()
+        try:
+            for frame in inbox:
+                try:
+                    sink.write(frame)
+                except Closed:
+                    inbox.lost(frame, "closed")
+                    on_closed()
+                    return
+                yield frame
+        finally:
+            sink.close()
+
+    return stage

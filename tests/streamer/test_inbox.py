@@ -1,0 +1,128 @@
+"""Inbox: bounded, fair, closable, and every item that is given up is reported."""
+
+import threading
+import time
+
+import pytest
+
+from streamer.inbox import Aborted, Inbox
+
+
+def filled(*lanes: list[int]) -> Inbox[int]:
+    inbox: Inbox[int] = Inbox()
+    for at, items in enumerate(lanes):
+        lane = inbox.lane(str(at), capacity=max(len(items), 1))
+        for item in items:
+            lane.put(item)
+        lane.close()
+    return inbox
+
+
+@pytest.mark.parametrize(
+    ("lanes", "most", "expected"),
+    [
+        ([[1, 2, 3]], 2, [[1, 2], [3]]),
+        ([[1, 2, 3], [10]], 2, [[1, 10], [2, 3]]),
+        ([[1, 2], [10, 20], [100, 200]], 3, [[1, 10, 100], [2, 20, 200]]),
+        ([[], [5]], 4, [[5]]),
+        ([], 1, []),
+    ],
+    ids=["one lane", "short lane costs no turn", "one of each in turn", "empty lane", "no lane at all"],
+)
+def test_take_serves_lanes_in_turn(lanes, most, expected):
+    inbox = filled(*lanes)
+    taken = []
+    while items := inbox.take(most):
+        taken.append(items)
+    assert taken == expected
+    assert inbox.ended
+
+
+def test_iteration_ends_when_every_lane_is_closed_and_empty():
+    assert sorted(filled([1, 2], [3])) == [1, 2, 3]
+
+
+def test_latest_lane_gives_up_its_oldest_and_says_so():
+    lost = []
+    inbox: Inbox[int] = Inbox(lambda item, reason: lost.append((item, reason)))
+    lane = inbox.lane("camera", policy="latest", capacity=2)
+    for item in range(5):
+        lane.put(item)
+    lane.close()
+    assert list(inbox) == [3, 4]
+    assert lost == [(0, "late"), (1, "late"), (2, "late")]
+
+
+def test_blocking_lane_holds_its_producer_until_there_is_room():
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("file", capacity=2)
+    waits: list[float] = []
+
+    def produce() -> None:
+        for item in range(50):
+            waits.append(lane.put(item))
+            assert len(lane) <= 2
+        lane.close()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    assert list(inbox) == list(range(50))
+    producer.join(5)
+    assert not producer.is_alive()
+    assert all(wait >= 0 for wait in waits)
+
+
+def test_deadline_returns_what_is_there():
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("slow")
+    assert inbox.take(4, deadline=time.perf_counter() + 0.01) == []
+    lane.put(1)
+    assert inbox.take(4, deadline=time.perf_counter() + 0.01) == [1]
+    assert not inbox.ended
+
+
+def test_abort_frees_blocked_producers_and_consumers():
+    lost = []
+    full: Inbox[int] = Inbox(lambda item, reason: lost.append((item, reason)))
+    lane = full.lane("file", capacity=1)
+    lane.put(1)
+    empty: Inbox[int] = Inbox()
+    empty.lane("never")
+    ended = []
+
+    def blocked(call) -> None:
+        try:
+            call()
+        except Aborted:
+            ended.append(True)
+
+    threads = [
+        threading.Thread(target=blocked, args=(lambda: lane.put(2),)),
+        threading.Thread(target=blocked, args=(lambda: empty.take(1),)),
+    ]
+    for thread in threads:
+        thread.start()
+    full.abort()
+    empty.abort()
+    for thread in threads:
+        thread.join(5)
+    assert ended == [True, True]
+    assert lost == [(1, "aborted")]
+
+
+def test_refused_items_are_lost_and_nobody_blocks():
+    lost = []
+    inbox: Inbox[int] = Inbox(lambda item, reason: lost.append((item, reason)))
+    lane = inbox.lane("file", capacity=1)
+    lane.put(1)
+    inbox.refuse("window closed")
+    lane.put(2)
+    lane.put(3)
+    assert lost == [(1, "window closed"), (2, "window closed"), (3, "window closed")]
+
+
+def test_waiting_of_the_consumer_is_measured():
+    inbox: Inbox[int] = Inbox()
+    inbox.lane("never")
+    inbox.take(1, deadline=time.perf_counter() + 0.05)
+    assert 0.04 < inbox.waited < 5
