@@ -125,8 +125,8 @@ def print_figures(figures: Figures) -> None:
     table.add_row("whole pipeline", f"{figures.fps:.1f}", *whole, f"{figures.cpu_ms:.2f}", "")
     console.print(table)
     console.print(
-        f"ratio whole/engine {figures.ratio:.3f}   "
-        f"all but the engine {figures.overhead_cpu_ms:.2f} CPU ms/frame   drops {figures.drops}   cores {figures.cores_used:.2f}   peak RSS {figures.rss_mb:.0f} MB"
+        f"ratio whole/engine {figures.ratio:.3f}   drops {figures.drops}   cores {figures.cores_used:.2f}   "
+        f"all but the engine {figures.overhead_cpu_ms:.2f} CPU ms/frame   peak RSS {figures.rss_mb:.0f} MB"
     )
     for warning in figures.warnings:
         console.print(f"warning: {warning}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from streamer.frame import Frame
 from streamer.metrics import Tally
@@ -33,10 +34,11 @@ class Feed:
         self._limits = limits
         self._tally = tally
         self._stopped = threading.Event()
-        self._failed = 0
+        self._failed: Counter[str] = Counter()  # of this round's source, as far as the tally knows
         self._given = 0
+        self._first = 0.0  # pts of the first frame
         self._index = 0  # of the next frame, over all rounds
-        self._offset = 0.0  # added to the pts of this round
+        self._end = 0.0  # where the last round's last frame ends, in seconds
 
     def stop(self) -> None:
         """End after the frame at hand."""
@@ -69,36 +71,35 @@ class Feed:
                 began, first = time.monotonic(), frame.pts
             due = began + frame.pts - first
             self._stopped.wait(max(due - time.monotonic(), 0.0))
-            yield replace(frame, captured=time.monotonic())
+            frame.captured = time.monotonic()
+            yield frame
 
     def _rounds(self) -> Iterator[Frame]:
         yield from self._round()
         while self._limits.loop and not self.source.live and self._index and not self._stopped.is_set():
             self.source.close()
             self.source = self._reopen()
-            self._failed = 0
+            self._failed.clear()
             yield from self._round()
 
     def _round(self) -> Iterator[Frame]:
-        offset, start, end = self._offset, self._index, self._offset
-        for frame in self.source:
+        start, offset = self._index, 0.0
+        for at, frame in enumerate(self.source):
             self._count_failures()
-            if offset:
-                frame.pts += offset
-                frame.audio = ()
+            if start:
+                offset = self._end - frame.pts if at == 0 else offset
+                frame.audio = ()  # its packets carry the first round's times
+            frame.pts += offset
             frame.index += start
-            self._index = frame.index + 1
-            end = frame.pts + (frame.duration or 0.04)
+            self._index, self._end = frame.index + 1, frame.pts + (frame.duration or 0.04)
             yield frame
         self._count_failures()
-        self._offset = end
 
     def _count_failures(self) -> None:
         """Bring what the source could not decode into the ledger."""
-        if self.source.failures.total() == self._failed:
+        if self.source.failures == self._failed:
             return
-        self._failed = self.source.failures.total()
-        known = self._tally.failed
-        self._tally.offered += self._failed - known.total()
-        known.clear()
-        known.update(self.source.failures)
+        fresh = self.source.failures - self._failed
+        self._failed = self.source.failures.copy()
+        self._tally.offered += fresh.total()
+        self._tally.failed.update(fresh)

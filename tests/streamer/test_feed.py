@@ -1,0 +1,114 @@
+"""Feed: limits, loops and pacing over a source, and its failures in the ledger."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from streamer.feed import Feed, Limits
+from streamer.frame import Frame, Planes
+from streamer.metrics import Tally
+from streamer.sources import SourceInfo
+
+GREY = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))
+
+
+class Clip:
+    """Ten frames at 25 per second, the fourth of them broken; time starts at 2 s."""
+
+    name, info = "clip", SourceInfo((2, 2), 25.0, 10)
+
+    def __init__(self, live: bool = False) -> None:
+        self.live = live
+        self.failures: Counter[str] = Counter()
+        self.stopped = self.closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(10):
+            if self.stopped:
+                return
+            if index == 3:
+                self.failures["decode error"] += 1
+                continue
+            yield Frame("clip", index, 2 + index / 25, GREY, duration=1 / 25)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def read(most: int = 100, live: bool = False, **limits) -> tuple[list[Frame], Tally, list[Clip]]:
+    clips = [Clip(live)]
+
+    def reopen() -> Clip:
+        clips.append(Clip(live))
+        return clips[-1]
+
+    tally = Tally()
+    feed = Feed(clips[0], reopen, Limits(**limits), tally)
+    frames = []
+    for frame in feed:
+        frames.append(frame)
+        tally.offered += 1
+        tally.out += 1
+        if len(frames) == most:
+            feed.stop()
+    return frames, tally, clips
+
+
+@pytest.mark.parametrize(
+    ("limits", "indices"),
+    [
+        ({}, [0, 1, 2, 4, 5, 6, 7, 8, 9]),
+        ({"frames": 4}, [0, 1, 2, 4]),
+        ({"seconds": 0.2}, [0, 1, 2, 4]),
+        ({"seconds": 0.2, "frames": 2}, [0, 1]),
+    ],
+    ids=["all", "frames", "seconds of its own time", "whichever comes first"],
+)
+def test_limits(limits, indices):
+    frames, _, clips = read(**limits)
+    assert [frame.index for frame in frames] == indices
+    assert clips[0].closed
+
+
+def test_failures_are_in_the_ledger():
+    _, tally, _ = read()
+    assert tally.failed == {"decode error": 1}
+    assert tally.offered == 10
+    assert tally.in_flight == 0
+
+
+def test_a_loop_goes_on_in_time_and_number():
+    frames, tally, clips = read(most=20, loop=True)
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+    steps = np.diff([frame.pts for frame in frames])
+    assert np.all((steps > 0.039) & (steps < 0.081))
+    assert frames[9].pts == pytest.approx(2 + 10 / 25)
+    assert len(clips) == 3
+    assert all(clip.closed for clip in clips)
+    assert tally.failed == {"decode error": 2}
+    assert tally.in_flight == 0
+
+
+def test_stop_ends_a_loop():
+    frames, _, _ = read(most=5, loop=True)
+    assert len(frames) == 5
+
+
+def test_realtime_gives_a_frame_when_its_time_has_come():
+    began = time.monotonic()
+    frames, _, _ = read(realtime=True)
+    arrivals = [frame.captured - began for frame in frames]
+    for arrival, frame in zip(arrivals, frames, strict=True):
+        assert arrival >= frame.pts - 2 - 0.001
+
+
+def test_a_live_source_is_neither_looped_nor_paced():
+    frames, _, clips = read(live=True, loop=True, realtime=True)
+    assert len(frames) == 9
+    assert len(clips) == 1
