@@ -22,7 +22,7 @@ __all__ = [
     "copy",
     "from_rgb",
     "from_video_frame",
-    "rotate",
+    "orient",
     "scale",
     "scale_rgb",
     "to_rgb",
@@ -57,7 +57,17 @@ TAGS: dict[Matrix, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
 LIMITED, FULL = 1, 2  # AVColorRange
 HD_HEIGHT = 720  # untagged video from this height on is taken for BT.709, below for BT.601
 
-ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+# EXIF orientation (CIPA DC-008, tag 0x0112) -> whether to transpose, then the way to flip, as cv2.flip says.
+NO_FLIP = 2
+ORIENTATIONS = {
+    2: (False, 1),
+    3: (False, -1),
+    4: (False, 0),
+    5: (True, NO_FLIP),
+    6: (True, 1),
+    7: (True, -1),
+    8: (True, 0),
+}
 
 
 def scale_rgb(planes: Planes, out: Picture) -> None:
@@ -107,7 +117,7 @@ def copy(planes: Planes) -> Planes:
 
 
 def from_video_frame(frame: av.VideoFrame) -> Planes:
-    """Return a decoded frame's planes, read-only: 8-bit planar 4:2:0, 4:2:2, 4:4:4 as they are, others converted.
+    """Return a decoded frame's planes, read-only: 8-bit planar 4:2:0, 4:2:2, 4:4:4 kept, others converted.
 
     Other YUV goes to the 8-bit format that keeps its chroma, the rest (RGB, grey) to 4:4:4 full range. Tags
     of matrix and range are honoured; without them 720 lines and more are BT.709, fewer are BT.601, and the
@@ -135,19 +145,22 @@ def to_video_frame(planes: Planes) -> av.VideoFrame:
     return frame  # type: ignore[return-value]
 
 
-def rotate(planes: Planes, degrees: int) -> Planes:
-    """Return the picture turned counter-clockwise by 0, 90, 180 or 270; 4:2:2 on its side becomes 4:4:4."""
-    if degrees % 360 == 0:
+def orient(planes: Planes, orientation: int) -> Planes:
+    """Return the picture turned and mirrored as its EXIF orientation, 1 to 8, asks for.
+
+    1 is upright already, 3 upside down, 6 and 8 need a quarter turn clockwise and counter-clockwise; the
+    others are mirrored too. 4:2:2 on its side becomes 4:4:4.
+    """
+    if orientation not in ORIENTATIONS:
         return planes
-    sideways = degrees % 180 == 90
-    if sideways and planes.subsampling == (2, 1):
+    transposed, flip = ORIENTATIONS[orientation]
+    if transposed and planes.subsampling == (2, 1):
         planes = _whole_chroma(planes)
-    width, height = planes.size[::-1] if sideways else planes.size
+    width, height = planes.size[::-1] if transposed else planes.size
     result = _empty(width, height, planes.subsampling, planes.matrix, planes.full_range)
-    code = ROTATIONS[degrees % 360]
-    cv2.rotate(planes.y, code, dst=result.y)
-    cv2.rotate(planes.u, code, dst=result.u)
-    cv2.rotate(planes.v, code, dst=result.v)
+    for plane, out in ((planes.y, result.y), (planes.u, result.u), (planes.v, result.v)):
+        turned = cv2.transpose(plane) if transposed else plane
+        np.copyto(out, turned if flip == NO_FLIP else cv2.flip(turned, flip))
     return result
 
 

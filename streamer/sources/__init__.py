@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
+from engines.errors import InputError, nearest
 from streamer.audio import AudioTrack
 from streamer.frame import Frame
+from streamer.urls import redact, scheme
 
-__all__ = ["Source", "SourceInfo"]
+__all__ = ["SOURCES", "Source", "SourceInfo", "open_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +46,63 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Free everything; called by the thread that iterated."""
+
+
+SOURCES = {
+    "camera": "streamer.sources.camera:open_camera",
+    "file": "streamer.sources.video:open_file",
+    "http": "streamer.sources.video:open_network",
+    "https": "streamer.sources.video:open_network",
+    "images": "streamer.sources.images:open_images",
+    "lavfi": "streamer.sources.video:open_pattern",
+    "rtmp": "streamer.sources.video:open_network",
+    "rtmps": "streamer.sources.video:open_network",
+    "rtsp": "streamer.sources.video:open_network",
+    "rtsps": "streamer.sources.video:open_network",
+    "synthetic": "streamer.sources.synthetic:open_synthetic",
+    "tcp": "streamer.sources.video:open_network",
+    "udp": "streamer.sources.video:open_network",
+}
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def open_source(url: str, *, name: str = "") -> Source:
+    """Open what a URL names: a file, a folder or glob of pictures, a camera's number, or a scheme of SOURCES.
+
+    ``name`` is the stream's; without one it is made from the URL, and two sources can get the same.
+
+    Raises:
+        InputError: it cannot be opened, in one sentence that shows no password.
+    """
+    target = SOURCES.get(_kind(url))
+    if target is None:
+        hint = nearest(scheme(url), SOURCES) or f", known are {', '.join(SOURCES)}"
+        raise InputError(f"{redact(url)}: unknown scheme {scheme(url)!r}{hint}")
+    module, _, function = target.partition(":")
+    opener: Callable[[str, str], Source] = getattr(import_module(module), function)
+    return opener(url, name or _name(url))
+
+
+def _kind(url: str) -> str:
+    """Return the key of SOURCES for a URL, a path or a camera's number."""
+    if url.isdecimal() or url.startswith(("/dev/video", "/dev/v4l/")):
+        return "camera"
+    path = Path(url.partition("?fps=")[0])
+    if scheme(url) and not path.exists():
+        return scheme(url)
+    if (
+        path.is_dir()
+        or path.suffix.lower() in PICTURES
+        or (re.search(r"[*?[]", str(path)) and not path.exists())
+    ):
+        return "images"
+    return "file"
+
+
+def _name(url: str) -> str:
+    """Return a name fit for a file: the last part of the path, or the host, or the scheme."""
+    if url.isdecimal():
+        return f"camera{url}"
+    path = redact(url).partition("?")[0].rstrip("/")
+    last = path.partition(":")[0] if scheme(url) and "/" not in path else Path(path).stem
+    return re.sub(r"[^\w.-]+", "-", last.rpartition("@")[2]).strip("-.") or "stream"

@@ -1,0 +1,254 @@
+"""Video files and streams, decoded one packet at a time so that a broken one costs only its own pictures."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from av.error import FFmpegError
+
+from engines.errors import InputError, WorkError
+from streamer.audio import AudioPacket, AudioTrack
+from streamer.frame import Frame
+from streamer.sources import SourceInfo
+from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
+from streamer.sources.timeline import Timeline
+from streamer.sources.upright import UPRIGHT, orientation, upright
+from streamer.urls import redact, scheme
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+
+__all__ = ["Video", "open_file", "open_network", "open_pattern"]
+
+OPEN_TIMEOUT, READ_TIMEOUT = 10.0, 5.0  # seconds; FFmpeg reports a stall after twice the second
+LARGE = 1280 * 720  # pixels from which on decoding is worth several threads
+USUAL_STEP = 0.04  # seconds between pictures where nothing tells
+
+# RTSP over TCP: interleaved packets are not lost. FLV tells its streams within 0.1 s but FFmpeg would wait
+# for six. HLS starts at the newest segment. `fflags=nobuffer` is left out: it saves no latency and throws the
+# packets away that were probed, so that the first picture waits for the next keyframe.
+OPTIONS: dict[str, dict[str, str]] = {
+    "rtsp": {"rtsp_transport": "tcp"},
+    "rtsps": {"rtsp_transport": "tcp"},
+    "rtmp": {"analyzeduration": "100000"},
+    "rtmps": {"analyzeduration": "100000"},
+    "http": {"live_start_index": "-1"},
+    "https": {"live_start_index": "-1"},
+    "udp": {"fifo_size": "50000", "overrun_nonfatal": "1"},
+}
+STAMPED_ON_ARRIVAL = {"mpjpeg"}  # demuxers that make times up
+
+
+def open_file(url: str, name: str) -> Video:
+    """Open a file that FFmpeg reads.
+
+    Raises:
+        InputError: it is missing, empty, damaged or holds no video.
+    """
+    path = url.removeprefix("file://") if url.startswith("file://") else url.removeprefix("file:")
+    check_file(path)
+    return Video(open_container(url, f"file:{path}", Opening()), url, name)
+
+
+def open_network(url: str, name: str) -> Video:
+    """Open a stream from the network; every wait is bounded, and nothing is retried.
+
+    Raises:
+        InputError: nothing answers there in time, it is refused, or holds no video.
+    """
+    options = dict(OPTIONS.get(scheme(url), {}))
+    if scheme(url).startswith("rtsp"):
+        options["timeout"] = str(round(READ_TIMEOUT * 1e6))
+    opening = Opening(options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT))
+    container = open_container(url, url, opening)
+    # A file on a web server has an end, so it can wait for us; a feed cannot.
+    live = not (scheme(url).startswith("http") and container.duration)
+    return Video(container, url, name, live=live)
+
+
+def open_pattern(url: str, name: str) -> Video:
+    """Open a filter graph of FFmpeg's, ``lavfi:testsrc2=size=640x480:rate=30``.
+
+    Raises:
+        InputError: FFmpeg does not understand it.
+    """
+    return Video(open_container(url, url.removeprefix("lavfi:"), Opening(format="lavfi")), url, name)
+
+
+class Video:
+    """A container of FFmpeg's as a source of frames; its first picture is decoded on opening."""
+
+    def __init__(self, container: InputContainer, url: str, name: str, *, live: bool = False) -> None:
+        self.name = name
+        self.live = live
+        self.failures: Counter[str] = Counter()
+        self.damaged = 0  # pictures given out although the decoder calls them corrupt
+        self.orientation = UPRIGHT  # EXIF's, of the last picture decoded
+        self._url = redact(url)
+        self._container = container
+        self._stopped = threading.Event()
+        try:
+            self._video = video_of(container, url)
+            self._audio = audio_of(container)
+            self._configure()
+            self._frames = self._decode()
+            self._first = self._open_first()
+            self.info = self._describe()
+        except BaseException:
+            container.close()
+            raise
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = chain((self._first,), self._frames)
+        return frames if self.live else self._look_ahead(frames)
+
+    def stop(self) -> None:
+        """Ask, from any thread, that the iteration end after the frame at hand."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Free everything; called by the thread that iterated."""
+        self._frames.close()
+        self._container.close()
+
+    def _configure(self) -> None:
+        codec = self._video.codec_context
+        cores = len(os.sched_getaffinity(0))
+        several = codec.width * codec.height >= LARGE and cores > 2
+        # Frame threads are faster but hold back one picture each, which a live stream cannot afford.
+        codec.thread_type = "SLICE" if self.live else "AUTO"
+        codec.thread_count = min(cores // 2, 4) if several else 1
+        codec.copy_opaque = self.live
+        rate = self._video.average_rate or self._video.guessed_rate
+        self._fps = float(rate) if rate else 0.0
+        self._aspect = self._video.sample_aspect_ratio or Fraction(1)
+        self._rotation = 0
+        self._timeline = Timeline(1 / self._fps if self._fps else USUAL_STEP)
+        self._stamp_on_arrival = self._container.format.name in STAMPED_ON_ARRIVAL
+        self._began = time.monotonic()
+        self._deadline = self._began + OPEN_TIMEOUT
+        self._started = False  # a picture was decoded
+        self._sound: list[AudioPacket] = []  # demuxed since the last picture
+
+    def _open_first(self) -> Frame:
+        first = next(self._frames, None)
+        if first is None:
+            why = f": {self.failures.most_common(1)[0][0]}" if self.failures else ""
+            raise InputError(f"{self._url}: no picture in it can be decoded{why}")
+        return first
+
+    def _describe(self) -> SourceInfo:
+        video, codec = self._video, self._video.codec_context
+        duration = (self._container.duration or 0) / 1e6
+        if video.duration and video.time_base:
+            duration = float(video.duration * video.time_base)
+        return SourceInfo(
+            size=self._first.size,
+            fps=self._fps,
+            frames=0 if self.live else video.frames or round(duration * self._fps),
+            duration=0.0 if self.live else duration,
+            codec=codec.codec.canonical_name,
+            pixel_format=codec.pix_fmt or "",
+            audio=self._track(),
+        )
+
+    def _track(self) -> AudioTrack | None:
+        if self._audio is None or self._audio.time_base is None:
+            return None
+        codec = self._audio.codec_context
+        return AudioTrack(
+            codec.name, codec.sample_rate, codec.layout.name, self._audio.time_base, codec.extradata or b""
+        )
+
+    def _look_ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Hold each frame until the next one: that tells its duration, and whose the last sound is."""
+        held = next(frames)
+        for frame in frames:
+            held.duration = frame.pts - held.pts
+            yield held
+            held = frame
+        held.audio += tuple(self._sound)
+        yield held
+
+    def _decode(self) -> Generator[Frame, None, None]:
+        index = 0
+        for packet in self._packets():
+            if packet is not None and packet.stream is self._audio:
+                self._keep_sound(packet)
+                continue
+            for picture in self._pictures(packet):
+                yield self._frame(picture, index)
+                index += 1
+
+    def _packets(self) -> Iterator[Packet[Stream] | None]:
+        """Demux until the end or `stop`; None stands for the end after a failure, to empty the decoder."""
+        streams = [stream for stream in (self._video, self._audio) if stream is not None]
+        packets = self._container.demux(*streams)
+        while not self._stopped.is_set():
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except FFmpegError as error:
+                if self.live and self._started:
+                    raise WorkError(f"{self._url}: connection lost: {reason(error)}") from None
+                self.failures[f"read: {reason(error)}"] += 1
+                yield None
+                return
+            if self.live and not self._started and time.monotonic() > self._deadline:
+                self.failures["no keyframe in time"] += 1
+                return
+            yield packet
+
+    def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
+        if packet is not None and self.live:
+            if not self._started and not packet.is_keyframe:
+                return ()  # it predicts from pictures sent before we came
+            packet.opaque = time.monotonic()
+        try:
+            return self._video.decode(packet)
+        except FFmpegError as error:
+            self.failures[f"decode: {reason(error)}"] += 1
+            return ()
+
+    def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
+        arrived = picture.opaque if self.live else None
+        captured = arrived if isinstance(arrived, float) else time.monotonic()
+        if not self._started or picture.rotation != self._rotation:
+            self._rotation = picture.rotation
+            self.orientation = orientation(picture)
+        self._started = True
+        self.damaged += picture.is_corrupt
+        pts: float | None = picture.time
+        if self._stamp_on_arrival or (pts is None and self.live):
+            pts = captured - self._began
+        duration = float(picture.duration * (picture.time_base or 0)) if picture.duration > 1 else 0.0
+        sound, self._sound = self._sound, []
+        return Frame(
+            self.name,
+            index,
+            self._timeline.stamp(pts, duration),
+            upright(picture, self.orientation, self._aspect),
+            captured,
+            duration=duration,
+            audio=tuple(sound),
+        )
+
+    def _keep_sound(self, packet: Packet[Stream]) -> None:
+        """Let a packet of sound ride on the next picture."""
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if not packet.size or pts is None:
+            return
+        shift = round(self._timeline.offset / packet.time_base)
+        dts = packet.dts if packet.dts is not None else pts
+        self._sound.append(AudioPacket(bytes(packet), pts + shift, dts + shift, packet.duration or 0))

@@ -1,0 +1,69 @@
+"""URLs of sources and sinks: what may be shown of them, and the options they carry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl
+
+from engines.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Options = TypeVar("Options", bound=DataclassInstance)
+
+__all__ = ["read_query", "redact", "scheme"]
+
+PASSWORD = re.compile(r"(://[^:/@\s]*):\S*@")
+SECRET = re.compile(
+    r"([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
+)
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def redact(text: str) -> str:
+    """Return the text with the passwords and tokens of the URLs in it replaced by ``***``."""
+    return SECRET.sub(r"\1***", PASSWORD.sub(r"\1:***@", text))
+
+
+def scheme(url: str) -> str:
+    """Return what stands before the colon, in lower case, or "" for a path."""
+    found = SCHEME.match(url)
+    return found[1].lower() if found else ""
+
+
+def read_query(url: str, options: Options) -> Options:
+    """Return the options with the fields that ``?key=value&...`` of the URL names replaced.
+
+    A field's type is that of its default: bool (1/0), int, float, str, or (width, height) as ``640x360``.
+
+    Raises:
+        InputError: an unknown key, or a value that is not of its type or that the options refuse.
+    """
+    known = [field.name for field in fields(options)]
+    values: dict[str, Any] = {}
+    for key, text in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+        if key not in known:
+            hint = nearest(key, known) or f", known are {', '.join(known)}"
+            raise InputError(f"{redact(url)}: unknown key {key!r}{hint}")
+        values[key] = _parse(f"{redact(url)}: {key}", text, getattr(options, key))
+    try:
+        return replace(options, **values)
+    except ValueError as error:
+        raise InputError(f"{redact(url)}: {error}") from error
+
+
+def _parse(where: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return WORDS[text.lower()]
+        if isinstance(default, tuple):
+            width, height = text.lower().split("x")
+            return int(width), int(height)
+        return type(default)(text)  # type: ignore[call-arg]
+    except (ValueError, KeyError) as error:
+        right = {bool: "0 or 1", tuple: "a size such as 640x360", int: "a whole number", float: "a number"}
+        raise InputError(f"{where}: {text!r}, {right[type(default)]} would be right") from error
