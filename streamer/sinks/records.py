@@ -24,7 +24,8 @@ def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
     """Return a frame's detections as plain lists, in pixels of the frame as displayed.
 
     ``id`` is None for a detection without a track; ``keypoints`` and ``mask`` (COCO's compressed RLE) are
-    only there when the model gives them. Times are rounded to microseconds, scores to 4 decimals, pixels to 2.
+    only there when the model gives them. Times are rounded to microseconds, scores to 4 decimals, pixels to
+    2.
     """
     found = frame.detections
     names, known = spec.classes, len(spec.classes)

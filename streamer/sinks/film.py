@@ -1,0 +1,195 @@
+"""Film: one growing video file, that is whole up to its last second whatever ends the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
+
+from streamer import planes as pixels
+from streamer.audio import AudioPacket
+from streamer.frame import Frame
+from streamer.sinks.fit import Fit
+from streamer.sinks.sound import Sound
+from streamer.sources import SourceInfo
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+__all__ = ["LOOKAHEAD", "Clock", "Film", "Settings"]
+
+log = logging.getLogger(__name__)
+
+TIME_BASE = Fraction(1, 90_000)  # MPEG's clock: any source's pts to 6 us
+LATEST_START = 10.0  # seconds; a source that starts later (a broadcast's clock) is moved to 0
+JUMP = 1.0  # seconds; a pts that falls back by more starts a new stretch of time
+
+# x264's presets and the frames each looks ahead (x264 --fullhelp).
+LOOKAHEAD = {
+    "ultrafast": 0,
+    "superfast": 0,
+    "veryfast": 10,
+    "faster": 20,
+    "fast": 30,
+    "medium": 40,
+    "slow": 50,
+    "slower": 60,
+    "veryslow": 60,
+}
+HELD = 0.5  # seconds of video that may be inside the encoder, and as many in a fragment not yet written
+KEYFRAMES = 4.0  # seconds from one to the next
+MAX_THREADS = 8
+PIXELS_PER_THREAD = 500_000
+
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
+# delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
+FRAGMENTS = {"movflags": "delay_moov+default_base_moof", "frag_duration": str(round(HELD * 1e6))}
+CLUSTERS = {"cluster_time_limit": str(round(HELD * 1e3))}
+
+# Matrix -> AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic (ITU-T H.273).
+COLOURS = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 9, 14)}
+LIMITED, FULL = 1, 2  # AVColorRange
+FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: packets take over the frame's
+
+# Sinks of one stream share its frames, and a frame is stamped with its time before it is encoded: one sink
+# at a time for each frame. Stripes, because an av.VideoFrame has no room for a lock of its own.
+STAMPING = tuple(Lock() for _ in range(61))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to encode."""
+
+    preset: str = "veryfast"  # key of LOOKAHEAD
+    crf: int = 23  # 0..51, 0 is lossless
+    gop: int = 0  # most frames from one keyframe to the next, 0 = four seconds of them
+    threads: int = 0  # 0 = chosen by size, cores and frame rate
+
+
+class Film:
+    """An encoder, a container and a clock; the file is there from the start, by the first frame's picture."""
+
+    def __init__(self, path: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
+        import av
+
+        form = FORMATS[os.path.splitext(path)[1].lower()]
+        options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
+        self.packets = 0  # written so far
+        self._path = path
+        self._fit = Fit(first.planes)
+        self._clock = Clock(path)
+        self._step = first.duration or (1 / info.fps if info.fps else 0.0)
+        self._resized = False
+        self._container: OutputContainer = av.open(path, "w", format=form, options=options)
+        self._video = _add_video(self._container, self._fit, self._step, settings)
+        self._sound = self._add_sound(info, first)
+        self._container.start_encoding()
+
+    def write(self, frame: Frame) -> None:
+        """Encode a frame and mux the sound that came with it. Raises OSError, av.FFmpegError."""
+        if frame.size != self._fit.source and not self._resized:
+            self._resized = True
+            log.warning("%s: pictures change to %dx%d, scaled to the first size", self._path, *frame.size)
+        pts = self._clock.tick(frame.pts)
+        picture = pixels.to_video_frame(self._fit(frame.planes))
+        with STAMPING[id(picture) // 16 % len(STAMPING)]:
+            picture.pts = pts
+            picture.time_base = TIME_BASE
+            picture.duration = round((frame.duration or self._step) / TIME_BASE)
+            picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
+            packets = self._video.encode(picture)
+        self._mux(packets)
+        if self._sound is not None and frame.audio:
+            self._mux(self._sound.packets(_packets(frame), self._clock.shift))
+
+    def close(self) -> None:
+        """Write what the encoder holds and the container's end. Raises OSError, av.FFmpegError."""
+        try:
+            self._mux(self._video.encode(None))
+        finally:
+            self._container.close()
+
+    def _add_sound(self, info: SourceInfo, first: Frame) -> Sound | None:
+        if info.audio is None:
+            return None
+        try:
+            return Sound(self._container, info.audio, _packets(first))
+        except ValueError:
+            log.warning("%s: %s sound does not fit this container, left out", self._path, info.audio.codec)
+            return None
+
+    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        for packet in packets:
+            self._container.mux_one(packet)
+            self.packets += 1
+
+
+class Clock:
+    """Source seconds to ticks of the file: the same time, moved only where a file could not hold it."""
+
+    def __init__(self, path: str) -> None:
+        self.shift = 0.0  # seconds from the source's time to the file's
+        self._path = path
+        self._last = -1
+        self._gap = 1
+
+    def tick(self, pts: float) -> int:
+        """Return a frame's time in TIME_BASE, later than the one before."""
+        if self._last < 0 and not 0 <= pts <= LATEST_START:
+            self._move(-pts, pts)
+        tick = round((pts + self.shift) / TIME_BASE)
+        if tick < self._last - JUMP / TIME_BASE:
+            tick = self._last + self._gap
+            self._move(float(tick * TIME_BASE) - pts, pts)
+        tick = max(tick, self._last + 1)
+        self._gap = tick - self._last if self._last >= 0 else 1
+        self._last = tick
+        return tick
+
+    def _move(self, shift: float, pts: float) -> None:
+        self.shift = shift
+        log.warning("%s: source time %.3f s becomes %.3f s in the file", self._path, pts, pts + shift)
+
+
+def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Settings) -> VideoStream:
+    """Add an x264 stream without B-frames: packets leave in the order of the pictures, so pts equals dts."""
+    threads, lookahead = _delays(fit.size, step, settings)
+    fps = Fraction(1 / step).limit_denominator(1001) if step else Fraction(25)
+    options = {
+        "preset": settings.preset,
+        "crf": str(settings.crf),
+        "bf": "0",
+        "rc-lookahead": str(lookahead),
+        "x264-params": "sync-lookahead=0",
+    }
+    stream = container.add_stream("libx264", rate=fps, options=options)
+    context = stream.codec_context
+    context.width, context.height = fit.size
+    context.pix_fmt = "yuv420p"
+    context.colorspace, context.color_primaries, context.color_trc = COLOURS[fit.matrix]
+    context.color_range = FULL if fit.full_range else LIMITED
+    context.gop_size = settings.gop or max(round(KEYFRAMES * fps), 1)
+    context.thread_count = threads
+    context.flags |= FRAME_DURATION
+    context.time_base = stream.time_base = TIME_BASE
+    return stream
+
+
+def _delays(size: tuple[int, int], step: float, settings: Settings) -> tuple[int, int]:
+    """Return (threads, lookahead): each frame ahead, and each thread but one, delays by a frame."""
+    held = int(HELD / step) if step else 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = 1 + size[0] * size[1] // PIXELS_PER_THREAD
+    threads = settings.threads or min(wanted, cores, MAX_THREADS, 1 + held // 2)
+    return threads, max(min(LOOKAHEAD[settings.preset], held - (threads - 1)), 0)
+
+
+def _packets(frame: Frame) -> Sequence[AudioPacket]:
+    return cast("Sequence[AudioPacket]", frame.audio)

@@ -1,0 +1,90 @@
+"""Still pictures: one JPEG or PNG file for each frame, or a single one."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from engines.errors import InputError, WorkError
+from engines.spec import ModelSpec
+from streamer.frame import Frame
+from streamer.sinks.address import Address, check_writable
+from streamer.sources import SourceInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["ImageSink"]
+
+NUMBER = re.compile(r"%0?\d*d")
+
+
+class ImageSink:
+    """Writes frames to ``folder/%06d.jpg?quality=90``, the number being the frame's index, or one to ``a.png``.
+
+    OpenCV encodes, from RGB: measured for 768x432 it takes half the time of FFmpeg's mjpeg from the planes,
+    which would first have to be converted to BT.601 full range, the only colours a JPEG has.
+    """
+
+    def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
+        self.check(address)
+        self._address = address
+        self._parameters = _parameters(address)
+        self._many = bool(NUMBER.search(address.path))
+        self._written = 0
+
+    @staticmethod
+    def check(address: Address) -> None:
+        """Raise InputError for an option, a pattern or a place that cannot be used."""
+        _parameters(address)
+        if "%" in NUMBER.sub("", address.path, count=1).replace("%%", ""):
+            raise InputError(f"{address.url}: number in the name: must be one, such as %06d")
+        check_writable(address)
+
+    def write(self, frame: Frame) -> None:
+        """Write one picture. InputError for a second one under one name, WorkError where the disk fails."""
+        if self._written and not self._many:
+            stem, suffix = os.path.splitext(self._address.path)
+            raise InputError(
+                f"{self._address.url}: one file for many frames, did you mean {stem}/%06d{suffix}?"
+            )
+        path = self._address.path % frame.index if self._many else self._address.path.replace("%%", "%")
+        picture = self._encoded(frame)
+        try:
+            if not self._written:
+                os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(picture)
+        except OSError as error:
+            kind = WorkError if self._written else InputError
+            raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        self._written += 1
+
+    def close(self) -> None:
+        """Nothing to finish: every file is whole once written."""
+
+    def _encoded(self, frame: Frame) -> NDArray[np.uint8]:
+        import cv2
+
+        from streamer.planes import to_rgb
+
+        suffix = self._address.kind
+        bgr = cv2.cvtColor(to_rgb(frame.planes), cv2.COLOR_RGB2BGR)
+        done, picture = cv2.imencode(suffix, bgr, self._parameters)
+        if not done:
+            raise WorkError(f"{self._address.url}: {frame!r} cannot be encoded")
+        encoded: NDArray[np.uint8] = picture
+        return encoded
+
+
+def _parameters(address: Address) -> list[int]:
+    """Read the options as OpenCV's list of flags and values."""
+    import cv2
+
+    if address.kind == ".png":
+        address.allow("compression")
+        return [cv2.IMWRITE_PNG_COMPRESSION, address.integer("compression", 1, 0, 9)]
+    address.allow("quality")
+    return [cv2.IMWRITE_JPEG_QUALITY, address.integer("quality", 90, 1, 100)]

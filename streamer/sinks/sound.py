@@ -1,0 +1,133 @@
+"""Sound: compressed audio packets copied into a container beside the pictures."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from streamer.audio import AudioPacket, AudioTrack
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.packet import Packet
+
+__all__ = ["Sound"]
+
+# FFmpeg's codec name -> Matroska's CodecID and bit depth (0 = not needed), from the Matroska codec registry.
+CODECS: dict[str, tuple[bytes, int]] = {
+    "aac": (b"A_AAC", 0),
+    "ac3": (b"A_AC3", 0),
+    "alac": (b"A_ALAC", 0),
+    "dts": (b"A_DTS", 0),
+    "eac3": (b"A_EAC3", 0),
+    "flac": (b"A_FLAC", 0),
+    "mp2": (b"A_MPEG/L2", 0),
+    "mp3": (b"A_MPEG/L3", 0),
+    "opus": (b"A_OPUS", 0),
+    "pcm_alaw": (b"A_MS/ACM", 8),
+    "pcm_f32le": (b"A_PCM/FLOAT/IEEE", 32),
+    "pcm_mulaw": (b"A_MS/ACM", 8),
+    "pcm_s16be": (b"A_PCM/INT/BIG", 16),
+    "pcm_s16le": (b"A_PCM/INT/LIT", 16),
+    "pcm_s24le": (b"A_PCM/INT/LIT", 24),
+    "pcm_s32le": (b"A_PCM/INT/LIT", 32),
+    "pcm_u8": (b"A_PCM/INT/LIT", 8),
+    "truehd": (b"A_TRUEHD", 0),
+    "vorbis": (b"A_VORBIS", 0),
+}
+WAVE_FORMATS = {"pcm_alaw": 6, "pcm_mulaw": 7}  # WAVEFORMATEX wFormatTag
+
+
+class Sound:
+    """The audio stream of one output file."""
+
+    def __init__(self, container: OutputContainer, track: AudioTrack, first: Iterable[AudioPacket]) -> None:
+        """Add the track to the container; ValueError where it does not take this codec.
+
+        ``first`` are the packets known so far. Audio may begin before zero, by the samples that prime its
+        decoder; Matroska stores no time before zero, but that lead as the codec's delay.
+        """
+        lead = max((-packet.pts * track.time_base for packet in first), default=0)
+        self._stream = _add_stream(container, track, max(float(lead), 0.0))
+        self._matroska = container.format.name == "matroska"
+        self._earliest = -round(lead / track.time_base) if self._matroska else None
+        self._track = track
+        self._last: int | None = None
+
+    def packets(self, audio: Iterable[AudioPacket], shift: float) -> Iterator[Packet[Any]]:
+        """Yield packets ready to mux, ``shift`` seconds later; those that go back in time are left out."""
+        from av.packet import Packet
+
+        ticks = round(shift / self._track.time_base)
+        for piece in audio:
+            dts = piece.dts + ticks
+            if (self._last is not None and dts <= self._last) or self._is_too_early(piece.pts + ticks):
+                continue
+            self._last = dts
+            packet = Packet(piece.data)
+            packet.stream = self._stream
+            packet.time_base = self._track.time_base
+            packet.pts, packet.dts, packet.duration = piece.pts + ticks, dts, piece.duration
+            yield packet
+
+    def _is_too_early(self, pts: int) -> bool:
+        return self._earliest is not None and pts < min(self._earliest, 0)
+
+
+def _add_stream(container: OutputContainer, track: AudioTrack, lead: float) -> AudioStream:
+    """Add a stream with the track's parameters, which PyAV takes from another stream only."""
+    import av
+
+    with av.open(io.BytesIO(_template(track, lead)), format="matroska") as template:
+        stream = container.add_stream_from_template(template.streams.audio[0])
+    stream.time_base = track.time_base
+    return stream
+
+
+def _template(track: AudioTrack, lead: float) -> bytes:
+    """Return a Matroska file (RFC 9559) that declares the track and holds no packet."""
+    import av
+
+    if track.codec not in CODECS:
+        raise ValueError(f"no way to describe {track.codec!r}")
+    codec, depth = CODECS[track.codec]
+    channels = av.AudioLayout(track.layout).nb_channels
+    audio = _element(0xB5, struct.pack(">d", track.rate)) + _number(0x9F, channels)
+    if depth:
+        audio += _number(0x6264, depth)
+    entry = _number(0xD7, 1) + _number(0x73C5, 1) + _number(0x83, 2) + _element(0x86, codec)
+    if private := _private(track, channels):
+        entry += _element(0x63A2, private)
+    if lead:
+        entry += _number(0x56AA, round(lead * 1e9))
+    entry += _element(0xE1, audio)
+    header = _element(0x4282, b"matroska") + _number(0x4287, 4) + _number(0x4285, 2)
+    info = _element(0x1549A966, _number(0x2AD7B1, 1_000_000))
+    tracks = _element(0x1654AE6B, _element(0xAE, entry))
+    cluster = _element(0x1F43B675, _number(0xE7, 0))
+    return _element(0x1A45DFA3, header) + _element(0x18538067, info + tracks + cluster)
+
+
+def _private(track: AudioTrack, channels: int) -> bytes:
+    """Return what Matroska keeps as CodecPrivate for FFmpeg's extradata of this codec."""
+    if track.codec in WAVE_FORMATS:
+        tag = WAVE_FORMATS[track.codec]
+        return struct.pack("<HHIIHHH", tag, channels, track.rate, track.rate * channels, channels, 8, 0)
+    if track.codec == "flac" and not track.extradata.startswith(b"fLaC"):
+        return b"fLaC" + struct.pack(">I", 0x80 << 24 | len(track.extradata)) + track.extradata
+    if track.codec == "alac":
+        return track.extradata[12:]  # without the head of the MP4 box
+    return track.extradata
+
+
+def _element(name: int, content: bytes) -> bytes:
+    """Return an EBML element (RFC 8794) with its length in eight bytes."""
+    head = name.to_bytes((name.bit_length() + 7) // 8, "big")
+    return head + struct.pack(">Q", len(content) | 1 << 56) + content
+
+
+def _number(name: int, value: int) -> bytes:
+    return _element(name, struct.pack(">Q", value))
