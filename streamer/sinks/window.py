@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +29,6 @@ __all__ = ["WindowSink"]
 # OpenCV aborts the whole process where its window system cannot be reached, so a child tries first.
 PROBE = "import cv2; cv2.namedWindow('probe', cv2.WINDOW_NORMAL); cv2.waitKey(1); cv2.destroyAllWindows()"
 PROBE_SECONDS = 20.0
-LONGEST = (1280, 720)  # pixels that the first picture may fill; the user can resize the window
 REFRESH = 1 / 60  # seconds; several streams may bring more pictures than a screen shows
 QUIT = {ord("q"), ord("Q"), 27}
 
@@ -126,22 +127,28 @@ class WindowSink:
 
 def _size(address: Address) -> tuple[int, int]:
     address.allow("size")
-    width, cross, height = address.options.get("size", "{}x{}".format(*LONGEST)).partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and 16 <= int(width) and 16 <= int(height)):
-        raise InputError(f"{address.url}: size: {width}{cross}{height}, must be like 1280x720")
-    return int(width), int(height)
+    text = address.options.get("size", "1280x720")
+    found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
+    if not found:
+        raise InputError(f"{address.url}: size: {text!r}, must be like 1280x720")
+    return int(found[1]), int(found[2])
 
 
 def _probe(url: str) -> None:
     """Raise InputError where a window cannot be opened."""
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise InputError(f"{url}: no display: DISPLAY is not set, write to a file or run on a desktop")
+    display = os.environ.get("DISPLAY", "")
+    if not _takes_windows(display):
+        raise InputError(f"{url}: no display: {display!r} takes no window, write to a file or fix DISPLAY")
+
+
+@lru_cache
+def _takes_windows(display: str) -> bool:
     try:
         child = subprocess.run(
             [sys.executable, "-c", PROBE], capture_output=True, timeout=PROBE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"{url}: no display: opening a window took more than {PROBE_SECONDS:g} s") from None
-    if child.returncode:
-        display = os.environ.get("DISPLAY", "")
-        raise InputError(f"{url}: no display: {display!r} takes no window, write to a file or fix DISPLAY")
+        return False
+    return child.returncode == 0
