@@ -45,7 +45,7 @@ def read_query(url: str, options: Options) -> Options:
     """
     known = [field.name for field in fields(options)]
     values: dict[str, Any] = {}
-    for key, text in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+    for key, text in parse_qsl(url.rpartition("?")[2] if "?" in url else "", keep_blank_values=True):
         if key not in known:
             hint = nearest(key, known) or f", known are {', '.join(known)}"
             raise InputError(f"{redact(url)}: unknown key {key!r}{hint}")

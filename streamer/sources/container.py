@@ -119,13 +119,15 @@ def check_file(path: str) -> None:
         raise InputError(f"{path}: the file is empty")
 
 
-def reason(error: FFmpegError) -> str:
-    """Return FFmpeg's words for an error, without the URL it happened on."""
+def reason(error: FFmpegError | OSError) -> str:
+    """Return FFmpeg's or the system's words for an error, without the URL or path it happened on."""
     return (error.strerror or type(error).__name__).strip().lower()
 
 
 def _explain(error: FFmpegError, path: str, opening: Opening, seconds: float) -> str:
     limit = opening.timeout[0]
+    if opening.format == "lavfi":
+        return "not a filter graph that FFmpeg knows, lavfi:testsrc2=size=640x480:rate=30 would be right"
     if isinstance(error, ExitError | TimeoutError) or (limit and seconds > 0.9 * min(opening.timeout)):
         return f"no answer within {seconds:.0f} s, is it switched on and is the address right?"
     if isinstance(error, ConnectionRefusedError):

@@ -131,7 +131,7 @@ class Video:
         codec.copy_opaque = self.live
         rate = self._video.average_rate or self._video.guessed_rate
         self._fps = float(rate) if rate else 0.0
-        self._aspect = self._video.sample_aspect_ratio or Fraction(1)
+        self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._rotation = 0
         self._timeline = Timeline(1 / self._fps if self._fps else USUAL_STEP)
         self._stamp_on_arrival = self._container.format.name in STAMPED_ON_ARRIVAL
@@ -238,7 +238,7 @@ class Video:
             self.name,
             index,
             self._timeline.stamp(pts, duration),
-            upright(picture, self.orientation, self._aspect),
+            upright(picture, self.orientation, self.aspect),
             captured,
             duration=duration,
             audio=tuple(sound),
