@@ -143,7 +143,7 @@ def _head(figure: Figure, px: Points, near: NDArray[np.float64], scale: float) -
         eyes = [eye for eye in (1, 2) if towards[eye] > -0.2 * figure.head]
         strokes += [Stroke(circle(px[eye], max(r * 0.11, 0.55), 8), (36, 30, 34)) for eye in eyes]
     ears = [ear for ear in (3, 4) if towards[ear] > 0.3 * figure.head]
-    strokes += [Stroke(circle(px[ear], r * 0.2, 8), tone(figure.skin, 0.85)) for ear in ears]
+    strokes += [Stroke(circle(px[ear], r * 0.2, 8), tone(figure.skin, 0.85), HEAD) for ear in ears]
     if figure.cap is not None:
         brim = px[0] + (px[0] - centre) * 0.45 - np.array([0, 0.34 * r])
         peak = _capsule(np.array([x, y - 0.5 * r]), brim, r * 0.1, r * 0.08)

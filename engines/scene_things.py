@@ -125,7 +125,7 @@ def make_ball(rng: np.random.Generator, held_out: bool) -> Ball:
 
 
 def draw_car(car: Car, x: float, depth: float, travelled: float, camera: Camera) -> Drawing:
-    """Draw a car with its middle at ``x`` pixels; ``travelled`` metres (negative: leftwards) turn its wheels."""
+    """Draw a car, its middle at ``x`` pixels; the metres ``travelled`` (negative: left) turn its wheels."""
     scale, ground = camera.scale(depth) * car.size, camera.ground(depth)
     face = 1.0 if travelled >= 0 else -1.0
     body = np.array([[face * scale, 0.0, x], [0.0, -scale, ground]])
@@ -165,18 +165,18 @@ def _car_strokes(car: Car) -> list[Stroke]:
     lamp = [(right - 0.28, 0.66), (right - 0.22, 0.8), (right - 0.03, 0.74), (right - 0.03, 0.62)]
     strokes = [
         Stroke(rounded(outline), tone(paint, 0.92), 0),
-        Stroke(rounded(flank, 1), tone(paint, 0.7)),
+        Stroke(rounded(flank, 1), tone(paint, 0.7), 0),
         Stroke(rounded(box(left + 0.1, low - 0.02, right - 0.1, low + 0.12), 1), dark, 0),
         Stroke(rounded(edge, 1), tone(paint, 1.2)),
     ]
     if car.stripe:
         strokes.append(Stroke(np.array(box(left + 0.15, 0.64, right - 0.2, 0.72)), (244, 244, 240)))
     for pane in glass:
-        strokes += [Stroke(rounded(pane, 1), (52, 66, 82)), Stroke(_shine(pane), (120, 146, 168))]
+        strokes += [Stroke(rounded(pane, 1), (52, 66, 82), 0), Stroke(_shine(pane), (120, 146, 168))]
     strokes += [
         Stroke(np.array(box(door - 0.012, low + 0.15, door + 0.012, shoulder)), tone(paint, 0.6)),
         Stroke(np.array(box(door + 0.1, shoulder - 0.14, door + 0.28, shoulder - 0.1)), tone(paint, 0.55)),
-        Stroke(rounded(lamp, 1), (255, 244, 200)),
+        Stroke(rounded(lamp, 1), (255, 244, 200), 0),
         Stroke(rounded(box(left - 0.03, 0.7, left + 0.15, 0.89), 1), (206, 40, 44), 0),
     ]
     strokes += [Stroke(circle((hub, 0.36), 0.41, 22)[:12], (24, 25, 28)) for hub in (-axle, axle)]
