@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -18,11 +19,14 @@ from streamer.overlay.sprite import Sprite
 __all__ = ["Canvas"]
 
 Plane = NDArray[np.uint8]
-Points = NDArray[np.float32]  # (N, 2) x, y in luma pixels; pixel 0 covers 0..1
+Scale = tuple[int, int]
+Points = NDArray[np.float32]  # (..., 2) x, y in luma pixels; pixel 0 covers 0..1
 
 SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 BLEED = 0.7  # how far OpenCV's antialiased polygons reach beyond their edge, in pixels: measured
 FAR = 32000.0  # beyond this OpenCV's fixed point would overflow
+TINY = 1e-3
+CIRCLE = np.array([(math.cos(turn), math.sin(turn)) for turn in np.arange(24) * math.pi / 12], np.float32)
 
 
 class Canvas:
@@ -98,39 +102,20 @@ class Canvas:
         self.lines(np.array([start], np.float32), np.array([end], np.float32), [rgb], width)
 
     def lines(self, starts: Points, ends: Points, colours: Sequence[Rgb], width: float) -> None:
-        """Draw N antialiased lines, each in its own colour, in order."""
-        if not len(starts):
-            return
-        planes, values = self.planes, [self.yuv(rgb) for rgb in colours]
-        for row, quad in enumerate(_quads(starts, ends, width, (1, 1))):
-            cv2.fillConvexPoly(planes.y, quad, values[row][0], cv2.LINE_AA, SHIFT)
-        for row, quad in enumerate(_quads(starts, ends, width, self.subsampling)):
-            cv2.fillConvexPoly(planes.u, quad, values[row][1], cv2.LINE_AA, SHIFT)
-            cv2.fillConvexPoly(planes.v, quad, values[row][2], cv2.LINE_AA, SHIFT)
+        """Draw N antialiased lines with flat ends, each in its own colour, in order.
 
-    def discs(self, centres: Points, colours: Sequence[Rgb], radius: float) -> None:
-        """Fill N antialiased circles, each in its own colour, in order."""
-        if not len(centres):
-            return
-        planes, values = self.planes, [self.yuv(rgb) for rgb in colours]
-        for row, ring in enumerate(_rings(centres, radius, (1, 1))):
-            cv2.fillConvexPoly(planes.y, ring, values[row][0], cv2.LINE_AA, SHIFT)
-        for row, ring in enumerate(_rings(centres, radius, self.subsampling)):
-            cv2.fillConvexPoly(planes.u, ring, values[row][1], cv2.LINE_AA, SHIFT)
-            cv2.fillConvexPoly(planes.v, ring, values[row][2], cv2.LINE_AA, SHIFT)
+        Under a width of 2.8 the colour reaches a little beyond the line where chroma is subsampled.
+        """
+        self._polygons(colours, lambda scale: _quads(starts, ends, width, scale))
 
     def circle(self, centre: tuple[float, float], radius: float, rgb: Rgb, width: float) -> None:
         """Draw one antialiased circle's line, half of its width on either side of ``radius``."""
-        middle = np.array([centre], np.float32)
-        planes, yuv = self.planes, self.yuv(rgb)
-        for plane, value, scale in (
-            (planes.y, yuv[0], (1, 1)),
-            (planes.u, yuv[1], self.subsampling),
-            (planes.v, yuv[2], self.subsampling),
-        ):
-            outer = _rings(middle, radius + width / 2, scale)[0]
-            inner = _rings(middle, max(radius - width / 2, 0), scale, bleed=-BLEED)[0]
-            cv2.fillPoly(plane, [outer, inner], value, cv2.LINE_AA, SHIFT)
+        points: Points = (np.array(centre) + radius * CIRCLE).astype(np.float32)
+        self.lines(points, np.roll(points, 1, axis=0), [rgb] * len(points), width)
+
+    def discs(self, centres: Points, colours: Sequence[Rgb], radius: float) -> None:
+        """Fill N antialiased circles, each in its own colour, in order."""
+        self._polygons(colours, lambda scale: _rings(centres, radius, scale))
 
     def text(self, origin: tuple[int, int], text: str, rgb: Rgb, height: int) -> None:
         """Write one line of text; origin is the left end of its base line, height that of a capital."""
@@ -162,6 +147,17 @@ class Canvas:
         _lay(planes.y, sprite.colour[0], sprite.clear[0], left * sx, top * sy)
         _lay(planes.u, sprite.colour[1], sprite.clear[1], left, top)
         _lay(planes.v, sprite.colour[2], sprite.clear[2], left, top)
+
+    def _polygons(self, colours: Sequence[Rgb], outlines: Callable[[Scale], Points]) -> None:
+        """Fill N convex polygons; ``outlines`` gives their (N, P, 2) corners in a plane's pixels."""
+        if not colours:
+            return
+        planes, values = self.planes, [self.yuv(rgb) for rgb in colours]
+        for polygon, value in zip(_fixed(outlines((1, 1))), values, strict=True):
+            cv2.fillConvexPoly(planes.y, polygon, value[0], cv2.LINE_AA, SHIFT)
+        for polygon, value in zip(_fixed(outlines(self.subsampling)), values, strict=True):
+            cv2.fillConvexPoly(planes.u, polygon, value[1], cv2.LINE_AA, SHIFT)
+            cv2.fillConvexPoly(planes.v, polygon, value[2], cv2.LINE_AA, SHIFT)
 
     def _clip(self, rect: Rect) -> Rect:
         (width, height), (left, top, right, bottom) = self.size, rect
@@ -231,34 +227,28 @@ def _weights(shares: NDArray[np.float64]) -> Plane:
     return np.rint(shares * 255).astype(np.uint8)
 
 
-def _quads(starts: Points, ends: Points, width: float, scale: tuple[int, int]) -> NDArray[np.int32]:
-    """(N, 4, 2) corners of lines in a plane's fixed-point pixels, drawn in by what OpenCV adds."""
+def _quads(starts: Points, ends: Points, width: float, scale: Scale) -> Points:
+    """(N, 4, 2) corners of lines in a plane's pixels, drawn in by what OpenCV adds."""
     step = np.array(scale, np.float32)
     along = ends - starts
     normal = along[:, ::-1] * np.array([-1, 1], np.float32)
-    normal *= width / 2 / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
+    normal *= width / 2 / np.maximum(np.hypot(along[:, 0], along[:, 1]), TINY)[:, None]
     along, normal = along / step, normal / step
-    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), TINY)
     reach = np.abs(along[:, 0] * normal[:, 1] - along[:, 1] * normal[:, 0]) / length
-    normal *= np.maximum(1 - BLEED / np.maximum(reach, 1e-6), 0.05)[:, None]
+    normal *= (np.maximum(reach - BLEED, TINY) / np.maximum(reach, TINY))[:, None]
     begin, end = starts / step, ends / step
-    corners = np.stack([begin + normal, end + normal, end - normal, begin - normal], axis=1)
-    return _fixed(corners)
+    return np.stack([begin + normal, end + normal, end - normal, begin - normal], axis=1)
 
 
-def _rings(
-    centres: Points, radius: float, scale: tuple[int, int], *, bleed: float = BLEED
-) -> NDArray[np.int32]:
-    """(N, P, 2) points of circles in a plane's fixed-point pixels, drawn in by ``bleed`` pixels."""
-    count = min(max(int(radius * 3), 12), 64)
-    angles = np.arange(count) * (2 * np.pi / count)
+def _rings(centres: Points, radius: float, scale: Scale) -> Points:
+    """(N, P, 2) points of circles in a plane's pixels, drawn in by what OpenCV adds."""
     step = np.array(scale, np.float32)
-    radii = np.maximum(radius / step - bleed, 0.05)
-    around = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii
-    return _fixed(centres[:, None] / step + around)
+    around: Points = CIRCLE * np.maximum(radius / step - BLEED, TINY)
+    return centres[:, None] / step + around
 
 
-def _fixed(points: NDArray[np.floating]) -> NDArray[np.int32]:
-    """OpenCV's coordinates name a pixel's centre, ours its corner."""
+def _fixed(points: Points) -> NDArray[np.int32]:
+    """OpenCV's coordinates name a pixel's centre, ours its corner; in its fixed point."""
     fixed: NDArray[np.int32] = np.rint((np.clip(points, -FAR, FAR) - 0.5) * (1 << SHIFT)).astype(np.int32)
     return fixed

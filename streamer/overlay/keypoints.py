@@ -13,7 +13,8 @@ from streamer.overlay.style import style_for
 
 __all__ = ["Keypoints"]
 
-SIDES: dict[str, Rgb] = {"left": (255, 150, 30), "right": (50, 170, 255), "": (120, 235, 110)}
+SIDES: dict[str, Rgb] = {"left": (255, 150, 30), "right": (50, 170, 255)}
+CENTRE: Rgb = (120, 235, 110)
 
 
 class Keypoints:
@@ -22,29 +23,26 @@ class Keypoints:
     def __init__(self, spec: ModelSpec, *, threshold: float = 0.5) -> None:
         self._threshold = threshold
         self._limbs: NDArray[np.intp] = np.array(spec.skeleton, np.intp).reshape(-1, 2)
-        self._limb_colours = _limb_colours(spec)
+        self._colours = _limb_colours(spec)
 
     def __call__(self, canvas: Canvas, frame: Frame) -> None:
         """Draw the limbs whose two ends are seen, then the points over them."""
         points = frame.detections.keypoints
         if not points.size:
             return
-        style = style_for(canvas.size)
-        xy = points[..., :2]
-        with np.errstate(invalid="ignore"):
-            seen = (points[..., 2] > self._threshold) & np.isfinite(xy).all(axis=-1)
-        limbs = self._limbs[(self._limbs < points.shape[1]).all(axis=1)]
-        rows, which = np.nonzero(seen[:, limbs[:, 0]] & seen[:, limbs[:, 1]])
-        ends = limbs[which]
-        colours = [self._limb_colours[limb] for limb in which.tolist()]
+        style, xy = style_for(canvas.size), points[..., :2]
+        seen = (points[..., 2] > self._threshold) & np.isfinite(points).all(axis=-1)
+        rows, limbs = np.nonzero(seen[:, self._limbs].all(axis=-1))
+        ends = self._limbs[limbs]
+        colours = [self._colours[limb] for limb in limbs.tolist()]
         canvas.lines(xy[rows, ends[:, 0]], xy[rows, ends[:, 1]], colours, style.limb)
         joints = xy[seen]
         canvas.discs(joints, [WHITE] * len(joints), style.dot)
 
 
 def _limb_colours(spec: ModelSpec) -> list[Rgb]:
-    """By the side that both ends name, where the points have sides at all; else one after the other."""
-    sides = [next((side for side in ("left", "right") if side in name), "") for name in spec.keypoints]
+    """By the side that both ends name, where the points have sides at all; else one colour for each."""
+    sides = [next((side for side in SIDES if side in name), "") for name in spec.keypoints]
     if not any(sides):
         return [PALETTE[limb % len(PALETTE)] for limb in range(len(spec.skeleton))]
-    return [SIDES[sides[a] if sides[a] == sides[b] else ""] for a, b in spec.skeleton]
+    return [SIDES.get(sides[a], CENTRE) if sides[a] == sides[b] else CENTRE for a, b in spec.skeleton]

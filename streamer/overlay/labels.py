@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from engines.spec import ModelSpec
@@ -35,7 +36,7 @@ class Labels:
         texts = self._texts(frame)
         placed: list[Place] = []
         for row in (-found.scores).argsort(kind="stable").tolist():
-            sprite = tag(texts[row], PALETTE[colours[row]], 1.0, measures, kind)
+            sprite = tag(texts[row], PALETTE[colours[row]], measures, kind)
             placed.append((_place(canvas, corners[row], sprite.size, style.line), sprite))
         for rect, sprite in reversed(placed):
             canvas.paste((rect[0], rect[1]), sprite)
@@ -51,18 +52,16 @@ class Labels:
 
 
 def _place(canvas: Canvas, box: list[float], size: tuple[int, int], line: int) -> Rect:
-    """Choose and claim the first place around the box that is free, else the first one."""
-    places = _places(box, size, line, canvas.size, canvas.subsampling)
-    first = next(places)
-    rect = first
-    while not canvas.space.is_free(rect):
-        following = next(places, None)
-        if following is None:
-            rect = first
+    """Choose and claim the first place around the box that is free, else the one that is least taken."""
+    best, least = (0, 0, 0, 0), math.inf
+    for rect in _places(box, size, line, canvas.size, canvas.subsampling):
+        taken = canvas.space.taken(rect)
+        if taken < least:
+            best, least = rect, taken
+        if not taken:
             break
-        rect = following
-    canvas.space.claim(rect)
-    return rect
+    canvas.space.claim(best)
+    return best
 
 
 def _places(
@@ -72,13 +71,15 @@ def _places(
     picture: tuple[int, int],
     subsampling: tuple[int, int],
 ) -> Iterator[Rect]:
-    """Where a tag may lie, best first: over the box, inside, under; at its left side, then at its right."""
+    """Where a tag may lie, best first: over the box, under its top edge, under the box, further in."""
     (width, height), (sx, sy) = size, subsampling
     limit_x, limit_y = max(picture[0] - width, 0) // sx * sx, max(picture[1] - height, 0) // sy * sy
     x1, y1 = round(box[0] / sx) * sx - line, round(box[1] / sy) * sy - line
     x2, y2 = round(box[2] / sx) * sx + line, round(box[3] / sy) * sy + line
-    over, inside, under, last = y1 - height + line, y1, y2 - line, y2 - height
-    tops = [over, inside, under, last] if over >= 0 else [inside, under, last]
+    over, under = y1 - height + line, y2 - line
+    tops = [over, y1, under, y2 - height, (y1 + y2 - height) // 2, y1 + height, over - height]
+    if over < 0:
+        tops.remove(over)
     for left in (x1, x2 - width):
         x = min(max(left, 0), limit_x)
         for top in tops:

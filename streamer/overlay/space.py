@@ -14,10 +14,10 @@ class Space:
         self._cell = cell
         self._rows: dict[int, int] = {}
 
-    def is_free(self, rect: Rect) -> bool:
-        """Tell whether no claim shares a cell with ``rect``."""
+    def taken(self, rect: Rect) -> int:
+        """Count the cells of ``rect`` that are claimed: 0 = it is free."""
         first, last, bits = self._span(rect)
-        return not any(self._rows.get(row, 0) & bits for row in range(first, last))
+        return sum((self._rows.get(row, 0) & bits).bit_count() for row in range(first, last))
 
     def claim(self, rect: Rect) -> None:
         """Take ``rect``; its coordinates must not be negative."""

@@ -34,8 +34,9 @@ def kind_of(planes: Planes) -> Kind:
     return planes.subsampling, planes.matrix, planes.full_range
 
 
-def panel(text: str, fill: Rgb, opacity: float, measures: tuple[int, int, int], kind: Kind) -> Sprite:
-    """Return one line of text on a rounded panel, in black or white, whichever is read more easily.
+@lru_cache(maxsize=512)
+def tag(text: str, fill: Rgb, measures: tuple[int, int, int], kind: Kind) -> Sprite:
+    """Return one line of text on a rounded ground, in black or white, whichever is read more easily.
 
     measures: height of a capital, padding around the text, radius of the corners, all in pixels.
     """
@@ -44,11 +45,17 @@ def panel(text: str, fill: Rgb, opacity: float, measures: tuple[int, int, int], 
     width, tall = _even(line.coverage.shape[1] + 2 * padding), _even(height + 2 * padding)
     ink = np.zeros((tall, width), np.float32)
     _lay(line.coverage, ink, (width - line.coverage.shape[1]) // 2, (tall - height) // 2 - line.cap_top)
-    ground = _rounded(width, tall, radius) * np.float32(opacity) * (1 - ink)
+    ground = _rounded(width, tall, radius) * (1 - ink)
     return _sprite(ground, ink, to_yuv(fill, *kind[1:]), to_yuv(ink_on(fill), *kind[1:]), kind[0])
 
 
-tag = lru_cache(maxsize=512)(panel)  # for texts that come back frame after frame
+@lru_cache(maxsize=64)
+def panel(size: tuple[int, int], fill: Rgb, opacity: float, radius: int, kind: Kind) -> Sprite:
+    """Return an empty ground with round corners, its size (width, height) made even."""
+    width, tall = map(_even, size)
+    ground = _rounded(width, tall, radius) * np.float32(opacity)
+    colour = to_yuv(fill, *kind[1:])
+    return _sprite(ground, np.zeros_like(ground), colour, colour, kind[0])
 
 
 def _sprite(

@@ -28,13 +28,13 @@ def style_for(size: tuple[int, int]) -> Style:
     They grow more slowly than the picture: a larger one is also looked at on a larger screen.
     """
     side = min(size)
-    text = round(6.5 + side / 115)
+    text = round(5.7 + side / 100)
     return Style(
         line=2 * max(1, round(side / 640)),
         text=text,
         padding=max(3, round(text * 0.45)),
         radius=max(2, round(text * 0.3)),
-        limb=max(1.5, side / 300),
-        dot=max(1.5, side / 240),
+        limb=max(2.8, side / 240),
+        dot=max(2.2, side / 210),
         contour=2 * max(1, round(side / 540)) + 1,
     )
