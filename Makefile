@@ -6,7 +6,6 @@ PYTHON ?=
 export PYTHON
 
 BIN := .venv/bin
-CODE := engines streamer trainers tests benchmarks
 INPUTS := pyproject.toml constraints.txt scripts/setup.sh
 DEMO_SOURCE := synthetic:?size=640x360&fps=30&count=300&seed=7&held_out=1
 
@@ -22,8 +21,8 @@ test: .venv/test.done ## run the tests (installs torch for those of trainers)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/check.done ## format, lint, types and architecture; no torch
-	@$(BIN)/ruff format --check $(CODE)
-	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
 	@$(BIN)/mypy engines streamer
 	@$(BIN)/python -m pytest tests/test_architecture.py
 
@@ -31,12 +30,12 @@ bench: .venv/base.done ## measure this machine: engine alone, decode alone, the 
 	@$(BIN)/python -m benchmarks
 
 format: .venv/check.done ## rewrite the code in the project's format
-	@$(BIN)/ruff check --fix-only --quiet $(CODE)
-	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
 
 clean: ## remove what the other targets made, .venv included
 	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find $(CODE) -name __pycache__ -type d -exec rm -rf {} +
+	find . -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/base.done: $(INPUTS)
 	@scripts/setup.sh base && touch $@

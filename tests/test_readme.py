@@ -1,4 +1,4 @@
-"""What the README and the documents show is true of the code: commands parse, examples load, links lead somewhere."""
+"""What the README and the documents show is true: commands parse, examples load, links lead somewhere."""
 
 from __future__ import annotations
 
