@@ -34,7 +34,7 @@ format: .venv/check.done ## rewrite the code in the project's format
 	@$(BIN)/ruff format .
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv out/demo.mp4 out/demo.jsonl build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -exec rm -rf {} +
 
 .venv/base.done: $(INPUTS)

@@ -5,20 +5,21 @@ Relative paths in the file are relative to the current directory, as they are on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from engines.backends import BACKENDS
 from engines.errors import InputError, nearest
+from engines.options import Precision
+from streamer.urls import redact
 
 __all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"]
 
 Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -30,6 +31,13 @@ def _word(value: object) -> object:
 
 
 Word = Annotated[str, Field(min_length=1), BeforeValidator(_word)]
+
+
+def _known_backend(name: str) -> str:
+    known = ("auto", *BACKENDS)
+    if name not in known:
+        raise ValueError(f"{name!r}{nearest(name, known) or ', would be one of ' + ', '.join(known)}")
+    return name
 
 
 def _short_form(key: str) -> BeforeValidator:
@@ -68,10 +76,12 @@ class ModelConfig(_Strict):
     iou: Ratio = -1.0  # -1 = the model's own
     classes: tuple[Word, ...] = Field(default=(), strict=False)  # names or numbers to keep, () = all
     max_det: Count = 300
-    backend: Word = "auto"
+    class_agnostic: bool = False  # suppression across classes
+    backend: Annotated[Word, AfterValidator(_known_backend)] = "auto"
     device: Word = "auto"
     precision: Precision = "auto"
     batch: Count = 1
+    requests: Annotated[int, Field(ge=0)] = 0  # batches in flight together, 0 = chosen for throughput
 
 
 class SinkConfig(_Strict):
@@ -90,8 +100,8 @@ class PipelineConfig(_Strict):
         dict[str, Annotated[SinkConfig, _short_form("url")]], BeforeValidator(_numbered)
     ] = {}  # a list in the file has "0", "1", ... as names
     overlay: bool = True
-    frames: Annotated[int, Field(ge=1)] = 0  # processed per source, 0 = all
-    seconds: Seconds = 0.0  # of running, 0 = until the end
+    frames: Count = 0  # of each source, 0 = all
+    seconds: Seconds = 0.0  # of each source's own time, 0 = until the end
     every: Count = 1  # infer on every n-th frame
     realtime: bool = False  # pace files by their pts
     loop: bool = False  # begin a file again at its end
@@ -224,6 +234,8 @@ def _sentence(loc: Loc, issue: Any) -> str:
     kind, value, limits = issue["type"], issue["input"], issue.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(loc)
+    if kind == "value_error":
+        return str(limits["error"])
     if kind == "missing":
         return f"no {loc[-1]!r}, would have '{loc[-1]}: ...'"
     if kind == "literal_error":
@@ -264,5 +276,5 @@ def _shown(value: object) -> str:
         return "empty"
     if isinstance(value, bool):
         return str(value).lower()
-    text = re.sub(r"//[^/@\s]*@", "//***@", repr(value))
+    text = redact(repr(value))
     return text if len(text) <= 60 else text[:57] + "..."

@@ -183,19 +183,15 @@ def ffmpeg() -> Finding:
 
 def display() -> Finding:
     """A display that `window:` can draw on."""
-    name = os.environ.get("DISPLAY", "")
-    if sys.platform != "linux":
-        return Finding("display", "ok", "the desktop's own")
-    if not name:
-        return Finding(
-            "display", "missing", "DISPLAY is not set", "for window:, run in a desktop session or by xvfb-run"
-        )
-    # Opening a window on a dead display aborts the process, so a child tries it first.
-    probe = "import cv2; cv2.namedWindow('probe'); cv2.destroyAllWindows()"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=10, check=False)
-    if done.returncode:
-        return Finding("display", "warn", f"{name} refuses windows", "for window:, check DISPLAY and xhost")
-    return Finding("display", "ok", f"{name} opens windows")
+    from engines.errors import InputError
+    from streamer.sinks import check_sink
+
+    try:
+        check_sink("window:")
+    except InputError as error:
+        reason = str(error).removeprefix("window:: ")
+        return Finding("display", "missing", reason, "to see window: without a desktop, run under xvfb-run")
+    return Finding("display", "ok", f"window: opens on {os.environ.get('DISPLAY') or 'the desktop'}")
 
 
 def cameras(devices: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> Finding:
@@ -218,7 +214,9 @@ def cameras(devices: Path = Path("/dev"), names: Path = Path("/sys/class/video4l
 
 def cache() -> Finding:
     """The folder of compiled engines: its place, its size, and whether it can be written."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamer"
+    from engines.cache import folder as cache_folder
+
+    folder = cache_folder()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):

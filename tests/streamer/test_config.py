@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import InputError
+from engines.options import Options
 from streamer.config import ModelConfig, SourceConfig, load
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "configs" / "pipelines").glob("*.yaml"))
@@ -89,6 +90,11 @@ def test_what_the_file_does_not_say_is_told_apart_from_defaults(tmp_path: Path) 
     assert pipeline.sources["a"].every is None
 
 
+def test_the_models_defaults_are_those_of_the_engines_options() -> None:
+    for name, value in ModelConfig().model_dump(exclude={"path"}).items():
+        assert value == getattr(Options(), name), name
+
+
 @pytest.mark.parametrize(
     ("key", "url"),
     [("0", "0"), ("front", "7"), ("no", "no.mp4"), ("2024-01-01", "x"), ("1e3", "x")],
@@ -143,6 +149,11 @@ MISTAKES = {
         "model: {precision: double}\n",
         "street.yaml:1: model.precision: 'double', would be one of auto, fp32, bf16, fp16, int8",
     ),
+    "backend misspelt": (
+        "model: {backend: openvno}\n",
+        "street.yaml:1: model.backend: 'openvno', did you mean 'openvino'?",
+    ),
+    "requests below 0": ("model: {requests: -1}\n", "street.yaml:1: model.requests: -1, would be at least 0"),
     "classes as a word": (
         "model: {classes: person}\n",
         "street.yaml:1: model.classes: 'person', would be a list",

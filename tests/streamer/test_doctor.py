@@ -181,9 +181,9 @@ def test_the_processor_is_named_even_where_the_system_does_not_tell(tmp_path: Pa
 
 def test_the_cache_is_measured_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (tmp_path / "streamer" / "deep").mkdir(parents=True)
-    (tmp_path / "streamer" / "deep" / "blob").write_bytes(bytes(3 << 20))
-    assert doctor.cache() == Finding("cache", "ok", f"{tmp_path}/streamer, 3.0 MiB")
+    (tmp_path / "streamer" / "engines").mkdir(parents=True)
+    (tmp_path / "streamer" / "engines" / "blob").write_bytes(bytes(3 << 20))
+    assert doctor.cache() == Finding("cache", "ok", f"{tmp_path}/streamer/engines, 3.0 MiB")
 
 
 def test_a_nearly_full_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
