@@ -1,16 +1,16 @@
-"""Address: what a sink's URL says: which kind of sink, which path, which options."""
+"""Address: what a sink's URL says: which kind of sink, and where."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
 
 from engines.errors import InputError, nearest
+from streamer.urls import redact
 
-__all__ = ["Address", "check_writable", "parse"]
+__all__ = ["Address", "check_writable", "parse", "refuse_options"]
 
 # A scheme is two letters or more, so that `C:\` is none; a colon after a slash or a dot belongs to a path.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+-]+):(.*)", re.DOTALL)
@@ -21,35 +21,9 @@ UNSAFE = re.compile(r"[^\w.-]+")
 class Address:
     """A sink's URL taken apart: ``path?key=value&...``, ``scheme:rest?key=value&...`` or ``-``."""
 
-    url: str  # as the user wrote it, for messages
+    url: str  # as the user wrote it; `streamer.urls.read_query` reads its options
     kind: str  # key of streamer.sinks.SINKS: ".mp4", "window:", "-"
     path: str  # with {stream} replaced; for a scheme what follows the colon
-    options: dict[str, str] = field(default_factory=dict)
-
-    def allow(self, *keys: str) -> None:
-        """Raise InputError for an option that is none of ``keys``."""
-        for key in self.options:
-            if key not in keys:
-                right = nearest(key, keys) or (
-                    f", options are {', '.join(keys)}" if keys else ", it takes none"
-                )
-                raise InputError(f"{self.url}: unknown option: {key!r}{right}")
-
-    def integer(self, key: str, default: int, low: int, high: int) -> int:
-        """Return an option as a whole number in low..high; InputError where it is none."""
-        text = self.options.get(key, str(default))
-        if not re.fullmatch(r"-?\d{1,9}", text) or not low <= int(text) <= high:
-            raise InputError(f"{self.url}: {key}: {text!r}, must be a whole number from {low} to {high}")
-        return int(text)
-
-    def choice(self, key: str, default: str, known: Iterable[str]) -> str:
-        """Return an option that is one of ``known``; InputError where it is none."""
-        text, known = self.options.get(key, default), tuple(known)
-        if text not in known:
-            raise InputError(
-                f"{self.url}: {key}: {text!r}{nearest(text, known) or ''}, must be one of {', '.join(known)}"
-            )
-        return text
 
 
 def parse(url: str, stream: str, kinds: Iterable[str]) -> Address:
@@ -60,17 +34,22 @@ def parse(url: str, stream: str, kinds: Iterable[str]) -> Address:
     kinds = tuple(kinds)
     if url == "-":
         return Address(url, "-", "-")
-    place, _, query = url.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    place = url.partition("?")[0]
     if found := SCHEME.fullmatch(place):
         kind, path = found[1].lower() + ":", found[2]
     else:
         kind, path = os.path.splitext(place)[1].lower(), place
     if kind not in kinds:
         raise InputError(
-            f"{url}: unknown sink: {kind or place!r}{nearest(kind, kinds)}; sinks are {_menu(kinds)}"
+            f"{redact(url)}: unknown sink: {kind or place!r}{nearest(kind, kinds)}; sinks are {_menu(kinds)}"
         )
-    return Address(url, kind, path.replace("{stream}", _safe(stream)), options)
+    return Address(url, kind, path.replace("{stream}", _safe(stream)))
+
+
+def refuse_options(address: Address) -> None:
+    """Raise InputError where a sink without options is given some."""
+    if "?" in address.url:
+        raise InputError(f"{address.url}: takes no options, leave out what follows the question mark")
 
 
 def check_writable(address: Address) -> None:

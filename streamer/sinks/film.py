@@ -10,6 +10,7 @@ from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+from engines.errors import nearest
 from streamer import planes as pixels
 from streamer.audio import AudioPacket
 from streamer.frame import Frame
@@ -65,12 +66,24 @@ STAMPING = tuple(Lock() for _ in range(61))
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to encode."""
+    """How to encode. ValueError for what x264 does not know."""
 
     preset: str = "veryfast"  # key of LOOKAHEAD
     crf: int = 23  # 0..51, 0 is lossless
     gop: int = 0  # most frames from one keyframe to the next, 0 = four seconds of them
     threads: int = 0  # 0 = chosen by size, cores and frame rate
+
+    def __post_init__(self) -> None:
+        if self.preset not in LOOKAHEAD:
+            hint = nearest(self.preset, LOOKAHEAD) or f", must be one of {', '.join(LOOKAHEAD)}"
+            raise ValueError(f"preset: {self.preset!r}{hint}")
+        for name, value, most in (
+            ("crf", self.crf, 51),
+            ("gop", self.gop, 10_000),
+            ("threads", self.threads, 64),
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(f"{name}: {value}, must be from 0 to {most}")
 
 
 class Film:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.spec import ModelSpec
 from streamer.frame import Frame
-from streamer.sinks.address import Address
+from streamer.sinks.address import Address, refuse_options
 from streamer.sources import SourceInfo
 
 __all__ = ["NullSink"]
@@ -18,8 +18,8 @@ class NullSink:
 
     @staticmethod
     def check(address: Address) -> None:
-        """Raise InputError for an option; there are none."""
-        address.allow()
+        """Raise InputError for options."""
+        refuse_options(address)
 
     def write(self, frame: Frame) -> None:
         """Take one frame."""

@@ -14,7 +14,7 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks import Closed
-from streamer.sinks.address import Address, check_writable
+from streamer.sinks.address import Address, check_writable, refuse_options
 from streamer.sources import SourceInfo
 
 __all__ = ["RecordSink", "record"]
@@ -65,8 +65,8 @@ class RecordSink:
 
     @staticmethod
     def check(address: Address) -> None:
-        """Raise InputError for an option or a place that cannot be written."""
-        address.allow()
+        """Raise InputError for options or a place that cannot be written."""
+        refuse_options(address)
         if address.path != "-":
             check_writable(address)
 

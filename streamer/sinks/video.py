@@ -10,8 +10,9 @@ from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable
 from streamer.sinks.faststart import faststart
-from streamer.sinks.film import LOOKAHEAD, Film, Settings
+from streamer.sinks.film import Film, Settings
 from streamer.sources import SourceInfo
+from streamer.urls import read_query
 
 __all__ = ["VideoSink"]
 
@@ -30,7 +31,7 @@ class VideoSink:
         self.check(address)
         self._url = address.url
         self._path = os.path.realpath(address.path)
-        self._settings = _settings(address)
+        self._settings = read_query(address.url, Settings())
         self._info = info
         self._film: Film | None = None
         self._broken = False
@@ -38,7 +39,7 @@ class VideoSink:
     @staticmethod
     def check(address: Address) -> None:
         """Raise InputError for an option or a place that cannot be used."""
-        _settings(address)
+        read_query(address.url, Settings())
         check_writable(address)
 
     def write(self, frame: Frame) -> None:
@@ -85,16 +86,6 @@ class VideoSink:
             faststart(self._path, packets)
         except (OSError, av.FFmpegError) as error:
             log.warning("%s: stays fragmented, which plays but seeks slowly: %s", self._url, _reason(error))
-
-
-def _settings(address: Address) -> Settings:
-    address.allow("preset", "crf", "gop", "threads")
-    return Settings(
-        preset=address.choice("preset", "veryfast", LOOKAHEAD),
-        crf=address.integer("crf", 23, 0, 51),
-        gop=address.integer("gop", 0, 0, 10_000),
-        threads=address.integer("threads", 0, 0, 128),
-    )
 
 
 def _reason(error: Exception) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from streamer.frame import Frame
 from streamer.sinks import Closed
 from streamer.sinks.address import Address
 from streamer.sources import SourceInfo
+from streamer.urls import read_query
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,17 @@ REFRESH = 1 / 60  # seconds; several streams may bring more pictures than a scre
 QUIT = {ord("q"), ord("Q"), 27}
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to show."""
+
+    size: tuple[int, int] = (1280, 720)  # most pixels, width and height, that all tiles take together
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 32 or max(self.size) > 16_384:
+            raise ValueError(f"size: {self.size[0]}x{self.size[1]}, must be from 32 to 16384 pixels")
+
+
 class WindowSink:
     """Shows the frames of all streams as tiles of one window: ``window:`` or ``window:Title?size=1280x720``.
 
@@ -42,7 +54,7 @@ class WindowSink:
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self.check(address)
         self._title = address.path or "streamer"
-        self._limit = _size(address)
+        self._limit = read_query(address.url, Settings()).size
         self._tiles: dict[str, int] = {}
         self._canvas: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
         self._tile = (0, 0)
@@ -51,7 +63,7 @@ class WindowSink:
     @staticmethod
     def check(address: Address) -> None:
         """Raise InputError for an option, or where there is no display to open a window on."""
-        _size(address)
+        read_query(address.url, Settings())
         _probe(address.url)
 
     def write(self, frame: Frame) -> None:
@@ -123,15 +135,6 @@ class WindowSink:
         import cv2
 
         cv2.resizeWindow(self._title, self._canvas.shape[1], self._canvas.shape[0])
-
-
-def _size(address: Address) -> tuple[int, int]:
-    address.allow("size")
-    text = address.options.get("size", "1280x720")
-    found = re.fullmatch(r"([1-9]\d{1,3})x([1-9]\d{1,3})", text)
-    if not found:
-        raise InputError(f"{address.url}: size: {text!r}, must be like 1280x720")
-    return int(found[1]), int(found[2])
 
 
 def _probe(url: str) -> None:
