@@ -49,6 +49,7 @@ class Node:
     stage: Stage
     inbox: Inbox[Item]
     is_source: bool
+    is_callers: bool = False  # run by the caller's thread, not by one of its own
     edges: list[Edge] = field(default_factory=list)
     busy: Histogram = field(default_factory=Histogram)  # seconds of work per item, waiting left out
     thread: threading.Thread | None = None
@@ -102,7 +103,9 @@ class Graph:
 
     def outlet(self, name: str) -> Node:
         """Add a node whose items the caller takes with `pump`."""
-        return self.stage(name, iter)
+        node = self.stage(name, iter)
+        node.is_callers = True
+        return node
 
     def pump(self, node: Node) -> Iterator[Item]:
         """Give the items of an outlet to the caller, counted like those of any stage."""
@@ -116,9 +119,9 @@ class Graph:
             node.inbox.refuse(f"{node.name} ended")
 
     def start(self, *nodes: Node) -> None:
-        """Start the threads of these nodes, or of all that do not run yet."""
+        """Start the threads of these nodes, or of all that do not run yet and are not the caller's to run."""
         for node in nodes or tuple(self.nodes.values()):
-            if node.thread is None:
+            if node.thread is None and not node.is_callers:
                 node.thread = threading.Thread(target=self._run, args=(node,), name=node.name, daemon=True)
                 with self._lock:
                     self._running += 1

@@ -117,6 +117,11 @@ class Inbox(Generic[T]):
                 raise Aborted
             return self._pick(most)
 
+    def check(self) -> None:
+        """Raise Aborted if the inbox was aborted."""
+        if self._aborted:
+            raise Aborted
+
     @property
     def ended(self) -> bool:
         """True once every lane is closed and empty."""

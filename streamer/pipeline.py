@@ -78,7 +78,7 @@ class Pipeline:
     def start(self) -> None:
         """Start every stage but a window, which belongs to the thread that calls `join`."""
         self.began = time.perf_counter()
-        self.graph.start(*[node for node in self.graph.nodes.values() if node is not self._window])
+        self.graph.start()
 
     def join(self) -> None:
         """Wait for the end, and raise what ended it if that was a failure."""
@@ -146,6 +146,7 @@ class Pipeline:
             for source in sources:
                 self._connect_sink(sink.url, results, node, source)
             if kind.main_thread:
+                node.is_callers = True
                 self._window = node
             return
         for source in sources:

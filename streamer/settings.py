@@ -13,7 +13,7 @@ from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
 
 if TYPE_CHECKING:
-    from engines.model import Options
+    from engines.options import Options
 
     from streamer.config import PipelineConfig, SourceConfig
 
@@ -78,7 +78,7 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
 
     None means: the default. An unknown name is a TypeError, a value out of range an InputError.
     """
-    from engines import Options
+    from engines.options import Options
 
     how = {name: value for name, value in how.items() if value is not None}
     _check_ranges(how)
@@ -133,12 +133,9 @@ _LIMITS = ("frames", "seconds", "loop", "realtime")
 
 
 def _check_ranges(how: dict[str, Any]) -> None:
-    for name in ("conf", "iou"):
-        if not 0 <= how.get(name, 0) <= 1:
-            raise InputError(f"--{name}: {how[name]}, a number from 0 to 1 would be right")
-    for name, least in (("batch", 1), ("every", 1), ("max_det", 1), ("frames", 0), ("seconds", 0)):
+    for name, least in (("every", 1), ("frames", 0), ("seconds", 0)):
         if how.get(name, least) < least:
-            raise InputError(f"--{name.replace('_', '-')}: {how[name]}, {least} or more would be right")
+            raise InputError(f"{name}: {how[name]}, {least} or more would be right")
 
 
 def _read_plan(config: Path) -> PipelineConfig:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from streamer.overlay import Overlay
 
+_PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
+
 __all__ = ["Flight", "collect", "draw", "submit", "write"]
 
 
@@ -58,7 +60,7 @@ def submit(
                     if not is_due(frame):
                         flight.rows.append(-1)
                         continue
-                    flight.batch = flight.batch or model.acquire()
+                    flight.batch = flight.batch or _acquire(model, inbox)
                     scale_rgb(frame.planes, flight.batch.add(frame.size))
                     flight.rows.append(filled)
                     filled += 1
@@ -70,6 +72,13 @@ def submit(
             yield flight
 
     return stage
+
+
+def _acquire(model: Model, inbox: Inbox[Frame]) -> Batch:
+    """Wait for a free request, but not beyond the end of the graph."""
+    while (batch := model.acquire(timeout=_PATIENCE)) is None:
+        inbox.check()
+    return batch
 
 
 def collect(latency: Histogram, rates: Rates) -> Callable[[Inbox[Flight]], Iterator[Frame]]:

@@ -1,0 +1,201 @@
+"""Pipeline: order, batches, limits and faults, with a model whose answers are known."""
+
+import json
+import threading
+from collections import deque
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from engines.detections import Detections
+from engines.errors import InputError, WorkError
+from engines.spec import ModelSpec
+from streamer import stages
+from streamer.inbox import Inbox
+from streamer.pipeline import Pipeline
+from streamer.settings import SinkSettings, gather
+
+SPEC = ModelSpec("grey", "detect", "dense", ("thing",), (128, 72))
+
+
+class GreyModel:
+    """Gives one detection a picture, its score the mean grey of what the engine was shown."""
+
+    def __init__(self, batch: int = 1, requests: int = 2) -> None:
+        self.spec, self.batch = SPEC, batch
+        self.engine = SimpleNamespace(requests=(None,) * requests)
+        self.free = threading.Semaphore(requests)
+        self.sizes: deque[int] = deque()
+        self.closed = False
+
+    def acquire(self, timeout: float | None = None) -> "GreyBatch | None":
+        return GreyBatch(self) if self.free.acquire(timeout=timeout) else None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class GreyBatch:
+    def __init__(self, model: GreyModel) -> None:
+        self.model, self.views = model, []
+
+    def add(self, size: tuple[int, int]) -> np.ndarray:
+        self.views.append(np.zeros((72, 128, 3), np.uint8))
+        return self.views[-1]
+
+    def submit(self) -> None:
+        self.model.sizes.append(len(self.views))
+
+    def collect(self) -> list[Detections]:
+        self.model.free.release()
+        return [Detections.of([[0, 0, 9, 9]], [view.mean() / 255], [0]) for view in self.views]
+
+
+def synthetic(count: int, seed: int = 0) -> str:
+    return f"synthetic:?size=128x72&fps=25&count={count}&seed={seed}"
+
+
+def records(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def process(*urls: str, model: GreyModel, sinks=(), **how):
+    with Pipeline(gather(urls, "grey", sinks, **how), model=model) as pipeline:
+        report = pipeline.run()
+    assert report.unbalanced == ()
+    return report
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_every_frame_gets_its_own_detections_whatever_the_batch(tmp_path, batch):
+    alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
+    process(synthetic(20), model=GreyModel(), sinks=[str(alone)])
+    process(synthetic(20), model=GreyModel(batch), sinks=[str(together)])
+    assert [record["index"] for record in records(together)] == list(range(20))
+    assert records(together) == records(alone)
+
+
+def test_two_sources_share_a_batch_and_equal_their_single_runs(tmp_path):
+    model = GreyModel(batch=4)
+    process(
+        synthetic(15, seed=1), synthetic(10, seed=2), model=model, sinks=[str(tmp_path / "{stream}.jsonl")]
+    )
+    both = {path.stem: records(path) for path in tmp_path.glob("*.jsonl")}
+    assert sorted(len(rows) for rows in both.values()) == [10, 15]
+    assert max(model.sizes) == 4
+    for seed, count in ((1, 15), (2, 10)):
+        alone = tmp_path / "alone.jsonl"
+        process(synthetic(count, seed=seed), model=GreyModel(), sinks=[str(alone)])
+        expected = [row["detections"] for row in records(alone)]
+        assert expected in [[row["detections"] for row in rows] for rows in both.values()]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_third_frame_is_inferred_and_those_between_keep_its_detections(batch):
+    model = GreyModel(batch)
+    with Pipeline(gather([synthetic(10)], "grey", every=3), model=model) as pipeline:
+        frames = list(pipeline.frames())
+    assert [frame.index for frame in frames if frame.inferred] == [0, 3, 6, 9]
+    assert [frame.index for frame in frames] == list(range(10))
+    scores = [float(frame.detections.scores[0]) for frame in frames]
+    for index, score in enumerate(scores):
+        assert score == scores[index - index % 3]
+
+
+def test_leaving_the_loop_ends_the_run_and_leaves_no_thread():
+    with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
+        for frame in pipeline.frames():
+            if frame.index == 5:
+                break
+        assert pipeline.graph.wait(5)
+    assert pipeline.report().unbalanced == ()
+    assert_no_thread_of(pipeline)
+
+
+def test_stop_finishes_what_is_under_way(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Pipeline(gather([synthetic(0)], "grey", [str(path)]), model=GreyModel()) as pipeline:
+        pipeline.start()
+        while pipeline.report().results < 20:
+            threading.Event().wait(0.005)
+        pipeline.stop()
+        pipeline.join()
+        report = pipeline.report()
+    rows = records(path)
+    assert [row["index"] for row in rows] == list(range(len(rows)))
+    assert len(rows) == report.results >= 20
+    assert report.unbalanced == ()
+
+
+@pytest.mark.parametrize("stage", ["decode", "submit", "collect", "draw", "write"])
+def test_an_exception_in_any_stage_ends_the_run_with_its_name(tmp_path, stage):
+    settings = gather([synthetic(0)], "grey", [str(tmp_path / "a.mp4"), str(tmp_path / "a.jsonl")])
+    with Pipeline(settings, model=GreyModel()) as pipeline:
+        node = next(node for name, node in pipeline.graph.nodes.items() if name.split(":")[0] == stage)
+        whole = node.stage
+
+        def failing(inbox: Inbox):
+            for count, item in enumerate(whole(inbox)):
+                if count == 7:
+                    raise ArithmeticError("on purpose")
+                yield item
+
+        node.stage = failing
+        with pytest.raises(WorkError, match=f"^{node.name}: ArithmeticError: on purpose"):
+            pipeline.run()
+        assert pipeline.report().unbalanced == ()
+    assert_no_thread_of(pipeline)
+    for line in (tmp_path / "a.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("sinks", "message"),
+    [
+        (["a.mp4", "./a.mp4"], "2 sinks write to it"),
+        (["a.jsonl", "a.jsonl"], "2 sinks write to it"),
+        (["null:", "a.xyz"], "xyz"),
+    ],
+    ids=["one video twice", "one record file twice", "unknown suffix"],
+)
+def test_sinks_that_cannot_be_are_refused_before_anything_opens(sinks, message):
+    with pytest.raises(InputError, match=message):
+        gather([synthetic(1)], "grey", sinks)
+
+
+def test_several_sources_into_one_video_are_refused_with_the_right_name():
+    with pytest.raises(InputError, match=r"put \{stream\} into its name: a-\{stream\}.mp4"):
+        gather([synthetic(1), synthetic(1)], "grey", ["a.mp4"])
+
+
+def test_a_sink_of_an_unknown_stream_is_refused():
+    settings = gather([synthetic(1)], "grey")
+    settings = type(settings)(settings.sources, "grey", settings.options, (SinkSettings("null:", ("dor",)),))
+    with pytest.raises(InputError, match="no stream 'dor'"):
+        Pipeline(settings, model=GreyModel())
+
+
+def test_sources_of_one_name_get_their_own_stream():
+    with Pipeline(gather([synthetic(1), synthetic(1)], "grey"), model=GreyModel()) as pipeline:
+        names = [source.name for source in pipeline.sources]
+    assert len(set(names)) == 2
+
+
+def test_a_partial_batch_leaves_at_its_deadline():
+    model = GreyModel(batch=8)
+    inbox: Inbox = Inbox()
+    lane = inbox.lane("camera")
+    with Pipeline(gather([synthetic(1)], "grey"), model=GreyModel()) as pipeline:
+        (frame,) = pipeline.frames()
+    lane.put(frame)
+    flight = next(stages.submit(model, every={}, max_wait=0.01)(inbox))
+    assert (len(flight.frames), list(model.sizes)) == (1, [1])
+
+
+def assert_no_thread_of(pipeline: Pipeline) -> None:
+    names = set(pipeline.graph.nodes)
+    for thread in threading.enumerate():
+        if thread.name in names:
+            thread.join(5)
+            assert not thread.is_alive(), thread.name
