@@ -16,8 +16,8 @@ BYTES_PER_PACKET = 48
 BYTES_PER_FILE = 16384
 
 
-def faststart(path: str, packets: int) -> None:
-    """Replace a fragmented file of ``packets`` packets by a regular one, packets and times untouched.
+def faststart(path: str, form: str, packets: int) -> None:
+    """Replace a fragmented mp4 or mov of ``packets`` packets by a regular one, packets and times untouched.
 
     The new file is written beside the old one and takes its name in one step, so that the path holds a whole
     file at any moment. Room for the index is left at the front, so that the pictures are written once.
@@ -27,7 +27,6 @@ def faststart(path: str, packets: int) -> None:
 
     draft = path + ".tmp"
     options = {"moov_size": str(BYTES_PER_FILE + BYTES_PER_PACKET * packets)}
-    form = "mov" if path.lower().endswith(".mov") else "mp4"
     try:
         with av.open(path) as source, av.open(draft, "w", format=form, options=options) as result:
             _copy(source, result)

@@ -48,7 +48,6 @@ KEYFRAMES = 4.0  # seconds from one to the next
 MAX_THREADS = 8
 PIXELS_PER_THREAD = 500_000
 
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
 # delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
 FRAGMENTS = {"movflags": "delay_moov+default_base_moof", "frag_duration": str(round(HELD * 1e6))}
@@ -87,12 +86,14 @@ class Settings:
 
 
 class Film:
-    """An encoder, a container and a clock; the file is there from the start, by the first frame's picture."""
+    """An encoder, a container and a clock; the first frame fixes size, colours and sound.
 
-    def __init__(self, path: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
+    ``form`` is mp4, mov or matroska. Raises OSError, av.FFmpegError where the file cannot be opened.
+    """
+
+    def __init__(self, path: str, form: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
         import av
 
-        form = FORMATS[os.path.splitext(path)[1].lower()]
         options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
         self.packets = 0  # written so far
         self._path = path

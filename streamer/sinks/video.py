@@ -18,6 +18,8 @@ __all__ = ["VideoSink"]
 
 log = logging.getLogger(__name__)
 
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
 
 class VideoSink:
     """Writes one stream to one file: ``path?preset=veryfast&crf=23&gop=FRAMES&threads=N``.
@@ -32,6 +34,7 @@ class VideoSink:
         self._url = address.url
         self._path = os.path.realpath(address.path)
         self._settings = read_query(address.url, Settings())
+        self._form = FORMATS[address.kind]
         self._info = info
         self._film: Film | None = None
         self._broken = False
@@ -67,7 +70,7 @@ class VideoSink:
             if self._broken:
                 return  # said by write
             raise WorkError(f"{self._url}: cannot be finished: {_reason(error)}") from error
-        if not self._broken and not self._path.lower().endswith(".mkv") and os.path.isfile(self._path):
+        if not self._broken and self._form != "matroska" and os.path.isfile(self._path):
             self._finalise(film.packets)
 
     def _open(self, frame: Frame) -> Film:
@@ -75,7 +78,7 @@ class VideoSink:
 
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            return Film(self._path, frame, self._info, self._settings)
+            return Film(self._path, self._form, frame, self._info, self._settings)
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._url}: cannot be opened: {_reason(error)}") from error
 
@@ -83,7 +86,7 @@ class VideoSink:
         import av
 
         try:
-            faststart(self._path, packets)
+            faststart(self._path, self._form, packets)
         except (OSError, av.FFmpegError) as error:
             log.warning("%s: stays fragmented, which plays but seeks slowly: %s", self._url, _reason(error))
 

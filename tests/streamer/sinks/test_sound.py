@@ -1,0 +1,179 @@
+"""Sound beside the pictures: the same packets at the same times, in every container that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from streamer.audio import AudioPacket, AudioTrack
+from streamer.frame import Frame
+
+RATE = 48_000
+SECONDS = 3
+ENCODERS = {
+    "aac": ("aac", "fltp"),
+    "mp3": ("libmp3lame", "fltp"),
+    "opus": ("libopus", "s16"),
+    "flac": ("flac", "s16"),
+    "alac": ("alac", "s16p"),
+    "ac3": ("ac3", "fltp"),
+    "mp2": ("mp2", "s16"),
+    "pcm_s16le": ("pcm_s16le", "s16"),
+    "pcm_mulaw": ("pcm_mulaw", "s16"),
+}
+TAKEN = {
+    ".mp4": ["aac", "mp3", "opus", "flac", "alac", "ac3", "mp2"],
+    ".mov": ["aac", "mp3", "alac", "ac3", "pcm_s16le", "pcm_mulaw"],
+    ".mkv": ["aac", "mp3", "opus", "flac", "alac", "ac3", "mp2", "pcm_s16le"],
+}
+
+Track = tuple[AudioTrack, list[AudioPacket]]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(suffix, codec) for suffix, codecs in TAKEN.items() for codec in codecs]
+)
+def test_packets_arrive_as_they_left(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    suffix: str,
+    codec: str,
+) -> None:
+    track, packets = _encode(tmp_path, codec)
+    path = tmp_path / f"a{suffix}"
+    write(path, _together(frames, track, packets), audio=track)
+
+    found, arrived = _read(path)
+    assert found.codec == codec
+    assert (found.rate, found.layout) == (track.rate, track.layout)
+    assert [packet.data for packet in arrived] == [packet.data for packet in packets]
+    tolerance = 1.1e-3 if suffix == ".mkv" else 1e-6
+    assert _times(arrived, found) == pytest.approx(_times(packets, track), abs=tolerance)
+    assert times_of(path) == pytest.approx([index / 25 for index in range(SECONDS * 25)], abs=1e-3)
+    assert _loudness(path) == pytest.approx(0.21, abs=0.02)  # 0.3 / sqrt(2)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", "pcm_mulaw"), (".mkv", "pcm_mulaw"), (".mp4", "speex"), (".mkv", "speex")]
+)
+def test_a_codec_that_the_container_does_not_take_is_left_out_and_said_once(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    codec: str,
+) -> None:
+    track = AudioTrack(codec, 8000, "mono", Fraction(1, 8000))
+    packets = [AudioPacket(b"\x7f" * 800, index * 800, index * 800, 800) for index in range(10)]
+    path = tmp_path / f"a{suffix}"
+    write(path, _together(frames, track, packets), audio=track)
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 0
+    assert len(times_of(path)) == SECONDS * 25
+    assert caplog.text.count(f"{codec} sound") == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_moves_with_pictures_that_are_moved(
+    tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    start = 1000 * RATE
+    late = [AudioPacket(p.data, p.pts + start, p.dts + start, p.duration) for p in packets]
+    pictures = _together(frames, track, packets)
+    for picture in pictures:
+        picture.pts += 1000
+        picture.audio = tuple(late[packets.index(packet)] for packet in picture.audio)
+    path = tmp_path / f"a{suffix}"
+    write(path, pictures, audio=track)
+    found, arrived = _read(path)
+    assert _times(arrived, found) == pytest.approx(_times(packets, track)[-len(arrived) :], abs=1.1e-3)
+    assert len(packets) - len(arrived) <= (1 if suffix == ".mkv" else 0)
+
+
+def test_packets_that_repeat_or_go_back_are_left_out(
+    tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None]
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    pictures = frames([0.0, 0.1, 0.2])
+    pictures[0].audio = tuple(packets[:5])
+    pictures[1].audio = tuple(packets[3:8])
+    pictures[2].audio = tuple(packets[8:9])
+    write(tmp_path / "a.mp4", pictures, audio=track)
+    _, arrived = _read(tmp_path / "a.mp4")
+    assert [packet.data for packet in arrived] == [packet.data for packet in packets[:9]]
+
+
+def _encode(folder: Path, codec: str) -> Track:
+    """Encode three seconds of 440 Hz in stereo and return what a demuxer reads back."""
+    encoder, layout = ENCODERS[codec]
+    path = folder / "source.mka"
+    if codec in ("aac", "alac"):
+        path = folder / "source.m4a"  # sound that starts before zero
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=RATE)
+        stream.codec_context.format = layout
+        stream.codec_context.layout = "stereo"
+        wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(SECONDS * RATE) / RATE)
+        resampler = av.AudioResampler(layout, "stereo", RATE, frame_size=960 if codec == "opus" else 1024)
+        samples = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), "fltp", "stereo")
+        samples.sample_rate, samples.pts, samples.time_base = RATE, 0, Fraction(1, RATE)
+        for piece in [*resampler.resample(samples), *resampler.resample(None)]:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode())
+    return _read(path)
+
+
+def _read(path: Path) -> Track:
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        context = stream.codec_context
+        name = context.codec.canonical_name
+        track = AudioTrack(
+            name, context.sample_rate, context.layout.name, stream.time_base, context.extradata or b""
+        )
+        packets = [
+            AudioPacket(bytes(packet), packet.pts, packet.dts, packet.duration or 0)
+            for packet in container.demux(stream)
+            if packet.size
+        ]
+    return track, packets
+
+
+def _together(
+    frames: Callable[..., list[Frame]], track: AudioTrack, packets: list[AudioPacket]
+) -> list[Frame]:
+    """Spread packets over frames of 25 fps, each with the first frame that is not before it."""
+    pictures = frames(index / 25 for index in range(SECONDS * 25))
+    ends = [picture.pts for picture in pictures[:-1]] + [float("inf")]
+    left = list(packets)
+    for picture, end in zip(pictures, ends, strict=True):
+        count = sum(float(packet.pts * track.time_base) <= end for packet in left)
+        picture.audio, left = tuple(left[:count]), left[count:]
+    return pictures
+
+
+def _times(packets: list[AudioPacket], track: AudioTrack) -> list[float]:
+    return [float(packet.pts * track.time_base) for packet in packets]
+
+
+def _loudness(path: Path) -> float:
+    """Decode and return the root mean square of the middle second."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("flt", "stereo", RATE)
+        pieces = [
+            piece.to_ndarray().ravel()
+            for frame in container.decode(audio=0)
+            for piece in resampler.resample(frame)
+        ]
+    wave = np.concatenate(pieces)[2 * RATE : 4 * RATE]
+    return float(np.sqrt(np.mean(wave**2)))
