@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import EMPTY, Detections
+from streamer.audio import AudioPacket
 
 __all__ = ["Frame", "Matrix", "Planes"]
 
@@ -55,7 +56,7 @@ class Frame:
     duration: float = 0.0  # seconds until the next frame, 0 = unknown
     detections: Detections = EMPTY
     inferred: bool = False  # False: the detections are older than the picture (`--every N`)
-    audio: tuple[object, ...] = ()  # av.Packet of the stream's audio demuxed since the frame before
+    audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
 
     @property
     def size(self) -> tuple[int, int]:

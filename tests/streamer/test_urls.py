@@ -1,0 +1,79 @@
+"""URLs: no secret is ever shown, and options are read or refused with what would be right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from engines.errors import InputError
+from streamer.urls import read_query, redact, scheme
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://admin:hunter2@10.0.0.5/h264", "rtsp://admin:***@10.0.0.5/h264"),
+        ("rtsp://admin:p@ss:w/rd@10.0.0.5:554/h264", "rtsp://admin:***@10.0.0.5:554/h264"),
+        ("rtsp://:hunter2@cam/1", "rtsp://:***@cam/1"),
+        ("http://cam/video?user=a&password=hunter2&fps=3", "http://cam/video?user=a&password=***&fps=3"),
+        ("https://cam/v?api_key=abc&access_token=def#x", "https://cam/v?api_key=***&access_token=***#x"),
+        ("rtsp://admin@cam/1", "rtsp://admin@cam/1"),
+        ("rtsp://cam:554/1", "rtsp://cam:554/1"),
+        ("clips/a@b:c.mp4", "clips/a@b:c.mp4"),
+    ],
+)
+def test_secrets_are_hidden_and_the_rest_is_kept(text, shown):
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [("RTSP://cam/1", "rtsp"), ("synthetic:", "synthetic"), ("clips/a.mp4", ""), ("C:/a.mp4", ""), ("0", "")],
+)
+def test_scheme_is_what_stands_before_the_colon(url, found):
+    assert scheme(url) == found
+
+
+@dataclass(frozen=True)
+class Options:
+    size: tuple[int, int] = (640, 360)
+    fps: float = 30.0
+    count: int = 1
+    fast: bool = False
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0:
+            raise ValueError("fps: above 0 would be right")
+
+
+def test_query_replaces_the_named_fields():
+    assert read_query("x:?size=320X180&fps=12.5&fast=1&title=a%20b", Options()) == Options(
+        (320, 180), 12.5, fast=True, title="a b"
+    )
+    assert read_query("x:", Options(count=4)) == Options(count=4)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("fsp=3", ["unknown key 'fsp'", "did you mean 'fps'?"]),
+        ("zzzz=3", ["unknown key 'zzzz'", "size, fps, count, fast"]),
+        ("size=640", ["size: '640'", "640x360"]),
+        ("count=2.5", ["count: '2.5'", "a whole number"]),
+        ("fps=", ["fps: ''", "a number"]),
+        ("fast=maybe", ["fast: 'maybe'", "0 or 1"]),
+        ("fps=0", ["above 0 would be right"]),
+    ],
+)
+def test_bad_query_says_what_would_be_right(query, words):
+    with pytest.raises(InputError) as caught:
+        read_query(f"x:?{query}", Options())
+    assert all(word in str(caught.value) for word in [f"x:?{query}: ", *words])
+
+
+def test_bad_query_shows_no_password():
+    with pytest.raises(InputError) as caught:
+        read_query("rtsp://a:hunter2@b/?fsp=1", Options())
+    assert "hunter2" not in str(caught.value)
