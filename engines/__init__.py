@@ -1,0 +1,62 @@
+"""Engines: a self-describing ONNX model in, detections out, on whatever this machine can run it with.
+
+    import engines
+    model = engines.load("yolov8n.onnx")
+    found = model.predict([picture])  # (H, W, 3) uint8 RGB
+
+Names load their modules when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.bench import Measurement, measure
+    from engines.detections import EMPTY, Detections, Masks
+    from engines.errors import InputError, WorkError
+    from engines.locate import models
+    from engines.model import Batch, Model, load
+    from engines.options import Options
+    from engines.spec import ModelSpec
+
+__all__ = [
+    "EMPTY",
+    "Batch",
+    "Detections",
+    "InputError",
+    "Masks",
+    "Measurement",
+    "Model",
+    "ModelSpec",
+    "Options",
+    "WorkError",
+    "load",
+    "measure",
+    "models",
+]
+
+_HOMES = {
+    "EMPTY": "detections",
+    "Batch": "model",
+    "Detections": "detections",
+    "InputError": "errors",
+    "Masks": "detections",
+    "Measurement": "bench",
+    "Model": "model",
+    "ModelSpec": "spec",
+    "Options": "options",
+    "WorkError": "errors",
+    "load": "model",
+    "measure": "bench",
+    "models": "locate",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engines' has no attribute {name!r}")
+    value = getattr(import_module(f"engines.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -17,6 +17,10 @@ def _no_boxes() -> NDArray[np.float32]:
     return np.zeros((0, 4), np.float32)
 
 
+def _no_points() -> NDArray[np.float32]:
+    return np.zeros((0, 0, 3), np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
     """Instance masks, each kept as a small grid of logits over a rectangle of the picture.
@@ -27,7 +31,7 @@ class Masks:
     """
 
     grids: tuple[NDArray[np.float32], ...] = ()  # N of (h, w) logits, > 0 is inside
-    regions: NDArray[np.float32] = field(default_factory=_no_boxes)  # (N, 4) xyxy pixels that each grid covers
+    regions: NDArray[np.float32] = field(default_factory=_no_boxes)  # (N, 4) xyxy pixels, one of each grid
 
     def __len__(self) -> int:
         return len(self.grids)
@@ -48,7 +52,7 @@ class Detections:
     scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))  # (N,) 0..1
     classes: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # (N,)
     ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,) track, -1 = none
-    keypoints: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, 3), np.float32))  # (N,K,3) x,y,v
+    keypoints: NDArray[np.float32] = field(default_factory=_no_points)  # (N, K, 3) x, y, visibility
     masks: Masks = field(default_factory=Masks)  # N of them, or none at all
 
     def __post_init__(self) -> None:

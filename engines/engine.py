@@ -51,4 +51,6 @@ class Engine(Protocol):
 
 def specs(names_shapes_dtypes: list[tuple[str, tuple[int, ...], np.dtype[Any]]]) -> tuple[TensorSpec, ...]:
     """Build TensorSpecs from what a backend reports."""
-    return tuple(TensorSpec(name, tuple(shape), str(np.dtype(dtype))) for name, shape, dtype in names_shapes_dtypes)
+    return tuple(
+        TensorSpec(name, tuple(shape), str(np.dtype(dtype))) for name, shape, dtype in names_shapes_dtypes
+    )

@@ -59,14 +59,14 @@ def rle(masks: Masks, row: int, box: NDArray[np.float32], size: tuple[int, int])
 
 
 def _covered(low: float, high: float, limit: int) -> tuple[int, int]:
-    """First pixel whose centre is not before ``low``, and one past the last whose centre is before ``high``."""
+    """First pixel whose centre is not before ``low``; one past the last whose centre is before ``high``."""
     return max(math.ceil(low - 0.5), 0), min(math.ceil(high - 0.5), limit)
 
 
 def _taps(
     start: int, stop: int, low: float, high: float, cells: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each pixel of start..stop: the cells around its centre on a grid over low..high, the later's share."""
+    """Of pixels start..stop: the cells around its centre on a grid over low..high, and the later's share."""
     centres = np.arange(start, stop, dtype=np.float64) + 0.5
     where = (centres - low) * (cells / (high - low)) - 0.5
     np.clip(where, 0, cells - 1, out=where)

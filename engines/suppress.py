@@ -21,8 +21,8 @@ def nms(
     """Return the indices kept by greedy NMS, best score first; of equal scores the lower index wins.
 
     boxes (N,4) xyxy in any one unit, scores (N,), classes (N,). A box goes when its IoU with a better kept
-    box of its class (of any class if ``class_agnostic``) is above ``iou``. Classes are compared as numbers, never
-    by offsetting boxes, so coordinates keep their precision.
+    box of its class (of any class if ``class_agnostic``) is above ``iou``. Classes are compared as numbers,
+    never by offsetting boxes, so coordinates keep their precision.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = np.ascontiguousarray(boxes[order])
@@ -51,7 +51,7 @@ def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Walk rows from best to worst; a kept row kills what it overlaps. A Python integer holds a row of bits."""
+    """Walk rows from best to worst; a kept row kills what it overlaps. An integer holds a row of bits."""
     count = len(overlaps)
     packed = np.packbits(overlaps, axis=1, bitorder="little")
     width, raw = packed.shape[1], packed.tobytes()

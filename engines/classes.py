@@ -1,0 +1,58 @@
+"""COCO's class names, keypoints and skeleton, for files that know only how many they have."""
+
+__all__ = ["COCO", "COCO_KEYPOINTS", "COCO_SKELETON"]
+
+COCO = tuple(
+    """
+person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|
+stop sign|parking meter|bench|bird|cat|dog|horse|sheep|cow|elephant|bear|zebra|giraffe|
+backpack|umbrella|handbag|tie|suitcase|frisbee|skis|snowboard|sports ball|kite|
+baseball bat|baseball glove|skateboard|surfboard|tennis racket|bottle|wine glass|cup|fork|
+knife|spoon|bowl|banana|apple|sandwich|orange|broccoli|carrot|hot dog|pizza|donut|cake|
+chair|couch|potted plant|bed|dining table|toilet|tv|laptop|mouse|remote|keyboard|
+cell phone|microwave|oven|toaster|sink|refrigerator|book|clock|vase|scissors|teddy bear|
+hair drier|toothbrush
+""".replace("\n", "").split("|")
+)
+
+COCO_KEYPOINTS = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+COCO_SKELETON = (
+    (15, 13),
+    (13, 11),
+    (16, 14),
+    (14, 12),
+    (11, 12),
+    (5, 11),
+    (6, 12),
+    (5, 6),
+    (5, 7),
+    (6, 8),
+    (7, 9),
+    (8, 10),
+    (1, 2),
+    (0, 1),
+    (0, 2),
+    (1, 3),
+    (2, 4),
+    (3, 5),
+    (4, 6),
+)

@@ -1,0 +1,64 @@
+"""Outputs of our own networks: decoded boxes, probabilities and extras, each under its own name.
+
+``boxes`` (B,N,4) xyxy input pixels, ``scores`` (B,N,C) probabilities, and by task ``keypoints`` (B,N,J,3) x,
+y in pixels and visibility 0..1, or ``coefficients`` (B,N,P) with ``prototypes`` (B,P,h,w).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engines.facts import names_for
+from engines.layouts import Candidates, Raw
+from engines.network import Network
+from engines.nodes import Nodes
+from engines.spec import ModelSpec
+
+__all__ = ["decode", "recognise"]
+
+_TASKS = {
+    frozenset({"boxes", "scores"}): "detect",
+    frozenset({"boxes", "scores", "keypoints"}): "pose",
+    frozenset({"boxes", "scores", "coefficients", "prototypes"}): "segment",
+}
+
+
+def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Ours are known by the names of the outputs."""
+    shapes = {output.name: output.shape for output in network.outputs}
+    task = _TASKS.get(frozenset(shapes))
+    if task is None or len(shapes["scores"]) != 3 or shapes["boxes"] != (*shapes["scores"][:2], 4):
+        return None
+    classes = shapes["scores"][2]
+    if len(known.get("classes", names_for(classes))) != classes or known.get("task", task) != task:
+        return None
+    joints = shapes["keypoints"][2] if task == "pose" else 0
+    if len(known.get("keypoints", range(joints))) != joints:
+        return None
+    keypoints = tuple(f"keypoint_{number}" for number in range(joints))
+    return {"task": task, "classes": names_for(classes), "keypoints": keypoints}
+
+
+def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
+    """Everything is decoded already; only gather."""
+    scores = raw["scores"].tensor
+    _, count, classes = raw["scores"].shape
+
+    def pick(index: str) -> dict[str, str]:
+        picked = {
+            "boxes": nodes.rows(raw["boxes"].tensor, index, 4),
+            "probabilities": nodes.rows(scores, index, classes),
+        }
+        if spec.task == "pose":
+            joints = raw["keypoints"].shape[2]
+            flat = nodes.rows(nodes.reshape(raw["keypoints"].tensor, 0, 0, joints * 3), index, joints * 3)
+            picked["keypoints"] = nodes.reshape(flat, 0, 0, joints, 3)
+        if spec.task == "segment":
+            picked["coefficients"] = nodes.rows(
+                raw["coefficients"].tensor, index, raw["coefficients"].shape[2]
+            )
+        return picked
+
+    prototypes = raw["prototypes"].tensor if spec.task == "segment" else ""
+    return Candidates(count, classes, nodes.largest(scores, 2), lambda: scores, pick, prototypes)

@@ -1,0 +1,62 @@
+"""Where a model lies: a path, a card, or the name of one that is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import InputError, nearest
+
+__all__ = ["Located", "locate", "models"]
+
+_SHIPPED = Path(__file__).parent / "weights"
+_SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The files that make one model."""
+
+    model: Path  # .onnx
+    card: Path | None  # .yaml that describes it, beside it or given itself
+
+    @property
+    def sources(self) -> list[Path]:
+        """All files whose content matters."""
+        weights = self.model.with_name(self.model.name + ".data")
+        return [path for path in (self.model, weights, self.card) if path and path.exists()]
+
+
+def models() -> list[str]:
+    """Return the names of the shipped models, which `engines.load` takes."""
+    return sorted({path.stem for path in _SHIPPED.glob("*.onnx")})
+
+
+def locate(model: str | Path) -> Located:
+    """Find a model by path (.onnx or a .yaml card) or by the name of a shipped one. Raises InputError."""
+    path = Path(model)
+    if str(model) in models():
+        return _beside(_SHIPPED / f"{model}.onnx")
+    if path.suffix.lower() not in _SUFFIXES and not path.exists() and len(path.parts) == 1:
+        known = ", ".join(models()) or "none in this installation"
+        raise InputError(
+            f"model: {str(model)!r} is not a shipped model{nearest(str(model), models())}; shipped: {known}; "
+            f"a path ends in .onnx or .yaml"
+        )
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"model: {path}: {what}, the path of an .onnx file or a .yaml card is needed")
+    if path.suffix.lower() == ".xml":
+        raise InputError(
+            f"model: {path}: OpenVINO IR is not read, the ONNX file that it was made from is needed"
+        )
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from engines.cards import model_of
+
+        return Located(model_of(path), path)
+    return _beside(path)
+
+
+def _beside(path: Path) -> Located:
+    cards = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
+    return Located(path, next((card for card in cards if card.is_file()), None))

@@ -1,0 +1,136 @@
+"""Model: a spec and an engine together, pictures in and detections out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import Detections
+from engines.engine import Engine, Request
+from engines.letterbox import Placement, place
+from engines.options import Options
+from engines.reading import Reading
+from engines.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Batch", "Model", "load"]
+
+Picture = NDArray[np.uint8]
+
+
+def load(model: str | Path, options: Options | None = None) -> Model:
+    """Open a model: a path (.onnx, or a .yaml card) or the name of a shipped one.
+
+    Raises InputError for what is missing, damaged, of unknown layout, or cannot be had on this machine.
+    """
+    from engines.compile import compile_model
+
+    options = options or Options()
+    compiled = compile_model(model, options)
+    return Model(compiled.spec, compiled.engine, options, compiled.notes)
+
+
+class Model:
+    """A model ready to run.
+
+    `acquire`, `add` and `submit` belong to one thread, `collect` to one, maybe another, in the same order.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, engine: Engine, options: Options, notes: tuple[str, ...] = ()
+    ) -> None:
+        self.spec, self.engine, self.options = spec, engine, options
+        self.batch = engine.inputs[0].shape[0]
+        self.notes = notes  # what was chosen and why, one sentence each
+        self._reading = Reading(spec, options)
+        self._free: SimpleQueue[Batch] = SimpleQueue()
+        for request in engine.requests:
+            self._free.put(Batch(request, self._reading, self._free))
+
+    def acquire(self) -> Batch:
+        """Return an empty batch; blocks until a request is free."""
+        return self._free.get()
+
+    def predict(self, images: Sequence[Picture]) -> list[Detections]:
+        """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels."""
+        import cv2
+
+        found: list[Detections] = []
+        flying: deque[Batch] = deque()
+        for start in range(0, len(images), self.batch):
+            if len(flying) == len(self.engine.requests):
+                found += flying.popleft().collect()
+            batch = self.acquire()
+            for image in images[start : start + self.batch]:
+                view = batch.add((image.shape[1], image.shape[0]))
+                cv2.resize(image, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)
+            batch.submit()
+            flying.append(batch)
+        while flying:
+            found += flying.popleft().collect()
+        return found
+
+    def close(self) -> None:
+        """Wait for what is in flight and free the device."""
+        self.engine.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Batch:
+    """One request being filled: pictures are written straight into the engine's input buffer."""
+
+    def __init__(self, request: Request, reading: Reading, free: SimpleQueue[Batch]) -> None:
+        self._request, self._reading, self._free = request, reading, free
+        (self._pixels,) = request.inputs.values()
+        self._pixels[...] = reading.spec.pad
+        self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(self._pixels)  # what each slot's border fits
+        self._filled = 0
+
+    def add(self, size: tuple[int, int]) -> Picture:
+        """Take the next slot for a picture of ``size`` (width, height).
+
+        Returns the view (h, w, 3) uint8 RGB to write the scaled picture into; the padding around it is done.
+        """
+        slot = self._filled
+        placement = place(size, self._reading.spec.size, self._reading.spec.resize)
+        pixels = self._pixels[slot]
+        (width, height), left, top = placement.size, placement.left, placement.top
+        if placement != self._laid[slot]:
+            pixels[...] = self._reading.spec.pad
+            self._laid[slot] = placement
+        self._filled += 1
+        view: Picture = pixels[top : top + height, left : left + width]
+        return view
+
+    def submit(self) -> None:
+        """Start the engine and return at once; slots left empty are computed and ignored."""
+        self._request.start()
+
+    def collect(self) -> list[Detections]:
+        """Wait, and return the detections of each picture added, in its own pixels; frees the batch."""
+        try:
+            outputs = self._request.wait()
+            return [
+                self._reading.detections(
+                    {name: values[slot] for name, values in outputs.items()}, self._laid[slot]
+                )
+                for slot in range(self._filled)
+            ]
+        finally:
+            self._filled = 0
+            self._free.put(self)

@@ -1,0 +1,88 @@
+"""Nodes: appends operators to an ONNX graph, the small vocabulary that composition is written in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+__all__ = ["Nodes"]
+
+
+class Nodes:
+    """A pen on one graph; every method appends and returns the name of the new tensor.
+
+    It writes only operators whose form is the same from opset 11 on (and `largest`, which knows the one
+    change that it needs), so a model keeps the opset that it was exported with.
+    """
+
+    def __init__(self, graph: Any, opset: int) -> None:
+        self.graph = graph
+        self.opset = opset
+        self._count = 0
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Append one operator with one output."""
+        return self.ops(kind, 1, *inputs, **attributes)[0]
+
+    def ops(self, kind: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Append one operator with several outputs."""
+        names = [self._name(kind) for _ in range(outputs)]
+        self.graph.node.append(helper.make_node(kind, list(inputs), names, name=names[0], **attributes))
+        return names
+
+    def constant(self, values: Any, dtype: str = "float32") -> str:
+        """Store an array as an initializer."""
+        name = self._name("constant")
+        self.graph.initializer.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def cast(self, tensor: str, dtype: str) -> str:
+        """Change the element type, by numpy's name."""
+        return self.op("Cast", tensor, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def reshape(self, tensor: str, *shape: int) -> str:
+        """Reshape; 0 keeps an axis as it is, -1 is what remains."""
+        return self.op("Reshape", tensor, self.constant(shape, "int64"))
+
+    def transpose(self, tensor: str, *axes: int) -> str:
+        """Permute the axes."""
+        return self.op("Transpose", tensor, perm=list(axes))
+
+    def slice(self, tensor: str, axis: int, start: int, stop: int) -> str:
+        """Take start..stop of one axis."""
+        bounds = [self.constant([value], "int64") for value in (start, stop, axis)]
+        return self.op("Slice", tensor, *bounds)
+
+    def largest(self, tensor: str, axis: int) -> str:
+        """Maximum along one axis, which goes away."""
+        if self.opset < 18:
+            return self.op("ReduceMax", tensor, axes=[axis], keepdims=0)
+        return self.op("ReduceMax", tensor, self.constant([axis], "int64"), keepdims=0)
+
+    def rows(self, tensor: str, index: str, width: int) -> str:
+        """From (B, N, width) take rows by index (B, K): (B, K, width)."""
+        if self.opset < 12:
+            wide = self.op("Expand", self.reshape(index, 0, -1, 1), self.constant([1, 1, width], "int64"))
+            return self.op("GatherElements", tensor, wide, axis=1)
+        return self.op("GatherND", tensor, self.reshape(index, 0, -1, 1), batch_dims=1)
+
+    def columns(self, tensor: str, index: str, height: int) -> str:
+        """From (B, height, N) take columns by index (B, K), and lay them as rows: (B, K, height)."""
+        tall = self.op("Expand", self.reshape(index, 0, 1, -1), self.constant([1, height, 1], "int64"))
+        return self.transpose(self.op("GatherElements", tensor, tall, axis=2), 0, 2, 1)
+
+    def look_up(self, table: NDArray[np.float32], index: str) -> str:
+        """From a constant (N, D) take rows by index (B, K): (B, K, D)."""
+        return self.op("Gather", self.constant(table), index, axis=0)
+
+    def corners(self, centres: str, sizes: str) -> str:
+        """Boxes (.., 4) xyxy from centres (.., 2) and widths and heights (.., 2)."""
+        half = self.op("Mul", sizes, self.constant(0.5))
+        return self.op("Concat", self.op("Sub", centres, half), self.op("Add", centres, half), axis=-1)
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"composed/{kind}_{self._count}"

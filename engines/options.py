@@ -1,0 +1,65 @@
+"""Options: how a model is to run, as the user asked; everything left alone is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from engines.errors import InputError, nearest
+from engines.spec import ModelSpec
+
+__all__ = ["Labels", "Options", "Precision", "chosen_classes"]
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Labels = Literal["best", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a model. Raises InputError for a value out of range."""
+
+    backend: str = "auto"  # a key of engines.backends.BACKENDS
+    device: str = "auto"  # "cpu", "gpu", ... as the backend knows them
+    precision: Precision = (
+        "auto"  # auto: bf16 where the CPU has it and the model keeps its figures, else fp32
+    )
+    batch: int = 1  # pictures per request
+    requests: int = 0  # in flight together; 0 = chosen for throughput, 1 = least latency
+    conf: float = -1.0  # score threshold 0..1; -1 = the model's own
+    iou: float = -1.0  # NMS threshold 0..1; -1 = the model's own
+    classes: tuple[str, ...] = ()  # names or ids to keep; () = all
+    max_det: int = 300  # detections per picture after suppression
+    candidates: int = 300  # per picture that leave the engine for suppression
+    labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
+    class_agnostic: bool = False  # suppression across classes
+
+    def __post_init__(self) -> None:
+        for name in ("conf", "iou"):
+            value = getattr(self, name)
+            if value != -1 and not 0 <= value <= 1:
+                raise InputError(f"{name}: {value:g}, a number from 0 to 1 is right")
+        for name, least in (("batch", 1), ("requests", 0), ("max_det", 1), ("candidates", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(f"{name}: {value}, {least} or more is right")
+        for name, known in (("precision", get_args(Precision)), ("labels", get_args(Labels))):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(
+                    f"{name}: {value!r}, one of {', '.join(known)} is right{nearest(value, known)}"
+                )
+
+
+def chosen_classes(wanted: tuple[str, ...], spec: ModelSpec) -> frozenset[int]:
+    """Return the ids that ``wanted`` (names or ids) means; all of the model's for (). Raises InputError."""
+    if not wanted:
+        return frozenset(range(len(spec.classes)))
+    ids = {name: number for number, name in enumerate(spec.classes)}
+    ids |= {str(number): number for number in range(len(spec.classes)) if str(number) not in ids}
+    for name in wanted:
+        if name not in ids:
+            few = ", ".join(spec.classes[:8]) + (", ..." if len(spec.classes) > 8 else "")
+            raise InputError(
+                f"classes: {name!r} is not in {spec.name}, which knows {few}{nearest(name, spec.classes)}"
+            )
+    return frozenset(ids[name] for name in wanted)

@@ -1,0 +1,96 @@
+"""Reading: from an engine's output tensors of one picture to Detections in that picture's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import EMPTY, Detections, Masks
+from engines.letterbox import Placement
+from engines.options import Options, chosen_classes
+from engines.spec import ModelSpec
+from engines.suppress import nms
+
+__all__ = ["Reading"]
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class Reading:
+    """What a model's user wants of its candidates: thresholds, classes, a limit."""
+
+    def __init__(self, spec: ModelSpec, options: Options) -> None:
+        self.spec = spec
+        self._conf = np.float32(spec.conf if options.conf == -1 else options.conf)
+        self._iou = spec.iou if options.iou == -1 else options.iou
+        self._agnostic = options.class_agnostic
+        self._max_det = options.max_det
+        wanted = chosen_classes(options.classes, spec)
+        self._keep = np.array([number in wanted for number in range(len(spec.classes))])
+        self._all = bool(self._keep.all())
+
+    def detections(self, tensors: Tensors, placement: Placement) -> Detections:
+        """Threshold, suppress and map one picture's tensors: boxes (K,4), scores (K,) best first, ..."""
+        scores = tensors["scores"]
+        count = int(np.count_nonzero(scores >= self._conf))
+        if not count:
+            return self._nothing()
+        classes = tensors["classes"][:count]
+        rows = np.arange(count) if self._all else np.flatnonzero(self._keep[classes])
+        boxes = tensors["boxes"][rows]
+        rows = rows[nms(boxes, scores[rows], classes[rows], self._iou, class_agnostic=self._agnostic)]
+        rows = rows[: self._max_det]
+        inside = tensors["boxes"][rows]
+        corners = placement.to_source(inside.reshape(-1, 2, 2))
+        np.clip(corners, 0, np.array(placement.source, np.float32), out=corners)
+        seen = (corners[:, 1] > corners[:, 0]).all(axis=1)
+        if not seen.all():
+            rows, inside, corners = rows[seen], inside[seen], corners[seen]
+        return Detections(
+            corners.reshape(-1, 4),
+            scores[rows],
+            classes[rows],
+            np.full(len(rows), -1, np.int64),
+            _keypoints(tensors, rows, placement),
+            _masks(tensors, rows, inside, self.spec, placement),
+        )
+
+    def _nothing(self) -> Detections:
+        joints = len(self.spec.keypoints)
+        return replace(EMPTY, keypoints=np.zeros((0, joints, 3), np.float32)) if joints else EMPTY
+
+
+def _keypoints(tensors: Tensors, rows: NDArray[np.intp], placement: Placement) -> NDArray[np.float32]:
+    if "keypoints" not in tensors:
+        return np.zeros((len(rows), 0, 3), np.float32)
+    points: NDArray[np.float32] = tensors["keypoints"][rows]
+    inside = placement.to_source(points[..., :2])
+    points[..., :2] = np.clip(inside, 0, np.array(placement.source, np.float32))
+    return points
+
+
+def _masks(
+    tensors: Tensors,
+    rows: NDArray[np.intp],
+    boxes: NDArray[np.float32],
+    spec: ModelSpec,
+    placement: Placement,
+) -> Masks:
+    """Combine prototypes where each box (input pixels) lies, and one cell around it for the interpolation."""
+    if "prototypes" not in tensors:
+        return Masks()
+    prototypes = tensors["prototypes"]
+    depth, height, width = prototypes.shape
+    cell = np.array([spec.size[0] / width, spec.size[1] / height] * 2, np.float32)
+    limit = np.array([width, height])
+    low = np.clip((boxes / cell)[:, :2].astype(np.intp) - 1, 0, limit - 1)
+    high = np.clip(np.ceil((boxes / cell)[:, 2:]).astype(np.intp) + 1, low + 1, limit)
+    grids = []
+    for weights, (x1, y1), (x2, y2) in zip(tensors["coefficients"][rows], low, high, strict=True):
+        part = prototypes[:, y1:y2, x1:x2]
+        grids.append((weights @ part.reshape(depth, -1)).reshape(part.shape[1:]))
+    regions = np.concatenate([low, high], 1).astype(np.float32) * cell
+    return Masks(tuple(grids), placement.to_source(regions.reshape(-1, 2, 2)).reshape(-1, 4))

@@ -1,0 +1,107 @@
+"""Resolution: everything a ModelSpec says, each fact from the first that knows it.
+
+An explicit card comes before the metadata inside the file, and that before recognition by names and shapes. A
+file of unknown layout is refused, with what was seen and what would help.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engines.cards import read_card
+from engines.engine import TensorSpec
+from engines.errors import InputError, nearest
+from engines.facts import FIELDS, Facts
+from engines.layouts import LAYOUTS, recogniser
+from engines.locate import Located
+from engines.metadata import read
+from engines.network import Network, fix_size
+from engines.spec import ModelSpec
+
+__all__ = ["resolve"]
+
+
+def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
+    """Return the network fixed to one size, and its spec with the reason of each fact. Raises InputError."""
+    where = str(located.model)
+    told = [read_card(located.card)] if located.card else []
+    told.append(read(network.metadata, where))
+    told.append(_input(network, where))
+    network = fix_size(network, _size(_merge(told), network, where))
+    told.append(_recognise(network, _merge(told), where))
+    told.append(Facts("name of the file", {"name": located.model.stem}))
+    values = _merge(told)
+    sources = {
+        key: next((facts.source for facts in told if key in facts.values), "default") for key in FIELDS
+    }
+    spec = ModelSpec(**values, reasons=tuple(f"{key}: {sources[key]}" for key in FIELDS))
+    _check(spec, where)
+    return network, spec
+
+
+def _merge(told: list[Facts]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for facts in reversed(told):
+        merged |= facts.values
+    return merged
+
+
+def _input(network: Network, where: str) -> Facts:
+    shape = network.input.shape
+    if len(shape) != 4 or shape[1] != 3:
+        raise InputError(
+            f"{where}: input: {seen(network.input)}, pictures as (batch, 3, height, width) are needed"
+        )
+    return Facts("shape of the input", {"size": (shape[3], shape[2])} if shape[2] and shape[3] else {})
+
+
+def _size(values: dict[str, Any], network: Network, where: str) -> tuple[int, int]:
+    if "size" not in values:
+        raise InputError(f"{where}: size: left open by the file, a card must say 'size: [width, height]'")
+    width, height = values["size"]
+    fixed = network.input.shape[2:]
+    if (fixed[0] or height, fixed[1] or width) != (height, width):
+        raise InputError(f"{where}: size: {width}x{height}, the file is fixed to {fixed[1]}x{fixed[0]}")
+    return width, height
+
+
+def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
+    """Ask every family, or the one that is known, whether the outputs are its own."""
+    wanted = known.get("layout")
+    if wanted is not None and wanted not in LAYOUTS:
+        raise InputError(
+            f"{where}: layout: {wanted!r}, one of {', '.join(LAYOUTS)} is right{nearest(wanted, LAYOUTS)}"
+        )
+    found = {}
+    for name in [wanted] if wanted else LAYOUTS:
+        values = recogniser(name)(network, known)
+        if values is not None:
+            found[name] = values
+    if len(found) == 1:
+        ((name, values),) = found.items()
+        return Facts(f"shapes of the outputs ({name})", {"layout": name, **values})
+    outputs = ", ".join(map(seen, network.outputs))
+    given = "".join(f", {key} {known[key]}" for key in ("layout", "task") if key in known)
+    given += f", {len(known['classes'])} classes" if "classes" in known else ""
+    raise InputError(
+        f"{where}: layout: {'unknown' if not found else 'one of ' + ', '.join(found)}: "
+        f"input {seen(network.input)}, outputs {outputs}{given}; a card {where.rsplit('.', 1)[0]}.yaml "
+        f"can say layout ({', '.join(LAYOUTS)}), task, classes, size, resize, colour, scale, mean, std"
+    )
+
+
+def _check(spec: ModelSpec, where: str) -> None:
+    if not spec.classes:
+        raise InputError(f"{where}: classes: none, a card must name them")
+    for pair in spec.skeleton:
+        if max(pair) >= len(spec.keypoints) or min(pair) < 0:
+            raise InputError(
+                f"{where}: skeleton: {list(pair)}, pairs of 0..{len(spec.keypoints) - 1} are right"
+            )
+    if not all(spec.std) or not spec.scale:
+        raise InputError(f"{where}: std and scale: {spec.std} and {spec.scale}, nothing may be 0")
+
+
+def seen(tensor: TensorSpec) -> str:
+    """A tensor for people: name (shape) type; an open axis is '?'."""
+    return f"{tensor.name} ({','.join(str(axis or '?') for axis in tensor.shape)}) {tensor.dtype}"

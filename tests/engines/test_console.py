@@ -1,0 +1,75 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import typer
+
+from engines.console import run
+from engines.errors import InputError, WorkError
+
+
+def app_that(does: Callable[[], None]) -> typer.Typer:
+    app = typer.Typer()
+
+    @app.command()
+    def work(count: int = 1) -> None:
+        does()
+
+    return app
+
+
+def raiser(error: BaseException) -> Callable[[], None]:
+    def does() -> None:
+        raise error
+
+    return does
+
+
+def noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("does", "words", "code", "said"),
+    [
+        pytest.param(lambda: None, [], 0, "", id="done"),
+        pytest.param(
+            raiser(InputError("a.mp4: no such file")), [], 2, "error: a.mp4: no such file\n", id="input"
+        ),
+        pytest.param(raiser(WorkError("disk full")), [], 1, "error: disk full\n", id="work"),
+        pytest.param(
+            raiser(noted(WorkError("broke"), "in stage x")), [], 1, "error: broke in stage x\n", id="note"
+        ),
+        pytest.param(raiser(KeyboardInterrupt()), [], 130, "", id="interrupted"),
+        pytest.param(raiser(typer.Exit(1)), [], 1, "", id="the command's own exit code"),
+        pytest.param(lambda: None, ["--debug"], 0, "", id="debug is taken off the command line"),
+    ],
+)
+def test_a_command_ends_with_one_sentence_and_its_code(
+    does: Callable[[], None], words: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        run(app_that(does), words)
+    assert (ending.value.code, capfd.readouterr().err) == (code, said)
+
+
+@pytest.mark.parametrize("words", [["--count", "x"], ["--unknown"]])
+def test_wrong_usage_ends_with_2(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        run(app_that(lambda: None), words)
+    assert ending.value.code == 2
+    assert words[0] in capfd.readouterr().err
+
+
+def test_debug_lets_an_error_through() -> None:
+    with pytest.raises(InputError):
+        run(app_that(raiser(InputError("wrong"))), ["--debug"])
+
+
+def test_a_defect_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(app_that(raiser(ZeroDivisionError())), [])
