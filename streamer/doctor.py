@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,10 +51,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Examine the machine; never raises, and takes a second or two."""
-    with ThreadPoolExecutor(
-        4
-    ) as pool:  # most of the time is spent loading libraries and waiting for children
-        return list(pool.map(_safely, CHECKS.items()))
+    # One after the other: libraries that import numpy in several threads at once can find half of it.
+    return [_safely(subject, check) for subject, check in CHECKS.items()]
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -252,8 +249,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
 }
 
 
-def _safely(named: tuple[str, Callable[[], Finding]]) -> Finding:
-    subject, check = named
+def _safely(subject: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except ModuleNotFoundError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -196,3 +198,14 @@ def test_remedies_are_printed_below_what_they_cure(capsys: pytest.CaptureFixture
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert first.split() == ["warn", "disk", "1", "[GiB]", "free"]
     assert second.strip() == "free some space"
+
+
+def test_a_fresh_interpreter_finds_the_same() -> None:
+    """Nothing that another test has imported already helps the doctor."""
+    code = (
+        "from streamer.doctor import examine\n"
+        "for finding in examine(): print(finding.subject, finding.status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"{finding.subject} {finding.status}" for finding in examine()]
+    assert done.stderr == ""
