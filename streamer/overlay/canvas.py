@@ -104,7 +104,7 @@ class Canvas:
     def lines(self, starts: Points, ends: Points, colours: Sequence[Rgb], width: float) -> None:
         """Draw N antialiased lines with flat ends, each in its own colour, in order.
 
-        Under a width of 2.8 the colour reaches a little beyond the line where chroma is subsampled.
+        Under a width of 4 the colour reaches a little beyond the line where chroma is subsampled.
         """
         self._polygons(colours, lambda scale: _quads(starts, ends, width, scale))
 

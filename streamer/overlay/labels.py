@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from engines.detections import Detections
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.overlay.canvas import Canvas
@@ -13,7 +14,7 @@ from streamer.overlay.space import Rect
 from streamer.overlay.sprite import Sprite, kind_of, tag
 from streamer.overlay.style import style_for
 
-__all__ = ["Labels"]
+__all__ = ["Labels", "captions"]
 
 Place = tuple[Rect, Sprite]
 
@@ -33,7 +34,7 @@ class Labels:
         measures = (style.text, style.padding, style.radius)
         kind = kind_of(frame.planes)
         corners, colours = found.boxes.tolist(), colour_indices(found).tolist()
-        texts = self._texts(frame)
+        texts = captions(found, self._names)
         placed: list[Place] = []
         for row in (-found.scores).argsort(kind="stable").tolist():
             sprite = tag(texts[row], PALETTE[colours[row]], measures, kind)
@@ -41,14 +42,15 @@ class Labels:
         for rect, sprite in reversed(placed):
             canvas.paste((rect[0], rect[1]), sprite)
 
-    def _texts(self, frame: Frame) -> list[str]:
-        found, names = frame.detections, self._names
-        rows = zip(found.ids.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
-        return [
-            f"{f'#{number} ' if number >= 0 else ''}"
-            f"{names[index] if 0 <= index < len(names) else index} {score:.2f}"
-            for number, index, score in rows
-        ]
+
+def captions(detections: Detections, names: Sequence[str]) -> list[str]:
+    """Return what each tag says: track where there is one, class name, score."""
+    rows = zip(detections.ids.tolist(), detections.classes.tolist(), detections.scores.tolist(), strict=True)
+    return [
+        f"{f'#{number} ' if number >= 0 else ''}"
+        f"{names[index] if 0 <= index < len(names) else index} {score:.2f}"
+        for number, index, score in rows
+    ]
 
 
 def _place(canvas: Canvas, box: list[float], size: tuple[int, int], line: int) -> Rect:

@@ -34,7 +34,7 @@ def style_for(size: tuple[int, int]) -> Style:
         text=text,
         padding=max(3, round(text * 0.45)),
         radius=max(2, round(text * 0.3)),
-        limb=max(2.8, side / 240),
+        limb=max(3.0, side / 240),
         dot=max(2.2, side / 210),
         contour=2 * max(1, round(side / 540)) + 1,
     )
