@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from engines.bench import Measurement, measure
     from engines.detections import EMPTY, Detections, Masks
     from engines.errors import InputError, WorkError
-    from engines.locate import models
     from engines.model import Batch, Model, load
     from engines.options import Options
+    from engines.shipped import models
     from engines.spec import ModelSpec
 
 __all__ = [
@@ -50,7 +50,7 @@ _HOMES = {
     "WorkError": "errors",
     "load": "model",
     "measure": "bench",
-    "models": "locate",
+    "models": "shipped",
 }
 
 

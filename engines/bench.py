@@ -33,8 +33,8 @@ class Measurement:
 def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measurement:
     """Run the engine on noise for ``seconds`` with ``requests`` in flight (0 = all it has).
 
-    Nothing else may use the model meanwhile. One request on a model made for throughput does not show the least
-    latency that the machine can give: load it with ``Options(requests=1)`` for that.
+    Nothing else may use the model meanwhile. One request on a model made for throughput does not show the
+    least latency that the machine can give: load it with ``Options(requests=1)`` for that.
     """
     pool = model.engine.requests[: requests or None]
     rng = np.random.default_rng(0)

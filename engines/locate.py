@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError, nearest
+from engines.shipped import FOLDER, names
 
-__all__ = ["Located", "locate", "models"]
+__all__ = ["Located", "locate"]
 
-_SHIPPED = Path(__file__).parent / "weights"
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 
 
@@ -27,20 +27,15 @@ class Located:
         return [path for path in (self.model, weights, self.card) if path and path.exists()]
 
 
-def models() -> list[str]:
-    """Return the names of the shipped models, which `engines.load` takes."""
-    return sorted({path.stem for path in _SHIPPED.glob("*.onnx")})
-
-
 def locate(model: str | Path) -> Located:
     """Find a model by path (.onnx or a .yaml card) or by the name of a shipped one. Raises InputError."""
     path = Path(model)
-    if str(model) in models():
-        return _beside(_SHIPPED / f"{model}.onnx")
+    if str(model) in names():
+        return _beside(FOLDER / f"{model}.onnx")
     if path.suffix.lower() not in _SUFFIXES and not path.exists() and len(path.parts) == 1:
-        known = ", ".join(models()) or "none in this installation"
+        known = ", ".join(names()) or "none in this installation"
         raise InputError(
-            f"model: {str(model)!r} is not a shipped model{nearest(str(model), models())}; shipped: {known}; "
+            f"model: {str(model)!r} is not a shipped model{nearest(str(model), names())}; shipped: {known}; "
             f"a path ends in .onnx or .yaml"
         )
     if not path.is_file():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,16 @@ class Model:
         for request in engine.requests:
             self._free.put(Batch(request, self._reading, self._free))
 
-    def acquire(self) -> Batch:
-        """Return an empty batch; blocks until a request is free."""
-        return self._free.get()
+    @overload
+    def acquire(self) -> Batch: ...
+    @overload
+    def acquire(self, timeout: float) -> Batch | None: ...
+    def acquire(self, timeout: float | None = None) -> Batch | None:
+        """Return an empty batch; waits until a request is free, or at most ``timeout`` seconds: then None."""
+        try:
+            return self._free.get(timeout=timeout)
+        except Empty:
+            return None
 
     def predict(self, images: Sequence[Picture]) -> list[Detections]:
         """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels."""
