@@ -37,13 +37,15 @@ class Fit:
         if (planes.matrix, planes.full_range) != (self.matrix, self.full_range):
             planes = self._recoloured(planes)
         if planes.size != self.source:
-            planes = self._letterboxed(planes)
+            return self._letterboxed(planes)
         if planes.subsampling == (2, 2) and planes.size == self.size:
             return planes
         width, height = self.size
-        chroma = (width // 2, height // 2)
         sx, sy = planes.subsampling
-        u, v = (_shrunk(_cut(plane, width // sx, height // sy), chroma) for plane in (planes.u, planes.v))
+        u, v = (
+            _shrunk(_cut(plane, width // sx, height // sy), _half(self.size))
+            for plane in (planes.u, planes.v)
+        )
         return Planes(_cut(planes.y, width, height), u, v, self.matrix, self.full_range)
 
     def _recoloured(self, planes: Planes) -> Planes:
@@ -54,22 +56,32 @@ class Fit:
         width, height = self.size
         ratio = min(width / planes.size[0], height / planes.size[1])
         inner = _even(planes.size[0] * ratio, width), _even(planes.size[1] * ratio, height)
-        sx, sy = planes.subsampling
         left, top = (width - inner[0]) // 4 * 2, (height - inner[1]) // 4 * 2
-        scaled = pixels.scale(planes, inner)
-        black = np.full((height, width), 0 if self.full_range else 16, np.uint8)
-        u, v = (np.full((height // sy, width // sx), 128, np.uint8) for _ in "uv")
-        for canvas, picture, x, y in (
-            (black, scaled.y, left, top),
-            (u, scaled.u, left // sx, top // sy),
-            (v, scaled.v, left // sx, top // sy),
-        ):
-            canvas[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-        return Planes(black, u, v, self.matrix, self.full_range)
+        y = _framed(planes.y, inner, (left, top), (width, height), 0 if self.full_range else 16)
+        u, v = (
+            _framed(plane, _half(inner), _half((left, top)), _half(self.size), 128)
+            for plane in (planes.u, planes.v)
+        )
+        return Planes(y, u, v, self.matrix, self.full_range)
 
 
 def _even(length: float, most: int) -> int:
     return min(max(round(length / 2) * 2, 2), most)
+
+
+def _half(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] // 2, size[1] // 2
+
+
+def _framed(
+    plane: Plane, inner: tuple[int, int], corner: tuple[int, int], size: tuple[int, int], level: int
+) -> Plane:
+    """Return the plane scaled to ``inner``, laid at ``corner`` of a plane of ``size`` filled with ``level``."""
+    canvas = np.full(size[::-1], level, np.uint8)
+    shrinks = inner[0] < plane.shape[1] and inner[1] < plane.shape[0]
+    scaled = cv2.resize(plane, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    canvas[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = scaled
+    return canvas
 
 
 def _cut(plane: Plane, width: int, height: int) -> Plane:
