@@ -76,7 +76,7 @@ def _half(size: tuple[int, int]) -> tuple[int, int]:
 def _framed(
     plane: Plane, inner: tuple[int, int], corner: tuple[int, int], size: tuple[int, int], level: int
 ) -> Plane:
-    """Return the plane scaled to ``inner``, laid at ``corner`` of a plane of ``size`` filled with ``level``."""
+    """Return the plane scaled to ``inner``, at ``corner`` of one of ``size`` filled with ``level``."""
     canvas = np.full(size[::-1], level, np.uint8)
     shrinks = inner[0] < plane.shape[1] and inner[1] < plane.shape[0]
     scaled = cv2.resize(plane, inner, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
