@@ -223,19 +223,27 @@ def test_circle_is_a_ring(noise: Noise) -> None:
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 @pytest.mark.parametrize(
-    ("draw", "tolerance"),
+    ("draw", "step", "strays"),
     [
-        pytest.param(lambda c, x, y: c.fill((x - 6, y - 4, x + 9, y + 8), ORANGE, 0.5), 1, id="fill"),
-        pytest.param(lambda c, x, y: c.blend((x, y), np.full((9, 13), 99, np.uint8), ORANGE), 0, id="blend"),
-        pytest.param(lambda c, x, y: c.text((x, y), "Ag", ORANGE, 9), 0, id="text"),
-        pytest.param(lambda c, x, y: c.paste((x, y), a_tag(c)), 0, id="tag"),
-        # OpenCV rounds an antialiased edge anew where it clips it.
-        pytest.param(lambda c, x, y: c.discs(np.array([[x, y]], np.float32), [ORANGE], 7.0), 30, id="disc"),
-        pytest.param(lambda c, x, y: c.line((x - 9, y - 9), (x + 9, y + 9), ORANGE, 3.0), 30, id="line"),
+        pytest.param(lambda c, x, y: c.fill((x - 6, y - 4, x + 9, y + 8), ORANGE, 0.5), 1, 0, id="fill"),
+        pytest.param(
+            lambda c, x, y: c.blend((x, y), np.full((9, 13), 99, np.uint8), ORANGE), 1, 0, id="blend"
+        ),
+        pytest.param(lambda c, x, y: c.text((x, y), "Ag", ORANGE, 9), 1, 0, id="text"),
+        pytest.param(lambda c, x, y: c.paste((x, y), a_tag(c)), 1, 0, id="tag"),
+        # OpenCV antialiases a few pixels differently where it clips.
+        pytest.param(
+            lambda c, x, y: c.discs(np.array([[x, y]], np.float32), [ORANGE], 7.0), 20, 9, id="disc"
+        ),
+        pytest.param(lambda c, x, y: c.line((x - 9, y - 9), (x + 9, y + 9), ORANGE, 3.0), 20, 9, id="line"),
     ],
 )
 def test_drawing_over_an_edge_is_the_crop_of_drawing_in_full(
-    noise: Noise, subsampling: tuple[int, int], draw: Callable[[Canvas, int, int], None], tolerance: int
+    noise: Noise,
+    subsampling: tuple[int, int],
+    draw: Callable[[Canvas, int, int], None],
+    step: int,
+    strays: int,
 ) -> None:
     whole = noise((96, 96), subsampling)
     (sx, sy), margin = subsampling, 32
@@ -248,9 +256,9 @@ def test_drawing_over_an_edge_is_the_crop_of_drawing_in_full(
         small, large = Canvas(part), Canvas(copied(whole))
         draw(small, x, y)
         draw(large, x + margin, y + margin)
-        assert np.abs(part.y.astype(int) - large.planes.y[32:64, 32:64]).max() <= tolerance
+        assert (np.abs(part.y.astype(int) - large.planes.y[32:64, 32:64]) > step).sum() <= strays
         crop = large.planes.u[32 // sy : 64 // sy, 32 // sx : 64 // sx]
-        assert np.abs(part.u.astype(int) - crop).max() <= tolerance
+        assert (np.abs(part.u.astype(int) - crop) > step).sum() <= strays
 
 
 def a_tag(canvas: Canvas) -> Sprite:

@@ -20,17 +20,15 @@ SPEC = ModelSpec("model", "detect", "layout", ("person", "car"), (320, 320))
 SIZES = [(160, 90), (320, 180), (321, 181), (768, 432), (3840, 2160)]
 
 
-def tagged(
-    noise: Noise, size: tuple[int, int], boxes: object, subsampling: tuple[int, int] = (2, 2)
-) -> np.ndarray:
-    """Return which luma pixels the labels of these boxes cover, corners apart."""
-    given = noise(size, subsampling)
-    given.y[...] = 255  # a value that neither the tag nor its ink has
+def tagged(size: tuple[int, int], boxes: object, subsampling: tuple[int, int] = (2, 2)) -> np.ndarray:
+    """Return which luma pixels the labels of these boxes cover."""
+    (width, height), (sx, sy) = size, subsampling
+    chroma = np.full((-(-height // sy), -(-width // sx)), 128, np.uint8)
+    planes = Planes(np.full((height, width), 255, np.uint8), chroma, chroma.copy())  # white is 235 here
     n = len(np.reshape(boxes, (-1, 4)))
-    frame = Frame("s", 0, 0.0, given, detections=Detections.of(boxes, np.linspace(0.9, 0.4, n), [0] * n))
-    canvas = Canvas(given)
-    Labels(SPEC)(canvas, frame)
-    return canvas.planes.y != 255
+    rows = Detections.of(boxes, np.linspace(0.9, 0.4, n), [0] * n)
+    Labels(SPEC)(Canvas(planes), Frame("s", 0, 0.0, planes, detections=rows))
+    return planes.y != 255
 
 
 def test_caption_names_track_class_and_score() -> None:
@@ -40,23 +38,21 @@ def test_caption_names_track_class_and_score() -> None:
 
 @pytest.mark.parametrize("subsampling", [(2, 2), (2, 1), (1, 1)])
 @pytest.mark.parametrize("size", SIZES)
-def test_tag_is_whole_wherever_the_box_lies(
-    noise: Noise, size: tuple[int, int], subsampling: tuple[int, int]
-) -> None:
+def test_tag_is_whole_wherever_the_box_lies(size: tuple[int, int], subsampling: tuple[int, int]) -> None:
     w, h = size
-    free = int(tagged(noise, size, [[w * 0.3, h * 0.5, w * 0.6, h * 0.9]], subsampling).sum())
+    free = int(tagged(size, [[w * 0.3, h * 0.5, w * 0.6, h * 0.9]], subsampling).sum())
     assert free > 0
     for x in (-5, 0, w // 2, w - 8, w + 3):
         for y in (-5, 0, 3, h // 2, h - 8, h + 3):
-            assert tagged(noise, size, [[x, y, x + 8, y + 8]], subsampling).sum() == free, (x, y)
-    assert tagged(noise, size, [[0, 0, w, h]], subsampling).sum() == free
+            assert tagged(size, [[x, y, x + 8, y + 8]], subsampling).sum() == free, (x, y)
+    assert tagged(size, [[0, 0, w, h]], subsampling).sum() == free
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_tags_of_boxes_on_one_spot_do_not_overlap(noise: Noise, count: int) -> None:
+def test_tags_of_boxes_on_one_spot_do_not_overlap(count: int) -> None:
     box = [300, 150, 420, 330]
-    one = int(tagged(noise, (768, 432), [box]).sum())
-    assert tagged(noise, (768, 432), [box] * count).sum() == count * one
+    one = int(tagged((768, 432), [box]).sum())
+    assert tagged((768, 432), [box] * count).sum() == count * one
 
 
 def test_best_tag_is_whole_where_there_is_no_room_for_all(noise: Noise) -> None:
