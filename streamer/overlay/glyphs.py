@@ -36,7 +36,7 @@ def glyphs(text: str, height: int) -> Glyphs:
     (width, _), _ = cv2.getTextSize(text, FONT, scale, weight)
     side = 2 * height
     image = np.zeros((above + height + below, width + 2 * side), np.uint8)
-    cv2.putText(image, text, (side, above + height - 1), FONT, scale, 255, weight, cv2.LINE_AA)
+    cv2.putText(image, text, (side, above + height - _drop(height)), FONT, scale, 255, weight, cv2.LINE_AA)
     inked = np.flatnonzero(image.any(axis=0))
     columns = slice(inked[0], inked[-1] + 1) if inked.size else slice(0, 0)
     coverage = np.ascontiguousarray(image[:, columns])
@@ -52,7 +52,20 @@ def _weight(height: int) -> int:
 @lru_cache
 def _capital_height() -> float:
     """Height of a capital at scale 1, in pixels."""
-    image = np.zeros((400, 400), np.uint8)
-    cv2.putText(image, "H", (100, 300), FONT, REFERENCE, 255, 1, cv2.LINE_AA)
+    top, bottom = _rows_of_a_capital(REFERENCE, 1, 400)
+    return (bottom - top) / REFERENCE
+
+
+@lru_cache
+def _drop(height: int) -> int:
+    """How many rows under the origin given to OpenCV a capital of this height ends."""
+    _, bottom = _rows_of_a_capital(height / _capital_height(), _weight(height), 4 * height)
+    return bottom - 2 * height
+
+
+def _rows_of_a_capital(scale: float, weight: int, side: int) -> tuple[int, int]:
+    """First row and one past the last of an H whose origin is in the middle of a square."""
+    image = np.zeros((side, side), np.uint8)
+    cv2.putText(image, "H", (0, side // 2), FONT, scale, 255, weight, cv2.LINE_AA)
     rows = np.flatnonzero(image.max(axis=1) > 127)
-    return float(rows[-1] - rows[0] + 1) / REFERENCE
+    return int(rows[0]), int(rows[-1]) + 1

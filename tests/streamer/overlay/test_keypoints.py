@@ -49,6 +49,7 @@ def test_limbs_take_the_colour_of_their_side(noise: Noise) -> None:
     assert at(canvas, 60, 40) == canvas.yuv((255, 255, 255))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("unseen", [[60, 140, 0.5], [60, 140, 0.0], [np.nan, 140, 0.9], [60, np.inf, 0.9]])
 def test_unseen_point_and_its_limb_are_left_out(noise: Noise, unseen: list[float]) -> None:
     before = noise((320, 180))
