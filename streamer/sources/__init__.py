@@ -85,7 +85,7 @@ def open_source(url: str, *, name: str = "") -> Source:
 
 def _kind(url: str) -> str:
     """Return the key of SOURCES for a URL, a path or a camera's number."""
-    if url.isdecimal() or url.startswith(("/dev/video", "/dev/v4l/")):
+    if url.partition("?")[0].isdecimal() or url.startswith(("/dev/video", "/dev/v4l/")):
         return "camera"
     path = Path(url.partition("?fps=")[0])
     if scheme(url) and not path.exists():
@@ -101,8 +101,8 @@ def _kind(url: str) -> str:
 
 def _name(url: str) -> str:
     """Return a name fit for a file: the last part of the path, or the host, or the scheme."""
-    if url.isdecimal():
-        return f"camera{url}"
     path = redact(url).partition("?")[0].rstrip("/")
+    if path.isdecimal():
+        return f"camera{path}"
     last = path.partition(":")[0] if scheme(url) and "/" not in path else Path(path).stem
     return re.sub(r"[^\w.-]+", "-", last.rpartition("@")[2]).strip("-.") or "stream"

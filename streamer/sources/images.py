@@ -20,7 +20,7 @@ from av.error import FFmpegError
 from engines.errors import InputError
 from streamer.frame import Frame
 from streamer.sources import PICTURES, SourceInfo
-from streamer.sources.container import reason
+from streamer.sources.container import check_file, reason
 from streamer.sources.exif import orientation
 from streamer.sources.upright import upright
 from streamer.urls import read_query
@@ -134,6 +134,8 @@ def _files(path: str) -> list[Path]:
     if place.is_dir():
         found = [file for file in place.iterdir() if _is_picture(file)]
     else:
+        if not glob.has_magic(path):
+            check_file(path)
         found = [Path(file) for file in glob.glob(path, recursive=True) if _is_picture(Path(file))]
     if not found:
         known = ", ".join(sorted(PICTURES))

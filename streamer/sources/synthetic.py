@@ -30,8 +30,8 @@ class Options:
     live: bool = False  # give out each picture when its time has come
 
     def __post_init__(self) -> None:
-        if not all(16 <= side <= 8192 for side in self.size):
-            raise ValueError(f"size: {self.size[0]}x{self.size[1]}, sides from 16 to 8192 would be right")
+        if not all(64 <= side <= 8192 for side in self.size):
+            raise ValueError(f"size: {self.size[0]}x{self.size[1]}, sides from 64 to 8192 would be right")
         if not 0 < self.fps <= 1000:
             raise ValueError(f"fps: {self.fps:g}, a rate above 0 and up to 1000 would be right")
         if self.count < 0 or self.seed < 0:

@@ -137,6 +137,7 @@ class Video:
         self._stamp_on_arrival = self._container.format.name in STAMPED_ON_ARRIVAL
         self._began = time.monotonic()
         self._deadline = self._began + OPEN_TIMEOUT
+        self._keyed = False  # a keyframe was demuxed
         self._started = False  # a picture was decoded
         self._sound: list[AudioPacket] = []  # demuxed since the last picture
 
@@ -212,7 +213,8 @@ class Video:
 
     def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
         if packet is not None and self.live:
-            if not self._started and not packet.is_keyframe:
+            self._keyed = self._keyed or packet.is_keyframe
+            if not self._keyed:
                 return ()  # it predicts from pictures sent before we came
             packet.opaque = time.monotonic()
         try:
