@@ -32,11 +32,11 @@ class Glyphs:
 def glyphs(text: str, height: int) -> Glyphs:
     """Render ``text`` with capitals ``height`` pixels tall; a text without ink is 0 columns wide."""
     above, below = round(height * ABOVE), round(height * BELOW)
-    scale, weight = height / _capital_height(), _weight(height)
+    (scale, drop), weight = _fit(height), _weight(height)
     (width, _), _ = cv2.getTextSize(text, FONT, scale, weight)
     side = 2 * height
     image = np.zeros((above + height + below, width + 2 * side), np.uint8)
-    cv2.putText(image, text, (side, above + height - _drop(height)), FONT, scale, 255, weight, cv2.LINE_AA)
+    cv2.putText(image, text, (side, above + height - drop), FONT, scale, 255, weight, cv2.LINE_AA)
     inked = np.flatnonzero(image.any(axis=0))
     columns = slice(inked[0], inked[-1] + 1) if inked.size else slice(0, 0)
     coverage = np.ascontiguousarray(image[:, columns])
@@ -50,17 +50,15 @@ def _weight(height: int) -> int:
 
 
 @lru_cache
-def _capital_height() -> float:
-    """Height of a capital at scale 1, in pixels."""
+def _fit(height: int) -> tuple[float, int]:
+    """Scale at which a capital is so tall, and how many rows under the origin it then ends."""
+    weight = _weight(height)
     top, bottom = _rows_of_a_capital(REFERENCE, 1, 400)
-    return (bottom - top) / REFERENCE
-
-
-@lru_cache
-def _drop(height: int) -> int:
-    """How many rows under the origin given to OpenCV a capital of this height ends."""
-    _, bottom = _rows_of_a_capital(height / _capital_height(), _weight(height), 4 * height)
-    return bottom - 2 * height
+    scale = height * REFERENCE / (bottom - top)
+    top, bottom = _rows_of_a_capital(scale, weight, 4 * height)
+    scale *= height / (bottom - top)  # strokes add their own width
+    _, bottom = _rows_of_a_capital(scale, weight, 4 * height)
+    return scale, bottom - 2 * height
 
 
 def _rows_of_a_capital(scale: float, weight: int, side: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def tagged(size: tuple[int, int], boxes: object, subsampling: tuple[int, int] = 
     chroma = np.full((-(-height // sy), -(-width // sx)), 128, np.uint8)
     planes = Planes(np.full((height, width), 255, np.uint8), chroma, chroma.copy())  # white is 235 here
     n = len(np.reshape(boxes, (-1, 4)))
-    rows = Detections.of(boxes, np.linspace(0.9, 0.4, n), [0] * n)
+    rows = Detections.of(boxes, [0.5] * n, [0] * n)
     Labels(SPEC)(Canvas(planes), Frame("s", 0, 0.0, planes, detections=rows))
     return planes.y != 255
 
