@@ -59,15 +59,15 @@ def run(
     precision: Precision = None,
     batch: Batch = None,
     every: Annotated[
-        int, typer.Option(help="Infer every N-th frame; those between keep its detections.")
-    ] = 1,
+        int | None, typer.Option(help="Infer every N-th frame; those between keep its detections.")
+    ] = None,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Read files at the speed they were filmed at.")
-    ] = False,
+        bool | None, typer.Option("--realtime", help="Read files at the speed they were filmed at.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Stop after so many frames of each source.")] = None,
     seconds: Annotated[
-        float, typer.Option(help="Stop after so many seconds of each source's own time.")
-    ] = 0.0,
+        float | None, typer.Option(help="Stop after so many seconds of each source's own time.")
+    ] = None,
     loop: Annotated[bool | None, typer.Option("--loop", help="Start files again at their end.")] = None,
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
