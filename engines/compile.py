@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines import cache
-from engines.backends import Build, opener, select_backend
+from engines.backends import Build, Opener, opener, select_backend
 from engines.engine import Engine
+from engines.errors import WorkError
 from engines.locate import Located, locate
 from engines.options import Options
+from engines.parity import Difference, compare, outputs, pictures
 from engines.spec import ModelSpec
 
 __all__ = ["Compiled", "compile_model"]
+
+_PICTURES = 3  # rendered for a proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +26,54 @@ class Compiled:
 
     spec: ModelSpec
     engine: Engine
-    notes: tuple[str, ...]  # what was chosen and why
+    notes: tuple[str, ...]  # what was chosen and why, one sentence each
 
 
 def compile_model(model: str | Path, options: Options) -> Compiled:
-    """Find, understand, compose and compile a model; what was done before comes from the cache."""
+    """Find, understand, compose, compile and prove a model; what was done before comes from the cache.
+
+    Two things are proved on rendered pictures, once for each model, backend, version and device: that reduced
+    precision, where nobody asked for it, changes no detection; and that the pictures of a batch do not mix.
+    What fails its proof is not used, and a note says so.
+    """
     backend, why = select_backend(options.backend)
-    located = locate(model)
+    located, open_engine = locate(model), opener(backend)
+    try:
+        compiled = _compile(located, options, open_engine)
+    except WorkError as error:
+        if options.batch == 1:
+            raise
+        compiled = _one_by_one(located, options, open_engine, str(error))
+    return replace(compiled, notes=(f"backend {backend}: {why}", *compiled.notes))
+
+
+def _compile(located: Located, options: Options, open_engine: Opener) -> Compiled:
     entry = cache.entry(located.sources, options)
     spec = entry.spec() or _compose(located, options, entry)
     build = Build(entry.model, options.device, options.precision, options.batch, options.requests)
-    engine = opener(backend)(build)
-    return Compiled(spec, engine, (f"backend {backend}: {why}",))
+    engine = open_engine(build)
+    note = (
+        f"precision {engine.precision}: {'asked for' if options.precision != 'auto' else 'nothing less here'}"
+    )
+    if options.precision == "auto" and engine.precision != "fp32":
+        answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, open_engine, build, spec))
+        note = f"precision {engine.precision}: native here; against fp32, {answer}"
+        if answer.startswith("refused"):
+            note = f"precision fp32: {engine.precision} is {answer}"
+            engine.close()
+            engine = open_engine(replace(build, precision="fp32"))
+    if options.batch > 1:
+        answer = _ask(entry, "batch", engine, lambda: _slot_by_slot(engine, spec))
+        if answer.startswith("refused"):
+            engine.close()
+            return _one_by_one(located, options, open_engine, answer)
+    return Compiled(spec, engine, (note,))
+
+
+def _one_by_one(located: Located, options: Options, open_engine: Opener, reason: str) -> Compiled:
+    compiled = _compile(located, replace(options, batch=1), open_engine)
+    note = f"batch 1 instead of {options.batch}: the network does not take batches ({reason})"
+    return replace(compiled, notes=(*compiled.notes, note))
 
 
 def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpec:
@@ -44,3 +85,30 @@ def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpe
     composed = compose(network, spec, options)
     entry.store(composed.SerializeToString(), spec)
     return spec
+
+
+def _ask(entry: cache.Entry, subject: str, engine: Engine, prove: Callable[[], Difference]) -> str:
+    """Return what was proved of an engine of this kind, now or before: "ok: ..." or "refused: ..."."""
+    question = f"{subject} {engine.backend} {engine.version} {engine.device} {engine.precision}"
+    answer = entry.recall(question)
+    if answer is None:
+        difference = prove()
+        answer = f"{'ok' if difference.small else 'refused'}: {difference}"
+        entry.remember(question, answer)
+    return answer
+
+
+def _like_fp32(engine: Engine, open_engine: Opener, build: Build, spec: ModelSpec) -> Difference:
+    images = pictures(spec.size, _PICTURES)
+    exact = open_engine(replace(build, precision="fp32", requests=1))
+    reference = outputs(exact, images)
+    exact.close()
+    return compare(reference, outputs(engine, images))
+
+
+def _slot_by_slot(engine: Engine, spec: ModelSpec) -> Difference:
+    """The same pictures, each in another place of the batch with other neighbours."""
+    batch = engine.inputs[0].shape[0]
+    images = pictures(spec.size, _PICTURES)
+    row = [images[slot % _PICTURES] for slot in range(batch + 1)]
+    return compare(outputs(engine, row[:-1])[1:], outputs(engine, row[1:])[:-1])

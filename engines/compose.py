@@ -14,15 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from engines.backends import INPUT, OUTPUTS
 from engines.layouts import Candidates, Raw, decoder
 from engines.network import Network, free_batch
 from engines.nodes import Nodes
 from engines.options import Options
 from engines.spec import ModelSpec
 
-__all__ = ["INPUT", "compose"]
+__all__ = ["compose"]
 
-INPUT = "pixels"
 PREFIX = "network/"
 
 
@@ -97,7 +97,7 @@ def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
     }
     if found.prototypes:
         outputs["prototypes"] = found.prototypes
-    for name in [name for name in shapes if name in outputs]:
+    for name in [name for name in OUTPUTS if name in outputs]:
         kind = TensorProto.INT32 if name == "classes" else TensorProto.FLOAT
         nodes.graph.node.append(helper.make_node("Identity", [outputs[name]], [name]))
         nodes.graph.output.append(helper.make_tensor_value_info(name, kind, shapes[name]))

@@ -13,7 +13,10 @@ from engines.engine import Engine
 from engines.errors import InputError, nearest
 from engines.options import Precision
 
-__all__ = ["BACKENDS", "Build", "Opener", "opener", "select_backend"]
+__all__ = ["BACKENDS", "INPUT", "OUTPUTS", "Build", "Opener", "opener", "select_backend"]
+
+INPUT = "pixels"  # of a composed model, see engines.compose
+OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes")
 
 BACKENDS = {  # in order of preference
     "openvino": "engines.backends.openvino:open_engine",

@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from engines.backends import Build
+from engines.backends import INPUT, OUTPUTS, Build
 from engines.engine import TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.options import Precision
@@ -110,4 +110,9 @@ def _precision(core: Any, device: str, wanted: Precision) -> str:
 
 
 def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:
-    return specs([(port.any_name, tuple(port.shape), port.element_type.to_dtype()) for port in ports])
+    """A port may carry several names, of tensors that OpenVINO found equal: take the one of the contract."""
+    found = []
+    for port in ports:
+        (name,) = port.names & {INPUT, *OUTPUTS}
+        found.append((name, tuple(port.shape), port.element_type.to_dtype()))
+    return specs(found)
