@@ -100,9 +100,15 @@ def _kind(url: str) -> str:
 
 
 def _name(url: str) -> str:
-    """Return a name fit for a file: the last part of the path, or the host, or the scheme."""
-    path = redact(url).partition("?")[0].rstrip("/")
+    """Return a name fit for a file: the last part of the path, else the host, else the scheme."""
+    path = redact(url).partition("?")[0].rstrip("/").removeprefix("file:").removeprefix("images:")
+    _, _, address = path.partition("://")
     if path.isdecimal():
-        return f"camera{path}"
-    last = path.partition(":")[0] if scheme(url) and "/" not in path else Path(path).stem
-    return re.sub(r"[^\w.-]+", "-", last.rpartition("@")[2]).strip("-.") or "stream"
+        last = f"camera{path}"
+    elif address and "/" not in address:
+        last = address.rpartition("@")[2]
+    elif scheme(path) in SOURCES and not address:
+        last = scheme(path)
+    else:
+        last = Path(path).stem
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "stream"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Timeline"]
+__all__ = ["TICK", "Timeline"]
 
 JUMP = 1.0  # seconds backwards from which on times are taken to have started anew
 TICK = 0.001  # seconds between two pictures that claim the same time

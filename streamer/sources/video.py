@@ -18,7 +18,7 @@ from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.sources import SourceInfo
 from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
-from streamer.sources.timeline import Timeline
+from streamer.sources.timeline import TICK, Timeline
 from streamer.sources.upright import UPRIGHT, orientation, upright
 from streamer.urls import redact, scheme
 
@@ -131,6 +131,7 @@ class Video:
         codec.copy_opaque = self.live
         rate = self._video.average_rate or self._video.guessed_rate
         self._fps = float(rate) if rate else 0.0
+        self._unit = float(self._video.time_base or 0)  # seconds
         self.aspect = self._video.sample_aspect_ratio or Fraction(1)
         self._rotation = 0
         self._timeline = Timeline(1 / self._fps if self._fps else USUAL_STEP)
@@ -234,7 +235,9 @@ class Video:
         pts: float | None = picture.time
         if self._stamp_on_arrival or (pts is None and self.live):
             pts = captured - self._began
-        duration = float(picture.duration * (picture.time_base or 0)) if picture.duration > 1 else 0.0
+        duration = picture.duration * self._unit
+        if duration < TICK:  # a parser that does not know says 1 unit
+            duration = 0.0
         sound, self._sound = self._sound, []
         return Frame(
             self.name,
