@@ -20,6 +20,7 @@ from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
+from streamer.tuning import tune
 
 if TYPE_CHECKING:
     from engines.model import Model
@@ -202,11 +203,13 @@ def _open(settings: Settings, model: Model | None) -> tuple[list[Source], Model]
     """Open sources side by side while the engine is compiled."""
     import engines
 
+    tune()
+    load = engines.load  # resolved here: see `tune` on imports
     with ThreadPoolExecutor(max_workers=min(len(settings.sources), 16)) as pool:
         opening = [pool.submit(open_source, told.url, name=told.name) for told in settings.sources]
         loaded = model
         try:
-            loaded = model or engines.load(settings.model, settings.options)
+            loaded = model or load(settings.model, settings.options)
             sources = [opened.result() for opened in opening]
         except BaseException:
             _close(opening)

@@ -54,7 +54,8 @@ class Rates:
         latency = self._latency.get(frame.stream, 0.0) * 1e3
         minutes, seconds = divmod(frame.pts, 60)
         clock, fps = f"{minutes:02.0f}:{seconds:05.2f}", self.fps(frame.stream)
-        return f"{frame.stream}  {clock}  {fps:.0f} fps  {latency:.0f} ms"
+        rate = f"  {fps:.0f} fps" if fps else ""
+        return f"{frame.stream}  {clock}{rate}  {latency:.0f} ms"
 
 
 @dataclass(frozen=True, slots=True)

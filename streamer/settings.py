@@ -14,7 +14,6 @@ from streamer.sinks import check_sink, sink_kind, target
 
 if TYPE_CHECKING:
     from engines.options import Options
-
     from streamer.config import PipelineConfig, SourceConfig
 
 __all__ = ["Settings", "SinkSettings", "SourceSettings", "gather", "merge"]

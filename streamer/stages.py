@@ -16,7 +16,6 @@ from streamer.sinks import Closed, Sink
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
-
     from streamer.overlay import Overlay
 
 _PATIENCE = 0.25  # seconds between two looks at whether the graph still runs

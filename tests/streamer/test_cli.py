@@ -1,0 +1,165 @@
+"""The `streamer` command: mistakes end in one sentence and 2, signals leave whole files, help comes at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import av
+import pytest
+
+from engines.console import run as run_app
+from streamer.cli import app
+
+MODEL = "tiny-yolo"
+ENDLESS = "synthetic:?size=320x180&count=0"
+
+
+def call(capsys, *words: str) -> tuple[int, str, str]:
+    """Run the command in this process; return exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as ended:
+        run_app(app, list(words))
+    out, err = capsys.readouterr()
+    return ended.value.code or 0, out, err
+
+
+def start(*words: str, **how) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from streamer.cli import main; main()", *words]
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, env=where, stdin=subprocess.DEVNULL, **how)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> Path:
+    """A current folder that holds one of each kind of bad input."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    Path("folder").mkdir()
+    Path("empty.mp4").touch()
+    Path("text.mp4").write_text("not a video\n" * 20)
+    Path("damaged.onnx").write_bytes(b"\x08\x07\x12\xff\xff\xff broken")
+    Path("key.yaml").write_text("sources: {a: 'synthetic:'}\nmodel: tiny-yolo\nsink: ['null:']\n")
+    Path("deep.yaml").write_text("sources:\n  a:\n    url: 'synthetic:'\n    evry: 3\nmodel: tiny-yolo\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["run", "nope.mp4", "-m", MODEL], ["nope.mp4", "no such file"]),
+        (["run", "folder", "-m", MODEL], ["folder", "no pictures"]),
+        (["run", "empty.mp4", "-m", MODEL, "--sink", "x.mp4"], ["empty.mp4", "empty"]),
+        (["run", "text.mp4", "-m", MODEL, "--sink", "x.mp4"], ["text.mp4", "not a video"]),
+        (["run", "rstp://camera/1", "-m", MODEL], ["'rstp'", "did you mean 'rtsp'"]),
+        (["run", "rtsp://me:hush@127.0.0.1:1/x", "-m", MODEL], ["rtsp://me:***@127.0.0.1:1/x", "refused"]),
+        (["run", "synthetic:", "-m", "tiny-yol"], ["'tiny-yol'", "tiny-yolo"]),
+        (["run", "synthetic:", "-m", "nope.onnx"], ["nope.onnx", "no such file"]),
+        (["run", "synthetic:", "-m", "damaged.onnx"], ["damaged.onnx", "not a whole ONNX"]),
+        (["run", "synthetic:", "-m", MODEL, "--classes", "persn"], ["'persn'", "did you mean 'person'"]),
+        (["run", "synthetic:", "-m", MODEL, "--conf", "1.5"], ["conf", "1.5", "0 to 1"]),
+        (["run", "synthetic:", "-m", MODEL, "--every", "0"], ["every", "0", "1 or more"]),
+        (["run", "synthetic:", "-m", MODEL, "--sink", "window:"], ["no display"]),
+        (["run", "synthetic:", "-m", MODEL, "--sink", "nowhere/x/a.mp4"], ["nowhere/x"]),
+        (["run", "synthetic:", "-m", MODEL, "--sink", "a.mp5"], ["a.mp5", ".mp4"]),
+        (["run", "synthetic:", "-m", MODEL, "--sink", "a.mp4", "--sink", "./a.mp4"], ["a.mp4", "2 sinks"]),
+        (["run", "synthetic:?sise=3x3", "-m", MODEL], ["'sise'", "did you mean 'size'"]),
+        (["run", "synthetic:"], ["--model", "none given"]),
+        (["run", "-m", MODEL], ["sources", "none given"]),
+        (["run", "--config", "nope.yaml"], ["nope.yaml"]),
+        (["run", "--config", "key.yaml"], ["key.yaml:3", "'sink'", "did you mean 'sinks'"]),
+        (["validate", "deep.yaml"], ["deep.yaml:4", "sources.a", "'evry'", "did you mean 'every'"]),
+        (["run", "synthetic:", "-m", MODEL, "--backend", "tensorr"], ["'tensorr'"]),
+        (["bench", "synthetic:", "-m", MODEL, "--seconds", "0"], ["--seconds", "above 0"]),
+        (["probe", "nope.mp4"], ["nope.mp4", "no such file"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) > 2 else None,
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(capsys, files, words, parts):
+    before = sorted(files.iterdir())
+    code, out, err = call(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("error: ")
+    for part in parts:
+        assert part in err
+    assert "hush" not in err
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize("words", [["rnu"], ["run", "--modle", "x"], []], ids=["verb", "option", "nothing"])
+def test_wrong_usage_is_exit_code_2(capsys, words):
+    code, _, _ = call(capsys, *words)
+    assert code == 2
+
+
+def test_records_go_to_stdout_and_nothing_else(capfd):
+    with pytest.raises(SystemExit) as ended:
+        run_app(app, ["run", "synthetic:?size=320x180&count=12", "-m", MODEL, "--sink", "-"])
+    out, err = capfd.readouterr()
+    assert not ended.value.code
+    assert [json.loads(line)["index"] for line in out.splitlines()] == list(range(12))
+    assert "12 frames" in err
+
+
+def test_a_pipeline_file_does_what_its_flags_would(capsys, files):
+    Path("good.yaml").write_text(
+        "sources: {left: 'synthetic:?size=320x180&count=30', right: 'synthetic:?size=320x180&seed=3&count=8'}\n"
+        "model: {path: tiny-yolo, conf: 0.5}\nsinks: ['{stream}.jsonl']\nframes: 20\n"
+    )
+    code, out, _ = call(capsys, "validate", "good.yaml")
+    assert code == 0
+    assert "2 sources" in out
+    code, _, _ = call(capsys, "run", "--config", "good.yaml", "--frames", "10", "--quiet")
+    assert code == 0
+    rows = {name: Path(f"{name}.jsonl").read_text().splitlines() for name in ("left", "right")}
+    assert {name: len(lines) for name, lines in rows.items()} == {"left": 10, "right": 8}
+    assert all(found["score"] >= 0.5 for line in rows["left"] for found in json.loads(line)["detections"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_every_file(tmp_path, number, code):
+    video, rows = tmp_path / "a.mp4", tmp_path / "a.jsonl"
+    process = start("run", ENDLESS, "-m", MODEL, "--sink", str(video), "--sink", str(rows), "--quiet")
+    wait_for_lines(rows, 40, process)
+    process.send_signal(number)
+    assert process.wait(20) == code
+    written = [json.loads(line)["index"] for line in rows.read_text().splitlines()]
+    assert written == list(range(len(written)))
+    with av.open(str(video)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == len(written)
+    assert sorted(tmp_path.iterdir()) == [rows, video]
+
+
+def test_a_kill_leaves_all_but_two_seconds(tmp_path):
+    video, rows = tmp_path / "a.mp4", tmp_path / "a.jsonl"
+    process = start("run", ENDLESS, "-m", MODEL, "--sink", str(video), "--sink", str(rows), "--quiet")
+    wait_for_lines(rows, 150, process)
+    process.kill()
+    process.wait(20)
+    last = json.loads(rows.read_text().splitlines()[-1])
+    with av.open(str(video)) as container:
+        *_, frame = container.decode(video=0)
+    assert frame.time >= last["pts"] - 2
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly():
+    process = start("run", ENDLESS, "-m", MODEL, "--sink", "-", "--quiet", stdout=-1, stderr=-1)
+    assert json.loads(process.stdout.readline())["index"] == 0
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert process.stderr.read() == b""
+
+
+def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
+    """Return once a growing file has so many lines; fail if the process ends or a minute passes."""
+    pause = threading.Event()
+    for _ in range(6000):
+        if path.exists() and path.read_bytes().count(b"\n") >= count:
+            return
+        assert process.poll() is None
+        pause.wait(0.01)
+    process.kill()
+    pytest.fail(f"{path} did not grow")
