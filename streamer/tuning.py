@@ -1,4 +1,4 @@
-"""Tuning of the process that a pipeline runs in: memory that stays mapped, libraries that leave threads to us."""
+"""Tuning of the process a pipeline runs in: memory stays mapped, libraries leave threads to us."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def tune() -> None:
     """Prepare the process, once: call before threads start.
 
     Pictures come and go at the frame rate. By default glibc maps each large one afresh, and the kernel clears
-    its pages again and again (measured for a copy of 1080p planes: 0.5-1.2 ms, against 0.1-0.3 ms from a kept
-    heap). OpenCV's own threads would compete with one thread per stage. Heavy modules are imported here because
+    its pages again and again (a copy of 1080p planes: 0.5-1.2 ms, against 0.1-0.3 ms from a kept heap). OpenCV's own threads would compete with one thread per stage. Heavy modules are imported here because
     two threads that import them side by side can meet them half made.
     """
     import av  # noqa: F401
