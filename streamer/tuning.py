@@ -16,9 +16,10 @@ _LARGE = 32 << 20  # bytes from which a block is mapped by itself: more than any
 def tune() -> None:
     """Prepare the process, once: call before threads start.
 
-    Pictures come and go at the frame rate. By default glibc maps each large one afresh, and the kernel clears
-    its pages again and again (a copy of 1080p planes: 0.5-1.2 ms, against 0.1-0.3 ms from a kept heap). OpenCV's own threads would compete with one thread per stage. Heavy modules are imported here because
-    two threads that import them side by side can meet them half made.
+    Pictures come and go at the frame rate. By default glibc maps each large one afresh, and the kernel
+    clears its pages again and again (a copy of 1080p planes: 0.5-1.2 ms, against 0.1-0.3 ms from a kept
+    heap). OpenCV's own threads would compete with one thread per stage. Heavy modules are imported here
+    because two threads that import them side by side can meet them half made.
     """
     import av  # noqa: F401
     import cv2

@@ -106,7 +106,7 @@ def test_records_go_to_stdout_and_nothing_else(capfd):
 
 def test_a_pipeline_file_does_what_its_flags_would(capsys, files):
     Path("good.yaml").write_text(
-        "sources:\n  left: synthetic:?size=320x180&count=30\n  right: synthetic:?size=320x180&seed=3&count=8\n"
+        "sources:\n  left: synthetic:?size=320x180&count=30\n  right: synthetic:?size=320x180&count=8\n"
         "model: {path: tiny-yolo, conf: 0.5}\nsinks: ['{stream}.jsonl']\nframes: 20\n"
     )
     code, out, _ = call(capsys, "validate", "good.yaml")
