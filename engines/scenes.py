@@ -27,7 +27,7 @@ CLASSES = ("person", "car", "ball")
 
 _PERSON, _CAR, _BALL, _PROP = 0, 1, 2, -1
 _PARTS = 16  # labels that each object may use: label = 1 + object * _PARTS + part
-_LEAST = 0.12  # share of an object's silhouette that must show for it to be told
+_LEAST = 0.17  # share of an object's silhouette that must show for it to be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Scene:
         Boxes are tight around the visible pixels, masks are those pixels (+1/-1 over the box), ids stay while
         an object crosses the picture and are never used again. Keypoints are COCO's 17 for people: v 2 is
         visible, 1 inside the picture but covered, 0 outside (x = y = 0); other classes have zeros. An object
-        of which less than about an eighth shows is left out.
+        of which less than about a sixth shows is left out.
         """
         shown = self._shown(index)
         picture, labels = self._paint(index, shown)

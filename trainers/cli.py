@@ -1,0 +1,109 @@
+"""The command `trainers`: each verb a thin call into the package. Torch loads only when a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Train, evaluate and export detectors.",
+    rich_markup_mode=None,
+)
+_debug = False
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="A training file; --key=value after it overrides a key.")],
+    output: Annotated[Path | None, typer.Option(help="Folder of checkpoints [runs/<name>].")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Checkpoint to go on from.")] = None,
+) -> None:
+    """Train as CONFIG says; Ctrl-C saves last.pt, --resume goes on from it."""
+    from trainers.config import read_config
+    from trainers.train import train as run
+
+    settings = read_config(config, tuple(context.args))
+    folder = output or Path("runs") / settings.name
+    last = run(settings, folder, resume=resume)
+    typer.echo(f"{last}\ntrainers export {last} {settings.name}.onnx")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) or a model file (.onnx).")],
+    pictures: Annotated[int, typer.Option(min=1, help="How many are rendered.")] = 400,
+    split: Annotated[str, typer.Option(help="val, held_out or fresh: which seeds.")] = "held_out",
+    appearance: Annotated[str, typer.Option(help="held-out or usual.")] = "held-out",
+) -> None:
+    """Measure AP by pycocotools on rendered pictures, for each class."""
+    from engines.errors import InputError, nearest
+    from trainers.data.scenes import SEEDS, render_scenes
+    from trainers.evaluate import evaluate as run
+
+    if split not in SEEDS or split == "train":
+        raise InputError(f"split: {split!r}, val, held_out or fresh is right{nearest(split, SEEDS)}")
+    if appearance not in ("held-out", "usual"):
+        raise InputError(f"appearance: {appearance!r}, held-out or usual is right")
+    samples = render_scenes(pictures, SEEDS[split], 640, held_out=appearance == "held-out", fixed=(640, 360))
+    report = run(model, samples)
+    typer.echo(f"{model}: {report.pictures} pictures, {appearance} appearance, seeds from {SEEDS[split]}")
+    typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
+    for name, (ap, ap50) in {"all": (report.ap, report.ap50), **report.classes}.items():
+        typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.pt).")],
+    output: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    half: Annotated[bool, typer.Option(help="Store the weights as FP16.")] = True,
+) -> None:
+    """Write a checkpoint as one self-describing ONNX file, compared with torch before it is written."""
+    from trainers.export import export as run
+
+    path = run(checkpoint, output, half=half)
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def preview(
+    config: Annotated[Path, typer.Argument(help="A training file.")],
+    output: Annotated[Path, typer.Argument(help="The picture (.png, .jpg) to write.")],
+) -> None:
+    """Draw a sheet of augmented training pictures with their boxes."""
+    from trainers.config import read_config
+    from trainers.preview import preview as run
+
+    typer.echo(run(read_config(config), output))
+
+
+def main() -> None:
+    """Run the command; exit code 2 for a user's mistake, 1 for failed work, 130 after Ctrl-C."""
+    from engines.errors import InputError, WorkError
+
+    try:
+        app(standalone_mode=True)
+    except (InputError, WorkError) as error:
+        if _debug:
+            raise
+        print(f"trainers: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        print("trainers: stopped; --resume goes on from last.pt", file=sys.stderr)
+        sys.exit(130)

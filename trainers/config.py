@@ -1,0 +1,151 @@
+"""The training file: its schema, its reading, and what the command line may override."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines.errors import InputError, nearest
+
+__all__ = ["Augment", "Config", "Data", "Loss", "Network", "Optimizer", "read_config"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Network(_Strict):
+    """Size of the detector."""
+
+    widths: tuple[int, int, int, int, int] = (16, 24, 48, 80, 112)  # channels at strides 2, 4, 8, 16, 32
+    depths: tuple[int, int, int, int] = (1, 2, 2, 1)  # blocks at strides 4, 8, 16, 32
+    neck: int = Field(48, ge=8)  # channels of the pyramid and the heads
+
+
+class Data(_Strict):
+    """The rendered data set."""
+
+    kind: Literal["scenes"] = "scenes"
+    train: int = Field(3000, ge=1)  # pictures
+    val: int = Field(120, ge=1)  # pictures of the same appearance, other seeds
+    clutter: float = Field(0.35, ge=0, le=1)  # share of training pictures before a background of no meaning
+
+
+class Augment(_Strict):
+    """What a training picture undergoes; 0 switches a step off."""
+
+    flip: float = Field(0.5, ge=0, le=1)  # probability
+    hue: float = Field(0.03, ge=0, le=0.5)  # of the colour circle
+    saturation: float = Field(0.5, ge=0, le=1)  # factor 1 - s .. 1 + s
+    value: float = Field(0.4, ge=0, le=1)
+    scale: float = Field(0.4, ge=0, lt=1)  # factor 1 - s .. 1 + s
+    shift: float = Field(0.15, ge=0, le=0.5)  # of the picture's sides
+    noise: float = Field(6.0, ge=0)  # largest standard deviation in grey levels
+    blur: float = Field(0.2, ge=0, le=1)  # probability
+    mosaic: float = Field(0.0, ge=0, le=1)  # probability of four pictures in one
+    plain: int = Field(0, ge=0)  # last epochs without mosaic
+
+
+class Optimizer(_Strict):
+    """AdamW with warm-up and cosine decay."""
+
+    epochs: int = Field(30, ge=1)
+    batch: int = Field(16, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    last: float = Field(0.02, ge=0, le=1)  # share of lr that is left at the end
+    warmup: int = Field(200, ge=0)  # steps
+    weight_decay: float = Field(0.02, ge=0)
+    clip: float = Field(10.0, gt=0)  # largest norm of the gradient
+    ema: float = Field(0.998, ge=0, lt=1)  # decay of the running average of the weights
+    ema_tau: float = Field(300.0, gt=0)  # steps by which the average forgets its start
+
+
+class Loss(_Strict):
+    """Weights of the terms, and the assignment."""
+
+    classes: float = Field(1.0, ge=0)
+    boxes: float = Field(5.0, ge=0)
+    topk: int = Field(10, ge=1)
+
+
+class Config(_Strict):
+    """A training run."""
+
+    name: str
+    description: str = ""
+    licence: str = "Apache-2.0"
+    seed: int = Field(0, ge=0)
+    size: tuple[int, int] = (320, 192)  # width, height of the network's input
+    device: str = "auto"
+    threads: int = Field(0, ge=0)  # 0: torch chooses
+    amp: bool = False  # forward pass in bfloat16: quicker where the processor has it
+    workers: int = Field(0, ge=0)  # processes that prepare batches
+    val_every: int = Field(5, ge=1)  # epochs
+    model: Network = Network()
+    data: Data = Data()
+    augment: Augment = Augment()
+    optim: Optimizer = Optimizer()
+    loss: Loss = Loss()
+
+
+def read_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
+    """Read a training file; overrides are ``key=value`` with dots, as in ``optim.lr=1e-3``.
+
+    Raises InputError that names the file, the key and what would be right.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, a training file as in configs/train is right") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: {type(tree).__name__}, a mapping of keys is right")
+    for override in overrides:
+        _override(tree, override)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_sentence(error)}") from None
+    width, height = config.size
+    if width % 32 or height % 32 or min(width, height) < 32:
+        raise InputError(f"{path}: size: {width}x{height}, multiples of 32 are right")
+    return config
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, value = override.removeprefix("--").partition("=")
+    if not equals or not key:
+        raise InputError(f"override: {override!r}, --key=value is right, as in --optim.lr=1e-3")
+    *above, last = key.split(".")
+    for name in above:
+        below = tree.setdefault(name, {})
+        if not isinstance(below, dict):
+            raise InputError(f"override: {override!r}: {name} is a value, it has no keys below it")
+        tree = below
+    tree[last] = _number(yaml.safe_load(value))
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3 for a word; a user means a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        schema: Any = Config
+        for part in first["loc"][:-1]:
+            schema = schema.model_fields[part].annotation
+        return f"{place}: unknown key{nearest(str(first['loc'][-1]), schema.model_fields)}"
+    return f"{place}: {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -1,0 +1,204 @@
+"""The training loop: one function, read from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from engines.errors import InputError, WorkError
+from trainers import checkpoints
+from trainers.augment import augment
+from trainers.checkpoints import Checkpoint
+from trainers.config import Config
+from trainers.data.batch import Sample, collate
+from trainers.data.scenes import CLASSES, SEEDS, render_scenes
+from trainers.evaluate import Report, measure, predictor
+from trainers.log import Log
+from trainers.losses import detection_loss
+from trainers.models.yolo import Yolo
+
+__all__ = ["train"]
+
+
+def train(
+    config: Config, output: str | Path, *, resume: str | Path | None = None, quiet: bool = False
+) -> Path:
+    """Train as configured and return the path of the last checkpoint, ``output/last.pt``.
+
+    ``resume`` goes on from a checkpoint, bit for bit as if it had never stopped (same machine, same threads).
+    Ctrl-C saves ``last.pt`` and raises KeyboardInterrupt. A loss that is not finite raises WorkError with its
+    terms. ``results.csv`` has a row for each epoch; ``best.pt`` has the greatest AP on the val pictures.
+    """
+    output = Path(output)
+    device = _device(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    net = checkpoints.build(config, len(CLASSES)).to(device, memory_format=torch.channels_last)
+    run = _Run(net, copy.deepcopy(net).eval(), _optimizer(net, config), 0, -1.0)
+    if resume is not None:
+        run.restore(checkpoints.load(resume), config)
+    with Log(output, resume_at=run.step, quiet=quiet) as log:
+        longest = max(config.size) * 5 // 4
+        data = render_scenes(
+            config.data.train, SEEDS["train"], longest, clutter=config.data.clutter, tell=log.preparing
+        )
+        val = render_scenes(config.data.val, SEEDS["val"], longest, fixed=(640, 360), tell=log.preparing)
+        steps = -(-len(data) // config.optim.batch)
+        total = steps * config.optim.epochs
+        log.start(total, steps)
+        batches = DataLoader(
+            _Augmented(data, config),
+            batch_sampler=_order(config, len(data), run.step, total),  # type: ignore[arg-type]
+            collate_fn=collate,
+            num_workers=config.workers,
+        )
+        last = output / "last.pt"
+        try:
+            for batch in batches:
+                rate = learning_rate(config, run.step, total)
+                losses = _step(run, batch.to(device), rate, config)
+                log.step(run.step, losses, rate)
+                if run.step % steps == 0:
+                    epoch = run.step // steps
+                    report = None
+                    if epoch % config.val_every == 0 or run.step == total:
+                        report = measure(predictor(run.average, config.size), val, CLASSES)
+                    log.epoch(epoch, rate, report)
+                    _keep(run, config, output, report)
+        except KeyboardInterrupt:
+            checkpoints.save(run.checkpoint(config), last)
+            raise
+    return last
+
+
+def learning_rate(config: Config, step: int, total: int) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine down to the last share."""
+    how = config.optim
+    warmup = min(how.warmup, total // 2)
+    if step < warmup:
+        return how.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(total - warmup, 1)
+    return how.lr * (how.last + (1 - how.last) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """What changes while a run goes on."""
+
+    net: Yolo
+    average: Yolo
+    optimizer: torch.optim.Optimizer
+    step: int
+    best: float
+
+    def checkpoint(self, config: Config) -> Checkpoint:
+        return Checkpoint(
+            config.model_dump(mode="json"),
+            CLASSES,
+            self.step,
+            self.best,
+            self.net.state_dict(),
+            self.average.state_dict(),
+            self.optimizer.state_dict(),
+            torch.get_rng_state(),
+        )
+
+    def restore(self, saved: Checkpoint, config: Config) -> None:
+        for key in ("model", "data", "size", "seed"):
+            if saved.config[key] != config.model_dump(mode="json")[key]:
+                raise InputError(f"resume: {key} differs from the checkpoint's: {saved.config[key]}")
+        self.net.load_state_dict(saved.model)
+        self.average.load_state_dict(saved.average)
+        self.optimizer.load_state_dict(saved.optimizer)
+        torch.set_rng_state(saved.rng)
+        self.step, self.best = saved.step, saved.best
+
+
+def _step(run: _Run, batch: Any, rate: float, config: Config) -> dict[str, float]:
+    """Take one step and return the terms of its loss."""
+    run.net.train()
+    images = batch.images.to(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+        output = run.net(images)
+    terms = detection_loss(output, batch, config.loss)
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        said = ", ".join(f"{name} {value}" for name, value in values.items())
+        raise WorkError(
+            f"train: step {run.step}: the loss is not finite: {said}; a smaller optim.lr is right"
+        )
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    torch.nn.utils.clip_grad_norm_(run.net.parameters(), config.optim.clip)
+    run.optimizer.step()
+    run.step += 1
+    decay = config.optim.ema * (1 - math.exp(-run.step / config.optim.ema_tau))
+    with torch.no_grad():
+        for mine, new in zip(run.average.state_dict().values(), run.net.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(new, 1 - decay)
+            else:
+                mine.copy_(new)
+    return values
+
+
+def _keep(run: _Run, config: Config, output: Path, report: Report | None) -> None:
+    if report is not None and report.ap > run.best:
+        run.best = report.ap
+        checkpoints.save(run.checkpoint(config), output / "best.pt")
+    checkpoints.save(run.checkpoint(config), output / "last.pt")
+
+
+class _Augmented(Dataset[Sample]):
+    """Samples by (epoch, index): augmented by a generator of its own, whoever asks and whenever."""
+
+    def __init__(self, samples: list[Sample], config: Config) -> None:
+        self.samples, self.config = samples, config
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:  # type: ignore[override]
+        epoch, index = key
+        how = self.config.augment
+        if epoch >= self.config.optim.epochs - how.plain:
+            how = how.model_copy(update={"mosaic": 0.0})
+        rng = np.random.default_rng([self.config.seed, epoch, index])
+        return augment(self.samples, index, self.config.size, how, rng)
+
+
+def _order(config: Config, count: int, step: int, total: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield the (epoch, index) of every sample of every step from ``step`` on."""
+    steps = -(-count // config.optim.batch)
+    while step < total:
+        epoch, place = divmod(step, steps)
+        order = np.random.default_rng([config.seed, 1, epoch]).permutation(count)
+        chosen = order[place * config.optim.batch : (place + 1) * config.optim.batch]
+        yield [(epoch, int(index)) for index in chosen]
+        step += 1
+
+
+def _optimizer(net: Yolo, config: Config) -> torch.optim.Optimizer:
+    """Return AdamW; biases and norms do not decay."""
+    kernels = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, config.optim.lr, weight_decay=config.optim.weight_decay)
+
+
+def _device(config: Config) -> torch.device:
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device: {config.device}, this machine has no CUDA GPU: auto or cpu is right")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device(config.device)
