@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engines.bench import Measurement, measure
+    from engines.describe import Description, describe
     from engines.detections import EMPTY, Detections, Masks
     from engines.errors import InputError, WorkError
     from engines.model import Batch, Model, load
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EMPTY",
     "Batch",
+    "Description",
     "Detections",
     "InputError",
     "Masks",
@@ -32,6 +34,7 @@ __all__ = [
     "ModelSpec",
     "Options",
     "WorkError",
+    "describe",
     "load",
     "measure",
     "models",
@@ -40,6 +43,7 @@ __all__ = [
 _HOMES = {
     "EMPTY": "detections",
     "Batch": "model",
+    "Description": "describe",
     "Detections": "detections",
     "InputError": "errors",
     "Masks": "detections",
@@ -48,6 +52,7 @@ _HOMES = {
     "ModelSpec": "spec",
     "Options": "options",
     "WorkError": "errors",
+    "describe": "describe",
     "load": "model",
     "measure": "bench",
     "models": "shipped",

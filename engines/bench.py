@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from engines.engine import Request
-from engines.model import Model
+from engines.errors import InputError
+from engines.model import Model, load
+from engines.options import Options
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "Report", "measure", "measure_model"]
 
 _WARM_UP = 0.2  # share of the time that is run before it counts
 
@@ -20,6 +23,11 @@ _WARM_UP = 0.2  # share of the time that is run before it counts
 class Measurement:
     """What one run of the engine gave; nothing of reading or drawing is in it."""
 
+    model: str
+    backend: str
+    version: str  # of the backend
+    device: str
+    precision: str
     batch: int  # pictures per request
     requests: int  # in flight together
     pictures: int  # that were measured
@@ -30,12 +38,31 @@ class Measurement:
     cpu_ms: float  # processor time of the whole process per picture
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Both ends of one model: the least latency, and the most pictures per second."""
+
+    latency: Measurement  # one request, all cores for it
+    throughput: Measurement  # as many in flight as keep the device busy
+
+
+def measure_model(model: str | Path, options: Options, seconds: float = 3.0) -> Report:
+    """Load a model once for latency and once for throughput, and measure each for ``seconds``."""
+    found = []
+    for requests in (1, options.requests):
+        with load(model, replace(options, requests=requests)) as loaded:
+            found.append(measure(loaded, seconds))
+    return Report(*found)
+
+
 def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measurement:
     """Run the engine on noise for ``seconds`` with ``requests`` in flight (0 = all it has).
 
     Nothing else may use the model meanwhile. One request on a model made for throughput does not show the
     least latency that the machine can give: load it with ``Options(requests=1)`` for that.
     """
+    if seconds <= 0:
+        raise InputError(f"seconds: {seconds:g}, more than 0 is right")
     pool = model.engine.requests[: requests or None]
     rng = np.random.default_rng(0)
     for request in pool:
@@ -46,7 +73,13 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
     took = _loop(pool, seconds)
     cpu, elapsed = time.process_time() - cpu, time.perf_counter() - start
     pictures = len(took) * model.batch
+    engine = model.engine
     return Measurement(
+        model=model.spec.name,
+        backend=engine.backend,
+        version=engine.version,
+        device=engine.device,
+        precision=engine.precision,
         batch=model.batch,
         requests=len(pool),
         pictures=pictures,

@@ -50,7 +50,7 @@ def _input(network: Network, where: str) -> Facts:
     shape = network.input.shape
     if len(shape) != 4 or shape[1] != 3:
         raise InputError(
-            f"{where}: input: {seen(network.input)}, pictures as (batch, 3, height, width) are needed"
+            f"{where}: input: {_seen(network.input)}, pictures as (batch, 3, height, width) are needed"
         )
     return Facts("shape of the input", {"size": (shape[3], shape[2])} if shape[2] and shape[3] else {})
 
@@ -80,13 +80,16 @@ def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
     if len(found) == 1:
         ((name, values),) = found.items()
         return Facts(f"shapes of the outputs ({name})", {"layout": name, **values})
-    outputs = ", ".join(map(seen, network.outputs))
-    given = "".join(f", {key} {known[key]}" for key in ("layout", "task") if key in known)
-    given += f", {len(known['classes'])} classes" if "classes" in known else ""
+    outputs = ", ".join(map(_seen, network.outputs))
+    problem = (
+        f"{wanted!r} does not fit" if wanted else "unknown" if not found else f"one of {', '.join(found)}"
+    )
+    given = [f"task {known['task']}"] if "task" in known else []
+    given += [f"{len(known['classes'])} classes"] if "classes" in known else []
     raise InputError(
-        f"{where}: layout: {'unknown' if not found else 'one of ' + ', '.join(found)}: "
-        f"input {seen(network.input)}, outputs {outputs}{given}; a card {where.rsplit('.', 1)[0]}.yaml "
-        f"can say layout ({', '.join(LAYOUTS)}), task, classes, size, resize, colour, scale, mean, std"
+        f"{where}: layout: {problem}: {', '.join([f'input {_seen(network.input)}', f'outputs {outputs}', *given])}"
+        f"; a card {where.rsplit('.', 1)[0]}.yaml can say layout ({', '.join(LAYOUTS)}), task, classes, size, "
+        "keypoints, resize, pad, colour, scale, mean, std"
     )
 
 
@@ -102,6 +105,6 @@ def _check(spec: ModelSpec, where: str) -> None:
         raise InputError(f"{where}: std and scale: {spec.std} and {spec.scale}, nothing may be 0")
 
 
-def seen(tensor: TensorSpec) -> str:
+def _seen(tensor: TensorSpec) -> str:
     """A tensor for people: name (shape) type; an open axis is '?'."""
     return f"{tensor.name} ({','.join(str(axis or '?') for axis in tensor.shape)}) {tensor.dtype}"

@@ -18,9 +18,6 @@ def names() -> list[str]:
 
 def models() -> list[ModelSpec]:
     """Return what the shipped models are, in the order of their names."""
-    from engines.locate import locate
-    from engines.network import read_network
-    from engines.resolve import resolve
+    from engines.describe import describe
 
-    found = [locate(name) for name in names()]
-    return [resolve(read_network(each.model), each)[1] for each in found]
+    return [describe(name).spec for name in names()]

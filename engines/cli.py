@@ -1,0 +1,115 @@
+"""The command `engines`: look at a model, measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from engines.bench import Report
+    from engines.options import Precision
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Models as this machine sees and runs them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ModelName = Annotated[
+    str, typer.Argument(help="An .onnx file, a .yaml card, or the name of a shipped model.")
+]
+
+
+@app.command()
+def inspect(model: ModelName) -> None:
+    """Print what a model is understood to be, and how each fact was learnt."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from engines.describe import describe
+
+    found = describe(model)
+    console = Console()
+    console.print(f"[bold]{found.path}[/]  {found.megabytes:.1f} MB, opset {found.opset}", highlight=False)
+    for kind, tensors in (("input", [found.input]), ("output", found.outputs)):
+        for tensor in tensors:
+            shape = " x ".join(str(axis or "?") for axis in tensor.shape)
+            console.print(f"  {kind:6} {tensor.name}  {shape}  {tensor.dtype}", highlight=False)
+    table = Table("", "understood", "learnt from")
+    for reason in found.spec.reasons:
+        key, _, source = reason.partition(": ")
+        table.add_row(key, _shown(key, getattr(found.spec, key)), source)
+    console.print(table)
+
+
+@app.command()
+def bench(
+    model: ModelName,
+    seconds: Annotated[float, typer.Option(help="How long each measurement runs.")] = 3.0,
+    batch: Annotated[int, typer.Option(help="Pictures that go through the engine together.")] = 1,
+    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, gpu ... as the backend knows them.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file as well.")] = None,
+) -> None:
+    """Measure the engine alone: latency with one request, throughput with several in flight."""
+    from engines.bench import measure_model
+    from engines.options import Options
+
+    options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
+    report = measure_model(model, options, seconds)
+    if json:
+        _save(report, json)
+    _print_report(report)
+
+
+def main() -> None:
+    """Run the command; exit codes: 0 done, 1 failed at work, 2 wrong usage or input, 130 interrupted."""
+    from engines.console import run
+
+    run(app)
+
+
+def _shown(key: str, value: Any) -> str:
+    """A fact on one line; what is long is cut, what is 1/255 is not 0.00392."""
+    if key == "classes":
+        return f"{len(value)}: {', '.join(value[:6])}{', ...' if len(value) > 6 else ''}"
+    if key == "keypoints":
+        return f"{len(value)}: {', '.join(value[:4])}, ..." if value else "none"
+    if key == "skeleton":
+        return f"{len(value)} limbs" if value else "none"
+    if key == "size":
+        return f"{value[0]}x{value[1]}"
+    if key == "scale" and value:
+        return "1" if value == 1 else f"1/{1 / value:g}"
+    return ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    one = report.latency
+    title = f"{one.model}: {one.backend} {one.version} {one.precision} on {one.device}, batch {one.batch}"
+    table = Table("", "in flight", "fps", "median ms", "p95 ms", "CPU ms/picture", title=title)
+    for name, figures in (("latency", report.latency), ("throughput", report.throughput)):
+        cells = (figures.fps, figures.median_ms, figures.p95_ms, figures.cpu_ms)
+        table.add_row(name, str(figures.requests), *(f"{cell:.2f}" for cell in cells))
+    Console().print(table)
+
+
+def _save(report: Report, path: Path) -> None:
+    import json
+    from dataclasses import asdict
+
+    from engines.errors import InputError
+
+    try:
+        path.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--json: {path}: {error.strerror}, a file that can be written is right") from error

@@ -1,0 +1,94 @@
+"""Reading ONNX files: whole ones, and one sentence for every kind of bad one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.errors import InputError
+from engines.network import fix_size, read_network
+
+OUTPUTS = {"boxes": np.zeros((1, 9, 4), np.float32), "scores": np.zeros((1, 9, 2), np.float32)}
+
+
+def test_names_shapes_and_types_are_read(saved: Callable[..., Path]) -> None:
+    network = read_network(saved(OUTPUTS, opset=13, metadata={"task": "detect"}))
+    assert (network.opset, network.metadata) == (13, {"task": "detect"})
+    assert (network.input.name, network.input.shape, network.input.dtype) == (
+        "images",
+        (1, 3, 32, 64),
+        "float32",
+    )
+    assert {output.name: output.shape for output in network.outputs} == {
+        "boxes": (1, 9, 4),
+        "scores": (1, 9, 2),
+    }
+
+
+def test_an_open_axis_is_0_until_it_is_fixed(saved: Callable[..., Path]) -> None:
+    network = read_network(saved(OUTPUTS, batch="n", size=(0, 0)))
+    assert network.input.shape == (0, 3, 0, 0)
+    fixed = fix_size(network, (96, 64))
+    assert fixed.input.shape == (1, 3, 64, 96)
+    assert fixed.outputs[0].shape == (1, 9, 4)
+
+
+def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
+    return {
+        "empty": (b"", "the file is empty"),
+        "text": (b"this is no model\n" * 20, "not a whole ONNX model"),
+        "half of it": (whole[: len(whole) // 2], "not a whole ONNX model"),
+        "one byte short": (whole[:-1], "not a whole ONNX model"),
+        "random": (np.random.default_rng(0).bytes(500), "not a whole ONNX model"),
+    }
+
+
+@pytest.mark.parametrize("kind", damaged(b"").keys())
+def test_a_damaged_file_is_refused(kind: str, saved: Callable[..., Path]) -> None:
+    path = saved(OUTPUTS)
+    content, said = damaged(path.read_bytes())[kind]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=said) as refusal:
+        read_network(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_old_opset_is_refused(saved: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="opset: 9, 11 or newer is needed"):
+        read_network(saved(OUTPUTS, opset=9))
+
+
+def test_a_model_of_two_inputs_is_refused(network: Callable[..., Any], tmp_path: Path) -> None:
+    model = network(OUTPUTS)
+    other = model.graph.input.add()
+    other.CopyFrom(model.graph.input[0])
+    other.name = "orig_target_sizes"
+    path = tmp_path / "two.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="inputs: images, orig_target_sizes"):
+        read_network(path)
+
+
+def test_weights_beside_the_file_are_read_and_elsewhere_refused(
+    network: Callable[..., Any], tmp_path: Path
+) -> None:
+    import onnx
+
+    path = tmp_path / "big.onnx"
+    for location, accepted in (("big.onnx.data", True), ("other.bin", False)):
+        onnx.save_model(
+            network(OUTPUTS), str(path), save_as_external_data=True, location=location, size_threshold=0
+        )
+        if accepted:
+            stored = read_network(path).model.graph.initializer
+            assert all(tensor.raw_data for tensor in stored)
+        else:
+            with pytest.raises(
+                InputError, match=r"in 'other.bin', only 'big.onnx.data' beside the file is read"
+            ):
+                read_network(path)

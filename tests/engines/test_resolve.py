@@ -1,0 +1,242 @@
+"""Resolution: card before metadata before recognition, and refusals that say what would help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines import metadata
+from engines.classes import COCO, COCO_KEYPOINTS
+from engines.describe import describe
+from engines.errors import InputError
+from engines.spec import ModelSpec
+
+SIZE = (64, 32)
+CELLS = 8 * 4 + 4 * 2 + 2 * 1
+Save = Callable[..., Path]
+
+THEIRS = {"task": "detect", "names": "{0: 'cat', 1: 'dog'}", "imgsz": "[32, 64]", "stride": "32"}
+
+
+def raw(*shape: int) -> np.ndarray:
+    return np.zeros((1, *shape), np.float32)
+
+
+RECOGNISED = {
+    "yolox": ({"output": raw(CELLS, 85)}, {}, ("yolox", "detect", COCO, "letterbox-topleft", "bgr", 1.0)),
+    "yolox of few classes": (
+        {"output": raw(CELLS, 7)},
+        {},
+        ("yolox", "detect", ("class_0", "class_1"), "letterbox-topleft", "bgr", 1.0),
+    ),
+    "ultralytics without metadata": (
+        {"output0": raw(84, CELLS)},
+        {},
+        ("ultralytics", "detect", COCO, "letterbox", "rgb", 1 / 255),
+    ),
+    "ultralytics segment without metadata": (
+        {"output0": raw(84 + 32, CELLS), "output1": raw(32, 8, 16)},
+        {},
+        ("ultralytics", "segment", COCO, "letterbox", "rgb", 1 / 255),
+    ),
+    "ultralytics with metadata": (
+        {"output0": raw(6, CELLS)},
+        THEIRS,
+        ("ultralytics", "detect", ("cat", "dog"), "letterbox", "rgb", 1 / 255),
+    ),
+    "ultralytics pose": (
+        {"output0": raw(4 + 1 + 51, CELLS)},
+        THEIRS | {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"},
+        ("ultralytics", "pose", ("person",), "letterbox", "rgb", 1 / 255),
+    ),
+    "ours by the names of the outputs": (
+        {"boxes": raw(9, 4), "scores": raw(9, 2)},
+        {},
+        ("dense", "detect", ("class_0", "class_1"), "letterbox", "rgb", 1 / 255),
+    ),
+}
+
+
+@pytest.mark.parametrize(("outputs", "words", "expected"), RECOGNISED.values(), ids=RECOGNISED.keys())
+def test_a_family_is_known_by_its_metadata_and_shapes(
+    outputs: dict, words: dict, expected: tuple, saved: Save
+) -> None:
+    spec = describe(saved(outputs, metadata=words)).spec
+    assert (spec.layout, spec.task, spec.classes, spec.resize, spec.colour, spec.scale) == expected
+    assert (spec.size, spec.name) == (SIZE, "model")
+
+
+def test_seventeen_keypoints_are_those_of_coco(saved: Save) -> None:
+    words = THEIRS | {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]"}
+    spec = describe(saved({"output0": raw(56, CELLS)}, metadata=words)).spec
+    assert spec.keypoints == COCO_KEYPOINTS
+    assert {"left_wrist", "left_elbow"} in [{spec.keypoints[a], spec.keypoints[b]} for a, b in spec.skeleton]
+
+
+def test_what_was_written_is_read_back(saved: Save, network: Callable[..., Any], tmp_path: Path) -> None:
+    spec = ModelSpec(
+        name="tiny",
+        task="pose",
+        layout="dense",
+        classes=("a", "b"),
+        size=SIZE,
+        resize="stretch",
+        pad=3,
+        colour="bgr",
+        scale=0.5,
+        mean=(1.0, 2.0, 3.0),
+        std=(4.0, 5.0, 6.0),
+        conf=0.4,
+        iou=0.6,
+        keypoints=("x", "y"),
+        skeleton=((0, 1),),
+    )
+    model = network({"boxes": raw(9, 4), "scores": raw(9, 2), "keypoints": raw(9, 2, 3)})
+    metadata.write(model, spec)
+    metadata.write(model, spec)  # again: nothing is there twice
+    path = tmp_path / "written.onnx"
+    path.write_bytes(model.SerializeToString())
+    read = describe(path).spec
+    assert {key: getattr(read, key) for key in spec.__slots__ if key != "reasons"} == {
+        key: getattr(spec, key) for key in spec.__slots__ if key != "reasons"
+    }
+    keys = [entry.key for entry in model.metadata_props]
+    assert sorted(keys) == sorted({"streamer", "names", "task", "stride", "imgsz", "kpt_shape"})
+
+
+def test_a_card_comes_before_metadata_and_metadata_before_shapes(saved: Save) -> None:
+    path = saved({"output0": raw(6, CELLS)}, metadata=THEIRS)
+    path.with_suffix(".yaml").write_text("name: pets\nconf: 0.5\nresize: stretch\nclasses: [tabby, poodle]\n")
+    spec = describe(path).spec
+    assert (spec.name, spec.conf, spec.resize, spec.classes) == ("pets", 0.5, "stretch", ("tabby", "poodle"))
+    learnt = dict(reason.split(": ", 1) for reason in spec.reasons)
+    assert learnt["classes"] == "card model.yaml"
+    assert learnt["task"] == "metadata of the file (Ultralytics)"
+    assert learnt["layout"] == "shapes of the outputs (ultralytics)"
+    assert learnt["pad"] == "default"
+
+
+def test_a_card_in_the_models_place_names_its_file(saved: Save) -> None:
+    path = saved({"output": raw(CELLS, 85)})
+    card = path.with_name("street.yaml")
+    card.write_text("model: model.onnx\nname: street\n")
+    assert describe(card).spec.name == "street"
+    assert describe(card).path == path
+
+
+def test_an_open_size_is_taken_from_the_card(saved: Save) -> None:
+    path = saved({"output": raw(CELLS, 85)}, size=(0, 0))
+    path.with_suffix(".yaml").write_text("size: [64, 32]\n")
+    assert describe(path).spec.size == SIZE
+
+
+REFUSED = {
+    "unknown outputs": (
+        {"output": raw(7, 85)},
+        {},
+        "",
+        "layout: unknown: input images (1,3,32,64) float32, outputs output (1,7,85) float32; a card",
+    ),
+    "outputs that could be anything": ({"output0": raw(56, CELLS)}, {}, "", "layout: unknown"),
+    "a card with a layout that does not fit": (
+        {"output": raw(7, 85)},
+        {},
+        "layout: yolox",
+        "layout: 'yolox' does not fit",
+    ),
+    "a card with an unknown layout": (
+        {"output": raw(7, 85)},
+        {},
+        "layout: yolo",
+        "layout: 'yolo', one of dense, ultralytics, yolox is right, did you mean 'yolox'?",
+    ),
+    "too few names": ({"output": raw(CELLS, 85)}, {}, "classes: [a, b]", "2 classes"),
+    "another size than the file's": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "size: [320, 320]",
+        "size: 320x320, the file is fixed to 64x32",
+    ),
+    "an unknown key": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "name: x\ncolor: bgr",
+        "model.yaml:2: unknown key 'color', did you mean 'colour'?",
+    ),
+    "a value of the wrong kind": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "\npad: much",
+        "model.yaml:2: pad: 'much', Input should be a valid integer",
+    ),
+    "a value out of the choice": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "task: depth",
+        "model.yaml:1: task: 'depth'",
+    ),
+    "a card that is no mapping": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "- a\n- b",
+        "model.yaml:1: a card is a list",
+    ),
+    "a card that is no YAML": ({"output": raw(CELLS, 85)}, {}, "a: [", "model.yaml:"),
+    "a limb without its end": (
+        {"boxes": raw(9, 4), "scores": raw(9, 2), "keypoints": raw(9, 2, 3)},
+        {},
+        "skeleton: [[0, 2]]",
+        "skeleton: [0, 2], pairs of 0..1 are right",
+    ),
+    "another task": ({"output0": raw(6, CELLS)}, THEIRS | {"task": "obb"}, "", "task: 'obb', one of detect"),
+    "suppression inside": (
+        {"output0": raw(300, 6)},
+        THEIRS | {"args": "{'nms': True}"},
+        "",
+        "exported with suppression inside, export it with nms=False",
+    ),
+    "our metadata damaged": (
+        {"output0": raw(6, CELLS)},
+        {"streamer": "{"},
+        "",
+        "metadata 'streamer': not JSON",
+    ),
+    "our metadata of another time": (
+        {"output0": raw(6, CELLS)},
+        {"streamer": json.dumps({"flavour": 1})},
+        "",
+        "metadata 'streamer': unknown key 'flavour'",
+    ),
+    "division by zero": ({"output": raw(CELLS, 85)}, {}, "std: [1, 0, 1]", "nothing may be 0"),
+    "no classes": ({"output": raw(CELLS, 85)}, {}, "classes: []", "classes"),
+}
+
+
+@pytest.mark.parametrize(("outputs", "words", "card", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_understood_is_refused_in_one_sentence(
+    outputs: dict, words: dict, card: str, said: str, saved: Save
+) -> None:
+    path = saved(outputs, metadata=words)
+    if card:
+        path.with_suffix(".yaml").write_text(card)
+    with pytest.raises(InputError) as refusal:
+        describe(path)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_open_size_that_nobody_tells_is_refused(saved: Save) -> None:
+    with pytest.raises(InputError, match="size: left open by the file, a card must say"):
+        describe(saved({"output": raw(CELLS, 85)}, size=(0, 0)))
+
+
+def test_a_card_whose_file_is_missing_is_refused(tmp_path: Path) -> None:
+    card = tmp_path / "street.yaml"
+    card.write_text("name: x\nmodel: nowhere.onnx\n")
+    with pytest.raises(InputError, match=r"street.yaml:2: model: 'nowhere.onnx': no such file"):
+        describe(card)
