@@ -98,12 +98,17 @@ def main() -> None:
     from engines.errors import InputError, WorkError
 
     try:
-        app(standalone_mode=True)
+        app()
     except (InputError, WorkError) as error:
         if _debug:
             raise
         print(f"trainers: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except ModuleNotFoundError as error:
+        if _debug or error.name not in ("torch", "torchvision", "pycocotools"):
+            raise
+        print(f"trainers: {error.name} is not installed: pip install 'streamer[train]'", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("trainers: stopped; --resume goes on from last.pt", file=sys.stderr)
         sys.exit(130)

@@ -91,7 +91,7 @@ class Log:
             row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.classes.items()}
         self._rows.append(row)
         self._write()
-        self._console.print(" ".join(f"{key} {value}" for key, value in row.items()))
+        self._console.print(" ".join(f"{key} {value}" for key, value in row.items()), soft_wrap=True)
         self._sums, self._since = {}, 0
 
     def _write(self) -> None:

@@ -1,0 +1,72 @@
+"""Training files: what is read, what is overridden, what is refused and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.errors import InputError
+from trainers.config import Config, read_config
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_training_file_is_valid(path: Path) -> None:
+    assert read_config(path).name == path.stem
+
+
+def test_there_are_shipped_training_files() -> None:
+    assert CONFIGS
+
+
+@pytest.mark.parametrize(
+    ("override", "get", "value"),
+    [
+        ("--optim.lr=1e-3", lambda c: c.optim.lr, 1e-3),
+        ("optim.epochs=3", lambda c: c.optim.epochs, 3),
+        ("--size=[64, 96]", lambda c: c.size, (64, 96)),
+        ("--name=mine", lambda c: c.name, "mine"),
+        ("--data.clutter=0", lambda c: c.data.clutter, 0.0),
+    ],
+)
+def test_an_override_replaces_its_key_only(override: str, get, value, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nseed: 5\n")
+    config = read_config(path, (override,))
+    assert get(config) == value
+    assert config.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "said"),
+    [
+        ("name: a\nsede: 1\n", (), r"a.yaml: sede: unknown key, did you mean 'seed'\?"),
+        ("name: a\noptim: {epoch: 1}\n", (), r"a.yaml: optim.epoch: unknown key, did you mean 'epochs'\?"),
+        ("name: a\noptim: {lr: -1}\n", (), "a.yaml: optim.lr: -1, input should be greater than 0"),
+        ("name: a\nsize: [100, 64]\n", (), "a.yaml: size: 100x64, multiples of 32 are right"),
+        ("seed: 1\n", (), "a.yaml: name: .*, field required"),
+        ("- 1\n", (), "a.yaml: list, a mapping of keys is right"),
+        ("a: [\n", (), "a.yaml: cannot be read as YAML"),
+        ("name: a\n", ("--optim.lr",), "--key=value is right"),
+        ("name: a\n", ("--name.x=1",), "name is a value"),
+    ],
+)
+def test_mistakes_are_named_with_file_and_key(
+    text: str, overrides: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_config(path, overrides)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(InputError, match=r"nowhere.yaml: no such file"):
+        read_config("nowhere.yaml")
+
+
+def test_a_configuration_survives_the_checkpoint() -> None:
+    config = Config(name="a", size=(64, 96))
+    assert Config.model_validate(config.model_dump(mode="json")) == config

@@ -1,0 +1,190 @@
+"""The loop: it learns, it goes on bit for bit, it stops when it must."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines.errors import InputError, WorkError
+from trainers import checkpoints
+from trainers import train as loop
+from trainers.config import Config, Loss
+from trainers.data.batch import Sample, collate
+from trainers.data.scenes import CLASSES, render_scenes
+from trainers.evaluate import evaluate, measure, predictor
+from trainers.losses import detection_loss
+from trainers.models.yolo import Yolo
+from trainers.train import learning_rate, train
+
+SMALL = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16}
+PLAIN = {"flip": 0, "hue": 0, "saturation": 0, "value": 0, "scale": 0, "shift": 0, "noise": 0, "blur": 0}
+
+
+def small(**changes: object) -> Config:
+    """A run of a few seconds: 8 pictures, 2 steps an epoch."""
+    settings = {
+        "name": "small",
+        "seed": 3,
+        "size": (96, 64),
+        "threads": 1,
+        "val_every": 100,
+        "model": SMALL,
+        "data": {"train": 8, "val": 4, "clutter": 0.5},
+        "optim": {"epochs": 4, "batch": 4, "warmup": 2},
+    }
+    return Config.model_validate(settings | changes)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def coloured(seed: int) -> Sample:
+    """A noisy picture with a red, a green and a blue rectangle, one class each."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(60, 120, (64, 96, 3), dtype=np.uint8)
+    boxes = []
+    for kind in range(3):
+        w, h = int(rng.integers(14, 28)), int(rng.integers(14, 40))
+        x, y = 2 + kind * 32 + int(rng.integers(0, 30 - w)), int(rng.integers(0, 64 - h))
+        image[y : y + h, x : x + w] = np.eye(3, dtype=np.uint8)[kind] * 200 + 40
+        boxes.append([x, y, x + w, y + h])
+    return Sample(image, np.array(boxes, np.float32), np.arange(3))
+
+
+def test_a_few_pictures_are_learnt_by_heart() -> None:
+    torch.manual_seed(0)
+    samples = [coloured(seed) for seed in range(4)]
+    batch = collate(samples)
+    net = Yolo(3, SMALL["widths"], SMALL["depths"], SMALL["neck"])
+    optimizer = torch.optim.AdamW(net.parameters())
+    for step in range(120):
+        optimizer.param_groups[0]["lr"] = 6e-3 * min(1, (step + 1) / 10, (120 - step) / 60)
+        terms = detection_loss(net(batch.images), batch, Loss())
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    report = measure(predictor(net, (96, 64)), samples, CLASSES)
+    assert report.ap50 > 0.95
+    assert report.ap > 0.6
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(augment={"mosaic": 0.5, "plain": 1})
+    whole = checkpoints.load(train(config, tmp_path / "whole", quiet=True))
+    take = loop._step
+
+    def step_or_stop(run, *rest):
+        if run.step == 5:  # in the middle of the third epoch
+            raise KeyboardInterrupt
+        return take(run, *rest)
+
+    monkeypatch.setattr(loop, "_step", step_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "parts", quiet=True)
+    monkeypatch.undo()
+    assert checkpoints.load(tmp_path / "parts" / "last.pt").step == 5
+    resumed = train(config, tmp_path / "parts", resume=tmp_path / "parts" / "last.pt", quiet=True)
+    parts = checkpoints.load(resumed)
+    assert parts.step == whole.step == 8
+    assert same(whole.model, parts.model)
+    assert same(whole.average, parts.average)
+    moments = [state["exp_avg_sq"] for state in whole.optimizer["state"].values()]
+    again = [state["exp_avg_sq"] for state in parts.optimizer["state"].values()]
+    assert all(torch.equal(a, b) for a, b in zip(moments, again, strict=True))
+
+
+def test_another_seed_gives_another_run(tmp_path: Path) -> None:
+    first = checkpoints.load(train(small(optim={"epochs": 1, "batch": 8}), tmp_path / "a", quiet=True))
+    other = checkpoints.load(
+        train(small(optim={"epochs": 1, "batch": 8}, seed=4), tmp_path / "b", quiet=True)
+    )
+    assert not same(first.model, other.model)
+
+
+def test_every_epoch_leaves_a_row_and_the_last_is_measured(tmp_path: Path) -> None:
+    last = train(small(), tmp_path, quiet=True)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["step"] for row in rows] == ["2", "4", "6", "8"]
+    assert all(float(row["loss"]) > 0 for row in rows)
+    assert rows[-1]["ap"]
+    assert not rows[0]["ap"]
+    assert last == tmp_path / "last.pt"
+    assert (tmp_path / "best.pt").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_terms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, torch.Tensor]:
+        return {"classes": torch.tensor(1.5), "boxes": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(loop, "detection_loss", broken)
+    with pytest.raises(WorkError, match=r"step 0: the loss is not finite: classes 1\.5, boxes nan"):
+        train(small(), tmp_path, quiet=True)
+
+
+def test_the_rate_warms_up_and_falls_to_its_last_share() -> None:
+    config = small(optim={"lr": 1.0, "last": 0.1, "warmup": 10})
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == pytest.approx(1.0)
+    assert max(rates) <= 1.0
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_every_sample_is_seen_once_an_epoch_wherever_a_run_begins() -> None:
+    config = small(data={"train": 10, "val": 1}, optim={"epochs": 2, "batch": 4})
+    steps = list(loop._order(config, 10, 0, 6))
+    assert [len(step) for step in steps] == [4, 4, 2, 4, 4, 2]
+    for epoch in (0, 1):
+        seen = [index for step in steps for e, index in step if e == epoch]
+        assert sorted(seen) == list(range(10))
+    assert list(loop._order(config, 10, 4, 6)) == steps[4:]
+
+
+def test_a_picture_without_objects_only_teaches_silence() -> None:
+    net = Yolo(3, SMALL["widths"], SMALL["depths"], SMALL["neck"])
+    sample = render_scenes(1, 5, 96, fixed=(96, 64))[0]
+    batch = collate([sample])._replace(
+        boxes=torch.zeros(1, 0, 4), classes=torch.zeros(1, 0, dtype=torch.long), real=torch.zeros(1, 0).bool()
+    )
+    terms = detection_loss(net(batch.images), batch, Loss())
+    assert terms["boxes"].item() == 0
+    assert terms["classes"].item() > 0
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [(None, "no such checkpoint"), (b"no", "not a checkpoint")],
+    ids=["missing", "damaged"],
+)
+def test_what_is_no_checkpoint_is_refused(write: bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    if write is not None:
+        path.write_bytes(write)
+    with pytest.raises(InputError, match=said):
+        checkpoints.load(path)
+
+
+def test_resuming_another_network_is_refused(tmp_path: Path) -> None:
+    last = train(small(optim={"epochs": 1, "batch": 8}), tmp_path, quiet=True)
+    other = small(model=SMALL | {"neck": 24})
+    with pytest.raises(InputError, match="resume: model differs"):
+        train(other, tmp_path, resume=last, quiet=True)
+
+
+def test_a_checkpoint_is_measured_by_its_averaged_weights(tmp_path: Path) -> None:
+    last = train(small(), tmp_path, quiet=True)
+    samples = render_scenes(2, 9, 96, fixed=(96, 64))
+    saved = checkpoints.load(last)
+    net, config = checkpoints.network(saved)
+    assert same(net.state_dict(), saved.average)
+    assert evaluate(last, samples) == measure(predictor(net, config.size), samples, CLASSES)
