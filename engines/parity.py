@@ -28,6 +28,11 @@ class Difference:
     iou: float  # of a clear candidate with the nearest of the other engine; 1 = the same box
 
     @property
+    def none(self) -> bool:
+        """Whether both ran the same arithmetic."""
+        return self.score <= 0.01 and self.iou >= 0.98
+
+    @property
     def small(self) -> bool:
         """Whether a user would call the detections the same.
 
@@ -74,6 +79,10 @@ def outputs(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> list[Tensors
 
 def pictures(size: tuple[int, int], count: int) -> list[NDArray[np.uint8]]:
     """Rendered scenes of ``size`` (width, height), no two alike."""
+    import cv2
+
     from engines.scenes import Scene
 
-    return [Scene(size=size, seed=seed).render(10)[0] for seed in range(count)]
+    rendered = (max(size[0], 64), max(size[1], 64))  # no scene is smaller
+    scenes = [Scene(size=rendered, seed=seed) for seed in range(count)]
+    return [np.asarray(cv2.resize(scene.render(10)[0], size), np.uint8) for scene in scenes]

@@ -84,12 +84,12 @@ def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
     problem = (
         f"{wanted!r} does not fit" if wanted else "unknown" if not found else f"one of {', '.join(found)}"
     )
-    given = [f"task {known['task']}"] if "task" in known else []
-    given += [f"{len(known['classes'])} classes"] if "classes" in known else []
+    given = f", task {known['task']}" if "task" in known else ""
+    given += f", {len(known['classes'])} classes" if "classes" in known else ""
     raise InputError(
-        f"{where}: layout: {problem}: {', '.join([f'input {_seen(network.input)}', f'outputs {outputs}', *given])}"
-        f"; a card {where.rsplit('.', 1)[0]}.yaml can say layout ({', '.join(LAYOUTS)}), task, classes, size, "
-        "keypoints, resize, pad, colour, scale, mean, std"
+        f"{where}: layout: {problem}: input {_seen(network.input)}, outputs {outputs}{given}; a card "
+        f"{where.rsplit('.', 1)[0]}.yaml can say layout ({', '.join(LAYOUTS)}), task, classes, keypoints, "
+        "size, resize, pad, colour, scale, mean, std"
     )
 
 

@@ -1,0 +1,295 @@
+"""Model: pictures in, detections in their own pixels out, whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engines
+from engines.detections import Detections
+from engines.errors import InputError
+from engines.masks import bitmap
+from engines.options import Options
+
+Save = Callable[..., Path]
+BACKENDS = ["openvino", "onnxruntime"]
+BOXES = np.array(
+    [[[8, 4, 24, 20], [40, 8, 60, 24], [9, 4, 25, 20], [8, 4, 24, 20], [0, 0, 64, 32]]], np.float32
+)
+SCORES = np.array([[[0.9, 0], [0.8, 0.1], [0.7, 0], [0, 0.6], [0.1, 0.05]]], np.float32)
+CARD = "classes: [cat, dog]\nconf: 0.25\niou: 0.45\n"
+
+
+@pytest.fixture
+def pets(saved: Save) -> Path:
+    """64x32 input; two cats apart, a weaker double of the first, a dog on top of it, and something faint."""
+    path = saved({"boxes": BOXES, "scores": SCORES})
+    path.with_suffix(".yaml").write_text(CARD)
+    return path
+
+
+def picture(width: int = 64, height: int = 32, level: int = 0) -> np.ndarray:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def same(a: Detections, b: Detections) -> bool:
+    return all(
+        np.allclose(getattr(a, name), getattr(b, name), atol=1e-4)
+        for name in ("boxes", "scores", "classes", "keypoints")
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_picture_of_the_inputs_size_gives_the_networks_boxes(backend: str, pets: Path) -> None:
+    with engines.load(pets, Options(backend=backend, precision="fp32")) as model:
+        (found,) = model.predict([picture()])
+    np.testing.assert_allclose(found.boxes, BOXES[0, [0, 1, 3]], atol=1e-4)
+    np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.6], atol=1e-6)
+    assert found.classes.tolist() == [0, 0, 1]
+    assert (found.ids == -1).all()
+
+
+OPTIONS = {
+    "a higher threshold": ({"conf": 0.85}, [0.9]),
+    "no threshold": ({"conf": 0.0, "iou": 1.0}, [0.9, 0.8, 0.7, 0.6, 0.1]),
+    "a score equal to the threshold stays": ({"conf": float(np.float32(0.8))}, [0.9, 0.8]),
+    "doubles stay below iou 1": ({"iou": 1.0}, [0.9, 0.8, 0.7, 0.6]),
+    "any class suppresses": ({"class_agnostic": True}, [0.9, 0.8]),
+    "the best two": ({"max_det": 2}, [0.9, 0.8]),
+    "dogs by name": ({"classes": ("dog",)}, [0.6]),
+    "dogs by number": ({"classes": ("1",)}, [0.6]),
+    "a place may be two classes": ({"labels": "all", "conf": 0.08, "iou": 0.85}, [0.9, 0.8, 0.6, 0.1, 0.1]),
+    "the best candidates only": ({"candidates": 3}, [0.9, 0.8]),
+}
+
+
+@pytest.mark.parametrize(("options", "scores"), OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_choose_what_stays(options: dict[str, Any], scores: list[float], pets: Path) -> None:
+    with engines.load(pets, Options(backend="onnxruntime", **options)) as model:
+        (found,) = model.predict([picture()])
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+
+
+PLACES = {
+    "half the size, bars above and below": (
+        "letterbox",
+        (128, 32),
+        [[16, -8 + 0, 48, 24], [80, 0, 120, 32], [16, -8, 48, 24]],
+    ),
+    "at the top left": (
+        "letterbox-topleft",
+        (128, 32),
+        [[16, 8, 48, 32], [80, 16, 120, 32], [16, 8, 48, 32]],
+    ),
+    "stretched": ("stretch", (128, 32), [[16, 4, 48, 20], [80, 8, 120, 24], [16, 4, 48, 20]]),
+    "larger than the picture": ("letterbox", (32, 16), [[4, 2, 12, 10], [20, 4, 30, 12], [4, 2, 12, 10]]),
+}
+
+
+@pytest.mark.parametrize(("rule", "size", "boxes"), PLACES.values(), ids=PLACES.keys())
+def test_boxes_are_in_the_pictures_own_pixels_and_inside_it(
+    rule: str, size: tuple[int, int], boxes: list, pets: Path
+) -> None:
+    pets.with_suffix(".yaml").write_text(f"{CARD}resize: {rule}\n")
+    with engines.load(pets, Options(backend="onnxruntime")) as model:
+        (found,) = model.predict([picture(*size)])
+    expected = np.clip(np.array(boxes, np.float32), 0, [*size, *size])
+    np.testing.assert_allclose(found.boxes, expected, atol=1e-3)
+
+
+def test_a_box_that_lies_wholly_in_the_padding_is_dropped(saved: Save) -> None:
+    outputs = {"boxes": np.array([[[0, 0, 64, 7], [0, 0, 64, 20]]], np.float32), "scores": SCORES[:, :2, :1]}
+    with engines.load(saved(outputs), Options(backend="onnxruntime")) as model:
+        (found,) = model.predict([picture(128, 32)])  # 64x16 at top 8
+    np.testing.assert_allclose(found.boxes, [[0, 0, 128, 24]], atol=1e-3)
+
+
+def test_the_picture_lies_in_the_input_with_padding_around(saved: Save) -> None:
+    """A network that tells the mean of its input sees 114 around whatever was there before."""
+    outputs = {"boxes": BOXES[:, :1], "scores": np.zeros((1, 1, 1), np.float32)}
+    path = saved(outputs, brightness={"scores": np.ones((1, 1, 1))})
+    with engines.load(path, Options(backend="onnxruntime", conf=0.0, requests=1)) as model:
+        seen = [
+            float(model.predict([picture(*size, 255)])[0].scores[0])
+            for size in [(64, 32), (32, 32), (64, 32)]
+        ]
+    np.testing.assert_allclose(seen, [1, (255 + 114) / 2 / 255, 1], atol=1e-5)
+
+
+@pytest.fixture
+def bright(saved: Save) -> Path:
+    """Scores follow the brightness of the picture, so pictures cannot be mistaken for each other."""
+    path = saved({"boxes": BOXES, "scores": SCORES / 2}, brightness={"scores": SCORES / 2})
+    path.with_suffix(".yaml").write_text(CARD)
+    return path
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [2, 3, 5], ids=lambda batch: f"batch {batch}")
+def test_batches_and_padded_batches_agree_with_one_by_one(backend: str, batch: int, bright: Path) -> None:
+    pictures = [picture(64, 32, level) for level in (0, 60, 120, 180, 250)]
+    with engines.load(bright, Options(backend=backend, precision="fp32")) as model:
+        alone = model.predict(pictures)
+    with engines.load(bright, Options(backend=backend, precision="fp32", batch=batch)) as model:
+        assert model.batch == batch
+        together = model.predict(pictures)
+    assert len({float(found.scores[0]) for found in alone}) == 5
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_network_that_mixes_its_batch_runs_one_by_one_and_says_so(tmp_path: Path) -> None:
+    """Its scores are those of the whole batch's mean, which no shape gives away."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
+            helper.make_node("GlobalAveragePool", ["images"], ["means"]),
+            helper.make_node("Slice", ["means", "zero", "one", "one"], ["own"]),
+            helper.make_node("Reshape", ["own", "shape"], ["light"]),
+            helper.make_node("Mul", ["light", "gain"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "mean"], ["scores"]),
+            helper.make_node("Mul", ["light", "no_boxes"], ["no_box"]),
+            helper.make_node("Add", ["no_box", "fixed"], ["boxes"]),
+        ],
+        "mixed",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 64])],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [1, 2, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 2, 1]),
+        ],
+        [
+            numpy_helper.from_array(np.array([0]), "zero"),
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(np.array([1, 1, 1]), "shape"),
+            numpy_helper.from_array(np.full((1, 2, 1), 0.5, np.float32), "gain"),
+            numpy_helper.from_array(np.zeros((1, 2, 4), np.float32), "no_boxes"),
+            numpy_helper.from_array(BOXES[:, :2], "fixed"),
+        ],
+    )
+    path = tmp_path / "mixed.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    with engines.load(path, Options(backend="onnxruntime", batch=4, conf=0.0)) as loaded:
+        assert loaded.batch == 1
+        assert "batch 1 instead of 4" in loaded.notes[-1]
+        dark, light = loaded.predict([picture(level=0), picture(level=255)])
+    assert (float(dark.scores[0]), float(light.scores[0])) == pytest.approx((0, 1.5))
+
+
+def test_requests_in_flight_come_back_in_order(bright: Path) -> None:
+    with engines.load(bright, Options(requests=3)) as model:
+        batches = [model.acquire() for _ in range(3)]
+        for level, batch in enumerate(batches):
+            batch.add((64, 32))[...] = level * 100
+            batch.submit()
+        assert model.acquire(timeout=0.0) is None
+        scores = [batch.collect()[0].scores[0] for batch in batches]
+        assert model.acquire(timeout=0.0) is batches[0]
+    np.testing.assert_allclose(scores, [0.45, 0.45 + 0.45 * 100 / 255, 0.45 + 0.45 * 200 / 255], atol=0.01)
+
+
+def test_what_was_collected_stays_when_the_request_runs_again(bright: Path) -> None:
+    with engines.load(bright, Options(requests=1)) as model:
+        (first,) = model.predict([picture(level=0)])
+        kept = first.boxes.copy(), first.scores.copy()
+        model.predict([picture(level=250)])
+    np.testing.assert_array_equal(first.boxes, kept[0])
+    np.testing.assert_array_equal(first.scores, kept[1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_keypoints_are_mapped_and_keep_their_visibility(backend: str, saved: Save) -> None:
+    points = np.array([[[[10, 6, 0.9], [20, 18, 0.2]]]], np.float32)
+    path = saved({"boxes": BOXES[:, :1], "scores": SCORES[:, :1, :1], "keypoints": points})
+    with engines.load(path, Options(backend=backend, precision="fp32")) as model:
+        (found,) = model.predict([picture(128, 64)])
+    with engines.load(path, Options(backend=backend, precision="fp32", conf=0.95)) as model:
+        (nothing,) = model.predict([picture(128, 64)])
+    np.testing.assert_allclose(found.keypoints, [[[20, 12, 0.9], [40, 36, 0.2]]], atol=1e-3)
+    assert nothing.keypoints.shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_masks_are_prototypes_weighted_and_cut_to_the_box(backend: str, saved: Save) -> None:
+    """Prototypes of 1 left of the middle and of 1 above it, cells of 4 pixels; inside is left, not above."""
+    left, above = np.zeros((2, 8, 16), np.float32)
+    left[:, :8], above[:4] = 1, 1
+    outputs = {
+        "boxes": np.array([[[16, 4, 48, 28]]], np.float32),
+        "scores": np.full((1, 1, 1), 0.9, np.float32),
+        "coefficients": np.array([[[2, -4]]], np.float32),
+        "prototypes": np.stack([left, above])[None],
+    }
+    with engines.load(saved(outputs), Options(backend=backend, precision="fp32")) as model:
+        (found,) = model.predict([picture(128, 64)])
+    corner_x, corner_y, pixels = bitmap(found.masks, 0, found.boxes[0], (128, 64))
+    assert (corner_x, corner_y, pixels.shape) == (32, 8, (48, 64))
+    inside = pixels.astype(bool)
+    assert inside[32:, :24].all()  # low left, clear of the cell at the edge
+    assert not inside[:20].any()
+    assert not inside[:, 40:].any()
+    assert all(grid.size < 8 * 16 for grid in found.masks.grids)
+
+
+REFUSED = {
+    "conf above 1": ({"conf": 1.5}, "conf: 1.5, a number from 0 to 1 is right"),
+    "conf below 0": ({"conf": -0.5}, "conf: -0.5"),
+    "iou": ({"iou": 2.0}, "iou: 2"),
+    "conf that is no number": ({"conf": float("nan")}, "conf: nan"),
+    "no pictures": ({"batch": 0}, "batch: 0, 1 or more is right"),
+    "no detections": ({"max_det": 0}, "max_det: 0, 1 or more is right"),
+    "a class that it does not know": (
+        {"classes": ("cot",)},
+        "classes: 'cot' is not in model.*did you mean 'cat'?",
+    ),
+    "a class beyond the last": ({"classes": ("2",)}, "classes: '2' is not in model"),
+    "an unknown precision": ({"precision": "fp31"}, "precision: 'fp31', one of .*did you mean 'fp32'?"),
+    "an unknown backend": ({"backend": "openvina"}, "backend: 'openvina', .*did you mean 'openvino'?"),
+    "a device that is not there": ({"device": "gpu"}, "device: 'gpu', OpenVINO finds CPU"),
+    "another device of ONNX Runtime": (
+        {"backend": "onnxruntime", "device": "gpu"},
+        "ONNX Runtime runs on cpu",
+    ),
+    "a precision it has not": ({"backend": "onnxruntime", "precision": "bf16"}, "ONNX Runtime runs fp32"),
+    "an integer precision": ({"precision": "int8"}, "precision: 'int8', CPU with OpenVINO runs fp32"),
+}
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_had_is_refused_in_one_sentence(
+    options: dict[str, Any], said: str, pets: Path
+) -> None:
+    with pytest.raises(InputError, match=said) as refusal:
+        engines.load(pets, Options(**options))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "file", ["yolox_nano_416.onnx", "derived/yolov8n_320_w16.onnx", "derived/yolo11n-pose_640_w16.onnx"]
+)
+def test_real_files_agree_between_backends_and_batches(file: str, data_dir: Path) -> None:
+    """Boxes within half a pixel, scores within .01, above a threshold that no candidate is near."""
+    import cv2
+
+    ids = (252219, 143931, 6818, 348881, 17627)
+    names = [data_dir / "gt" / "tiny_coco" / "val2017" / f"{number:012}.jpg" for number in ids]
+    pictures = [np.ascontiguousarray(cv2.imread(str(name))[..., ::-1]) for name in names]
+    runs = []
+    for backend, batch in (("openvino", 1), ("openvino", 3), ("onnxruntime", 1), ("onnxruntime", 3)):
+        options = Options(backend=backend, batch=batch, precision="fp32", conf=0.4)
+        with engines.load(data_dir / "models" / file, options) as model:
+            assert model.batch == batch
+            runs.append(model.predict(pictures))
+    assert sum(map(len, runs[0])) > 3
+    for other in runs[1:]:
+        for mine, theirs in zip(runs[0], other, strict=True):
+            assert mine.classes.tolist() == theirs.classes.tolist()
+            np.testing.assert_allclose(mine.scores, theirs.scores, atol=0.01)
+            np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=0.5)
+            np.testing.assert_allclose(mine.keypoints[..., :2], theirs.keypoints[..., :2], atol=1.5)
