@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engines.detections import Detections, Masks
 from engines.errors import InputError
 from engines.scene_backdrop import Backdrop, backdrop
+from engines.scene_light import gloss, shade
 from engines.scene_people import KEYPOINTS, SKELETON, Gait, draw_person, make_figure
 from engines.scene_shapes import Camera, Drawing, fill
 from engines.scene_things import draw_ball, draw_car, draw_prop, make_ball, make_car
@@ -60,7 +61,7 @@ class Scene:
     ``held_out`` gives colours, limb widths, bodies and a background that no other scene has, so that a model
     trained on the others is not measured on texture it has memorised. ``pan`` turns the camera to and fro by
     that share of the picture's width. ``count`` is about how many objects are to be seen at once.
-    Raises InputError for a size outside 64..8192, an fps that is not positive, or a count below 0.
+    Raises InputError for sides outside 64..8192, an fps that is not positive, a seed or count below 0.
     """
 
     size: tuple[int, int] = (640, 360)  # width, height
@@ -81,8 +82,9 @@ class Scene:
             raise InputError(f"scene: size: {width}x{height}, both sides must be 64..8192 pixels")
         if not self.fps > 0:
             raise InputError(f"scene: fps: {self.fps}, must be above 0")
-        if self.count < 0:
-            raise InputError(f"scene: count: {self.count}, must be 0 or more")
+        for name in ("seed", "count"):
+            if getattr(self, name) < 0:
+                raise InputError(f"scene: {name}: {getattr(self, name)}, must be 0 or more")
         rng = np.random.default_rng([self.seed, self.held_out])
         self._camera = Camera(
             self.size, height * float(rng.uniform(0.33, 0.38)), float(rng.uniform(2.0, 2.5))
@@ -183,11 +185,11 @@ class Scene:
         picture = self._back[:, left : left + width].copy()
         labels = np.zeros((height, width), np.int32)
         for item in shown:
-            _shade(picture, item.drawing.shadow)
+            shade(picture, item.drawing.shadow)
         for order, item in enumerate(shown):
             fill(picture, labels, item.drawing.strokes, 1 + order * _PARTS)
             if item.drawing.gloss[2] > 0:
-                _gloss(picture, item.drawing.gloss)
+                gloss(picture, item.drawing.gloss)
         return picture, labels
 
 
@@ -317,63 +319,6 @@ def _part_flow(
         own = np.linalg.solve(now.poses[part][:, :2], here - now.poses[part][:, 2:])
         there = past.poses[part][:, :2] @ own + past.poses[part][:, 2:]
         flow[ys + y0, xs + x0] = (here - there).T
-
-
-_SOFT = np.clip(1.25 - 1.25 * np.hypot(*np.mgrid[-1:1:48j, -1:1:48j]), 0, 1).astype(np.float32) ** 1.2
-
-
-def _shade(picture: NDArray[np.uint8], shadow: tuple[float, float, float, float]) -> None:
-    """Darken an ellipse on the ground, softly."""
-    import cv2
-
-    x, y, rx, ry = shadow
-    height, width = picture.shape[:2]
-    x0, x1, y0, y1 = (
-        max(int(x - rx), 0),
-        min(int(x + rx) + 1, width),
-        max(int(y - ry), 0),
-        min(int(y + ry) + 1, height),
-    )
-    if x1 <= x0 or y1 <= y0 or rx < 1 or ry < 0.5:
-        return
-    scale = np.array(
-        [[24 / rx, 0, (x0 + 0.5 - x) * 24 / rx + 23.5], [0, 24 / ry, (y0 + 0.5 - y) * 24 / ry + 23.5]]
-    )
-    soft = cv2.warpAffine(_SOFT, scale, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    window = picture[y0:y1, x0:x1]
-    window[...] = cv2.multiply(window, cv2.merge([1 - 0.5 * soft] * 3), dtype=cv2.CV_8U)
-
-
-_ROWS, _COLUMNS = np.mgrid[-1:1:64j, -1:1:64j]
-_LIT = np.clip(1.08 - 0.55 * np.hypot(_COLUMNS + 0.35, _ROWS + 0.4) ** 1.7, 0.42, 1.06).astype(np.float32)
-_SPARK = np.clip(1.4 - 4.5 * np.hypot(_COLUMNS + 0.36, _ROWS + 0.42), 0, 1).astype(np.float32) * 110
-
-
-def _gloss(picture: NDArray[np.uint8], sphere: tuple[float, float, float]) -> None:
-    """Shade a disc as a lit sphere."""
-    import cv2
-
-    x, y, r = sphere
-    height, width = picture.shape[:2]
-    x0, x1, y0, y1 = (
-        max(int(x - r), 0),
-        min(int(x + r) + 1, width),
-        max(int(y - r), 0),
-        min(int(y + r) + 1, height),
-    )
-    if x1 <= x0 or y1 <= y0:
-        return
-    scale = np.array(
-        [[32 / r, 0, (x0 + 0.5 - x) * 32 / r + 31.5], [0, 32 / r, (y0 + 0.5 - y) * 32 / r + 31.5]]
-    )
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    lit = cv2.warpAffine(_LIT, scale, (x1 - x0, y1 - y0), flags=how, borderMode=cv2.BORDER_REPLICATE)
-    spark = cv2.warpAffine(_SPARK, scale, (x1 - x0, y1 - y0), flags=how)
-    ys, xs = np.ogrid[y0:y1, x0:x1]
-    inside = np.clip(r + 0.5 - np.hypot(xs + 0.5 - x, ys + 0.5 - y), 0, 1).astype(np.float32)
-    window = picture[y0:y1, x0:x1]
-    lit, spark = 1 + (lit - 1) * inside, spark * inside
-    window[...] = np.clip(window * lit[..., None] + spark[..., None], 0, 255).astype(np.uint8)
 
 
 def _sign(rng: np.random.Generator) -> float:

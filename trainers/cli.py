@@ -73,12 +73,17 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.pt).")],
     output: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
     half: Annotated[bool, typer.Option(help="Store the weights as FP16.")] = True,
+    card: Annotated[bool, typer.Option("--card", help="Measure it and write its card beside it.")] = False,
 ) -> None:
     """Write a checkpoint as one self-describing ONNX file, compared with torch before it is written."""
     from trainers.export import export as run
 
     path = run(checkpoint, output, half=half)
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    if card:
+        from trainers.card import write_card
+
+        typer.echo(write_card(checkpoint, path))
 
 
 @app.command()

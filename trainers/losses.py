@@ -30,7 +30,7 @@ def detection_loss(output: Output, batch: Batch, weights: Loss) -> dict[str, Ten
     box_loss = boxes.sum() * 0
     if found.positive.any():
         picture, cell = found.positive.nonzero(as_tuple=True)
-        row = found.index[picture, cell]
+        row = found.owner[picture, cell]
         quality = found.quality[picture, cell]
         target[picture, cell, batch.classes[picture, row]] = quality
         box_loss = ((1 - ciou(boxes[picture, cell], batch.boxes[picture, row])) * quality).sum() / total

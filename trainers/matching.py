@@ -16,7 +16,7 @@ class Assignment(NamedTuple):
     """For every cell: whether it learns an object, which, and how well it should score."""
 
     positive: Tensor  # (B, N) bool
-    index: Tensor  # (B, N) long, row of the object; 0 where there is none
+    owner: Tensor  # (B, N) long, row of the object; 0 where there is none
     quality: Tensor  # (B, N) 0..1, the soft target of the object's class
 
 

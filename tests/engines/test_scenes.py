@@ -206,6 +206,7 @@ def test_skeleton_joins_known_keypoints() -> None:
         ("fps", {"fps": 0.0}),
         ("fps", {"fps": float("nan")}),
         ("count", {"count": -1}),
+        ("seed", {"seed": -1}),
     ],
 )
 def test_impossible_scenes_are_refused_by_name(what: str, settings: dict[str, object]) -> None:

@@ -25,7 +25,7 @@ def run(boxes, scores, truth, classes, topk=10):
         real,
         topk,
     )
-    return found.positive[0].tolist(), found.index[0].tolist(), found.quality[0]
+    return found.positive[0].tolist(), found.owner[0].tolist(), found.quality[0]
 
 
 def test_only_cells_inside_an_object_learn_it() -> None:
@@ -86,7 +86,7 @@ def test_padding_is_never_assigned() -> None:
         torch.zeros(1, 2, dtype=torch.long),
         torch.tensor([[True, False]]),
     )
-    assert found.index.max() == 0
+    assert found.owner.max() == 0
     assert found.positive[0].tolist() == [True, True, True, False, False]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def render_scenes(
         seed = first_seed + number
         rng = np.random.default_rng([seed, 99])
         size = fixed or _SIZES[int(rng.integers(len(_SIZES)))]
-        ground = "clutter" if rng.random() < clutter else None
+        ground: Literal["clutter"] | None = "clutter" if rng.random() < clutter else None
         scene = Scene(size, 30.0, seed, held_out, int(rng.integers(5, 13)), background=ground)
         for _ in range(min(_EACH, count - len(samples))):
             samples.append(_sample(scene, int(rng.integers(0, 3000)), longest))

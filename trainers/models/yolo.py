@@ -97,13 +97,13 @@ class Stage(nn.Module):
 
     def __init__(self, width: int, depth: int, inputs: int = 0) -> None:
         super().__init__()
-        self.half = half = width // 2
+        self.branch = half = width // 2
         self.enter = Conv(inputs or width, 2 * half)
         self.blocks = nn.ModuleList(Block(half) for _ in range(depth))
         self.leave = Conv((2 + depth) * half, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = list(self.enter(x).split(self.half, 1))
+        parts = list(self.enter(x).split(self.branch, 1))
         for block in self.blocks:
             parts.append(block(parts[-1]))
         return self.leave(torch.cat(parts, 1))
