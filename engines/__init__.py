@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engines.bench import Measurement, measure
-    from engines.describe import Description, describe
+    from engines.description import Description, describe
     from engines.detections import EMPTY, Detections, Masks
     from engines.errors import InputError, WorkError
     from engines.model import Batch, Model, load
@@ -43,7 +43,7 @@ __all__ = [
 _HOMES = {
     "EMPTY": "detections",
     "Batch": "model",
-    "Description": "describe",
+    "Description": "description",
     "Detections": "detections",
     "InputError": "errors",
     "Masks": "detections",
@@ -52,7 +52,7 @@ _HOMES = {
     "ModelSpec": "spec",
     "Options": "options",
     "WorkError": "errors",
-    "describe": "describe",
+    "describe": "description",
     "load": "model",
     "measure": "bench",
     "models": "shipped",

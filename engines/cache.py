@@ -79,7 +79,7 @@ def entry(sources: list[Path], options: Options) -> Entry:
     """Return the place of a model made of these files with these options, by this code."""
     seen = hashlib.sha256(_code().encode())
     for source in sources:
-        seen.update(hashlib.sha256(source.read_bytes()).digest())
+        seen.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
     seen.update(repr((options.batch, options.candidates, options.labels)).encode())
     return Entry(_root() / seen.hexdigest()[:32])
 

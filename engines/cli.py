@@ -31,7 +31,7 @@ def inspect(model: ModelName) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from engines.describe import describe
+    from engines.description import describe
 
     found = describe(model)
     console = Console()

@@ -10,6 +10,7 @@ from engines.shipped import FOLDER, names
 
 __all__ = ["Located", "locate"]
 
+_CARDS = Path(__file__).parents[1] / "configs" / "models"  # of a checkout
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 
 
@@ -28,16 +29,19 @@ class Located:
 
 
 def locate(model: str | Path) -> Located:
-    """Find a model by path (.onnx or a .yaml card) or by the name of a shipped one. Raises InputError."""
+    """Find a model by path (.onnx or a .yaml card), shipped name, or name of a card of configs/models."""
     path = Path(model)
     if str(model) in names():
         return _beside(FOLDER / f"{model}.onnx")
     if path.suffix.lower() not in _SUFFIXES and not path.exists() and len(path.parts) == 1:
-        known = ", ".join(names()) or "none in this installation"
-        raise InputError(
-            f"model: {str(model)!r} is not a shipped model{nearest(str(model), names())}; shipped: {known}; "
-            f"a path ends in .onnx or .yaml"
-        )
+        cards = {card.stem: card for card in _CARDS.glob("*.yaml")}
+        if str(model) not in cards:
+            known = [*names(), *sorted(cards)]
+            raise InputError(
+                f"model: {str(model)!r}: no model of this name{nearest(str(model), known)}; known: "
+                f"{', '.join(known) or 'none'}; a path ends in .onnx or .yaml"
+            )
+        path = cards[str(model)]
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise InputError(f"model: {path}: {what}, the path of an .onnx file or a .yaml card is needed")

@@ -18,6 +18,6 @@ def names() -> list[str]:
 
 def models() -> list[ModelSpec]:
     """Return what the shipped models are, in the order of their names."""
-    from engines.describe import describe
+    from engines.description import describe
 
     return [describe(name).spec for name in names()]

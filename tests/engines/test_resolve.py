@@ -12,7 +12,7 @@ import pytest
 
 from engines import metadata
 from engines.classes import COCO, COCO_KEYPOINTS
-from engines.describe import describe
+from engines.description import describe
 from engines.errors import InputError
 from engines.spec import ModelSpec
 

@@ -1,0 +1,95 @@
+"""The command `engines`, and that what it does is a call of Python."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engines
+from engines.cli import app
+from engines.console import run
+
+OUTPUTS = {"boxes": np.zeros((1, 9, 4), np.float32), "scores": np.zeros((1, 9, 80), np.float32)}
+
+
+def status(*words: str) -> int:
+    with pytest.raises(SystemExit) as ending:
+        run(app, list(words))
+    return int(ending.value.code or 0)
+
+
+def test_inspect_prints_what_was_understood_and_why(
+    saved: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = saved(OUTPUTS)
+    path.with_suffix(".yaml").write_text("colour: bgr\n")
+    assert status("inspect", str(path)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert ["colour", "bgr", "card model.yaml"] in rows
+    assert ["scale", "1/255", "default"] in rows
+    assert ["task", "detect", "shapes of the outputs (dense)"] in rows
+    assert any("scores  1 x 9 x 80  float32" in line for line in lines)
+
+
+def test_bench_measures_latency_and_throughput(
+    saved: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["--seconds", "0.05", "--batch", "2", "--backend", "onnxruntime", "--json", str(figures)]
+    assert status("bench", str(saved(OUTPUTS)), *words) == 0
+    seen = json.loads(figures.read_text())
+    assert (seen["latency"]["requests"], seen["latency"]["batch"]) == (1, 2)
+    assert seen["throughput"]["requests"] > 1
+    for part in seen.values():
+        assert (part["backend"], part["precision"]) == ("onnxruntime", "fp32")
+        assert part["fps"] == pytest.approx(part["pictures"] / part["seconds"])
+        assert 0 < part["median_ms"] <= part["p95_ms"]
+    assert "throughput" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
+        (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
+        (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
+        (["bench", "tiny-yolo", "--seconds", "0.01", "--json", "nowhere/x.json"], "--json: nowhere/x.json"),
+    ],
+    ids=["missing file", "precision", "no time", "figures that cannot be written"],
+)
+def test_mistakes_end_with_one_sentence_and_2(
+    words: list[str],
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert status(*words) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_the_face_of_the_package_is_real() -> None:
+    for name in engines.__all__:
+        assert getattr(engines, name) is getattr(import_module(f"engines.{engines._HOMES[name]}"), name)
+    assert sorted(engines.__all__, key=str.lower) == sorted(engines._HOMES, key=str.lower)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        engines.nothing  # noqa: B018
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, engines, engines.cli; print([n for n in %r if n in sys.modules])"
+    heavy = ["numpy", "cv2", "onnx", "onnxruntime", "openvino", "pydantic", "yaml"]
+    seen = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "[]"

@@ -1,0 +1,198 @@
+"""Compilation: what is proved before an engine is used, and what the cache remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engines
+from engines import cache, compile
+from engines.backends import Build, select_backend
+from engines.engine import TensorSpec
+from engines.errors import InputError
+from engines.options import Options
+
+Save = Callable[..., Path]
+BOXES = np.array([[[8, 4, 24, 20], [40, 8, 60, 24]]], np.float32)
+SCORES = np.array([[[0.9], [0.8]]], np.float32)
+
+
+class Fake:
+    """An engine of constant outputs that runs bf16 where it may choose, and loses ``loss`` of a score."""
+
+    backend, version, device = "fake", "1", "CPU"
+    inputs = (TensorSpec("pixels", (1, 32, 64, 3), "uint8"),)
+
+    def __init__(self, build: Build, loss: float) -> None:
+        self.precision = "bf16" if build.precision == "auto" else build.precision
+        scores = SCORES[..., 0] - (loss if self.precision == "bf16" else 0)
+        found = {"boxes": BOXES, "scores": scores, "classes": np.zeros((1, 2), np.int32)}
+        self.requests = (FakeRequest(found),)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeRequest:
+    def __init__(self, found: dict[str, np.ndarray]) -> None:
+        self.inputs = {"pixels": np.zeros((1, 32, 64, 3), np.uint8)}
+        self._found = found
+
+    def start(self) -> None: ...
+
+    def wait(self) -> dict[str, np.ndarray]:
+        return self._found
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[Fake]]:
+    """Put fake engines in the backend's place; returns the list of those that get opened."""
+
+    def install(loss: float) -> list[Fake]:
+        opened: list[Fake] = []
+
+        def open_engine(build: Build) -> Fake:
+            opened.append(Fake(build, loss))
+            return opened[-1]
+
+        monkeypatch.setattr(compile, "opener", lambda name: open_engine)
+        return opened
+
+    return install
+
+
+@pytest.fixture
+def path(saved: Save, tmp_path: Path) -> Path:
+    """A model of a content that no other test has, so that nothing is known of it."""
+    return saved({"boxes": BOXES, "scores": SCORES}, metadata={"test": str(tmp_path)})
+
+
+def test_precision_that_keeps_the_detections_is_used(fakes: Any, path: Path) -> None:
+    opened = fakes(0.05)
+    compiled = compile.compile_model(path, Options())
+    assert compiled.engine.precision == "bf16"
+    assert [(engine.precision, engine.closed) for engine in opened] == [("bf16", False), ("fp32", True)]
+    assert "precision bf16: native here; against fp32, ok: scores differ by up to 0.050" in compiled.notes[1]
+
+
+def test_precision_that_changes_the_detections_is_refused_with_the_figures(fakes: Any, path: Path) -> None:
+    opened = fakes(0.3)
+    compiled = compile.compile_model(path, Options())
+    assert compiled.engine.precision == "fp32"
+    assert [(engine.precision, engine.closed) for engine in opened] == [
+        ("bf16", True),
+        ("fp32", True),
+        ("fp32", False),
+    ]
+    assert compiled.notes[1].startswith("precision fp32: bf16 is refused: scores differ by up to 0.300")
+
+
+def test_precision_that_was_asked_for_is_not_questioned(fakes: Any, path: Path) -> None:
+    opened = fakes(0.3)
+    assert compile.compile_model(path, Options(precision="bf16")).engine.precision == "bf16"
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(("loss", "precisions"), [(0.05, ["bf16"]), (0.3, ["bf16", "fp32"])])
+def test_a_proof_is_remembered(fakes: Any, loss: float, precisions: list[str], path: Path) -> None:
+    fakes(loss)
+    first = compile.compile_model(path, Options())
+    opened = fakes(loss)
+    again = compile.compile_model(path, Options())
+    assert [engine.precision for engine in opened] == precisions
+    assert again.notes == first.notes
+
+
+def test_a_proof_holds_for_one_version_only(fakes: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes(0.05)
+    compile.compile_model(path, Options())
+    monkeypatch.setattr(Fake, "version", "2")
+    opened = fakes(0.3)
+    assert compile.compile_model(path, Options()).engine.precision == "fp32"
+    assert len(opened) == 3
+
+
+def changed(path: Path) -> dict[str, Callable[[], tuple[list[Path], Options]]]:
+    def content() -> tuple[list[Path], Options]:
+        path.write_bytes(path.read_bytes() + b" ")
+        return [path], Options()
+
+    def card() -> tuple[list[Path], Options]:
+        beside = path.with_suffix(".yaml")
+        beside.write_text("pad: 1")
+        return [path, beside], Options()
+
+    def name() -> tuple[list[Path], Options]:
+        return [path.rename(path.with_name("other.onnx"))], Options()
+
+    return {
+        "content": content,
+        "card": card,
+        "name": name,
+        "batch": lambda: ([path], Options(batch=2)),
+        "candidates": lambda: ([path], Options(candidates=7)),
+        "labels": lambda: ([path], Options(labels="all")),
+    }
+
+
+@pytest.mark.parametrize("what", changed(Path()).keys())
+def test_an_entry_is_found_by_all_that_it_depends_on(what: str, path: Path) -> None:
+    before = cache.entry([path], Options()).path
+    assert cache.entry([path], Options(conf=0.9, max_det=5)).path == before, "these do not change the graph"
+    sources, options = changed(path)[what]()
+    assert cache.entry(sources, options).path != before
+
+
+def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
+    entry = cache.entry([path], Options())
+    assert entry.spec() is None
+    spec = engines.describe(path).spec
+    entry.store(b"composed", spec)
+    entry.store(b"composed", spec)  # a second process with the same thought
+    assert (entry.spec(), entry.model.read_bytes()) == (spec, b"composed")
+    assert not list(entry.path.parent.glob("new-*"))
+
+
+def test_the_longest_unused_entries_go_but_none_in_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import os
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_KEPT", 2)
+    spec = engines.describe(path).spec
+    entries = [cache.entry([path], Options(candidates=number)) for number in range(1, 5)]
+    for number, entry in enumerate(entries):
+        entry.store(b"composed", spec)
+        if number < 3:
+            os.utime(entry.path, (number, number))  # long ago
+    cache.entry([path], Options(candidates=9)).store(b"composed", spec)
+    assert [entry.spec() is not None for entry in entries] == [False, False, False, True]
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    entry = cache.entry([path], Options())
+    entry.store(b"composed", engines.describe(path).spec)
+    assert entry.model.read_bytes() == b"composed"
+
+
+def test_the_installed_backend_is_chosen_and_a_missing_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines import backends
+
+    assert select_backend("auto")[0] == "openvino"
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "openvino" else object())
+    assert select_backend("auto")[0] == "onnxruntime"
+    with pytest.raises(InputError, match="backend: openvino: not installed, pip install openvino"):
+        select_backend("openvino")
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="none of openvino, onnxruntime is installed"):
+        select_backend("auto")

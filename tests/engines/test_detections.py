@@ -1,0 +1,60 @@
+"""Detections: rows of equal number, chosen by numpy's rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engines.detections import EMPTY, Detections, Masks
+
+FOUND = Detections.of(
+    [[0, 0, 1, 1], [1, 1, 2, 2], [2, 2, 3, 3]],
+    [0.9, 0.5, 0.1],
+    [0, 1, 0],
+    keypoints=np.arange(18, dtype=np.float32).reshape(3, 2, 3),
+    masks=Masks(tuple(np.full((2, 2), row, np.float32) for row in range(3)), np.eye(3, 4, dtype=np.float32)),
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "rows"),
+    [
+        (FOUND.scores > 0.3, [0, 1]),
+        (np.array([2, 0]), [2, 0]),
+        (slice(1, None), [1, 2]),
+        (np.zeros(3, bool), []),
+    ],
+    ids=["boolean", "numbers", "slice", "nothing"],
+)
+def test_an_index_chooses_rows_of_every_array(index: object, rows: list[int]) -> None:
+    seen = FOUND[index]  # type: ignore[index]
+    assert len(seen) == len(rows)
+    for name in ("boxes", "scores", "classes", "ids", "keypoints"):
+        np.testing.assert_array_equal(getattr(seen, name), getattr(FOUND, name)[rows])
+    assert [grid[0, 0] for grid in seen.masks.grids] == rows
+    np.testing.assert_array_equal(seen.masks.regions, FOUND.masks.regions[rows])
+
+
+def test_nothing_is_of_the_same_form() -> None:
+    assert (len(EMPTY), EMPTY.boxes.shape, EMPTY.keypoints.shape, len(EMPTY.masks)) == (
+        0,
+        (0, 4),
+        (0, 0, 3),
+        0,
+    )
+
+
+def test_rows_of_different_number_are_a_defect() -> None:
+    with pytest.raises(ValueError, match="rows differ: boxes 2"):
+        Detections.of([[0, 0, 1, 1], [1, 1, 2, 2]], [0.9], [0, 1])
+
+
+def test_ids_are_given_without_touching_the_rest() -> None:
+    seen = FOUND.with_ids(np.array([5, 6, 7]))
+    assert seen.ids.tolist() == [5, 6, 7]
+    assert FOUND.ids.tolist() == [-1, -1, -1]
+    assert seen.boxes is FOUND.boxes
+
+
+def test_what_is_printed_says_what_is_there() -> None:
+    assert (repr(FOUND), repr(EMPTY)) == ("Detections(3, keypoints=2, masks)", "Detections(0)")

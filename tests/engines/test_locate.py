@@ -1,0 +1,70 @@
+"""Finding models: by path, by card, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import engines
+from engines import locate as module
+from engines.cards import read_card
+from engines.errors import InputError
+from engines.locate import locate
+
+CARDS = sorted((Path(__file__).parents[2] / "configs" / "models").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("spec", engines.models(), ids=lambda spec: spec.name)
+def test_every_shipped_model_is_found_and_describes_itself(spec: engines.ModelSpec) -> None:
+    assert locate(spec.name).model.stem == spec.name
+    learnt = dict(reason.split(": ", 1) for reason in spec.reasons)
+    assert {learnt[key] for key in ("task", "classes", "layout", "size")} == {"metadata of the file"}
+
+
+def test_something_is_shipped() -> None:
+    assert "tiny-yolo" in [spec.name for spec in engines.models()]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_every_card_of_the_checkout_is_right(card: Path) -> None:
+    values = read_card(card).values
+    assert {"layout", "task"} <= values.keys()
+
+
+def test_a_card_of_the_checkout_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_CARDS", tmp_path)
+    (tmp_path / "street.yaml").write_text("model: street_v2.onnx\n")
+    (tmp_path / "street_v2.onnx").touch()
+    found = locate("street")
+    assert (found.model, found.card) == (tmp_path / "street_v2.onnx", tmp_path / "street.yaml")
+
+
+def test_the_card_beside_a_file_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    assert locate(tmp_path / "a.onnx").card is None
+    (tmp_path / "a.yml").touch()
+    assert locate(tmp_path / "a.onnx").card == tmp_path / "a.yml"
+
+
+REFUSED = {
+    "a name nearly right": (
+        "tiny-yolo8",
+        "'tiny-yolo8': no model of this name, did you mean 'tiny-yolo'?; known: ",
+    ),
+    "a missing file": ("nowhere/model.onnx", "nowhere/model.onnx: no such file"),
+    "a missing card": ("card.yaml", "card.yaml: no such file"),
+    "a folder": (".", "a folder, the path of an .onnx file"),
+    "OpenVINO's own format": ("net.xml", "net.xml: OpenVINO IR is not read"),
+}
+
+
+@pytest.mark.parametrize(("model", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_there_is_refused(
+    model: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.xml").touch()
+    with pytest.raises(InputError) as refusal:
+        locate(model)
+    assert said in str(refusal.value)
