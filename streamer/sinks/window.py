@@ -125,7 +125,10 @@ class WindowSink:
         import cv2
 
         if not self._shown:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            os.environ.setdefault(
+                "QT_LOGGING_RULES", "default.warning=false"
+            )  # it misses fonts we do not use
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
             self._resize_window()
         cv2.imshow(self._title, cv2.cvtColor(self._canvas, cv2.COLOR_RGB2BGR))
         self._shown = time.monotonic()
@@ -138,12 +141,33 @@ class WindowSink:
 
 
 def _probe(url: str) -> None:
-    """Raise InputError where a window cannot be opened."""
+    """Raise InputError where a window cannot be opened; loads OpenCV."""
+    import cv2  # noqa: F401 - before anything loads PyAV, see _is_foreign
+
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise InputError(f"{url}: no display: DISPLAY is not set, write to a file or run on a desktop")
     display = os.environ.get("DISPLAY", "")
     if not _takes_windows(display):
         raise InputError(f"{url}: no display: {display!r} takes no window, write to a file or fix DISPLAY")
+
+    if _is_foreign():
+        raise InputError(
+            f"{url}: PyAV was loaded before OpenCV, whose windows then hang: import cv2 before av"
+        )
+
+
+def _is_foreign() -> bool:
+    """Tell whether OpenCV's window system got PyAV's X11 libraries.
+
+    Both wheels bring a libxcb-shm of one name, and the first one loaded serves both; PyAV's talks to a libxcb
+    of its own, so that Qt waits for ever for an answer (seen with av 18.1.0 and opencv-python 5.0.0.93).
+    """
+    try:
+        with open("/proc/self/maps") as maps:
+            loaded = [line for line in maps if "libxcb-shm" in line]
+    except OSError:
+        return False
+    return any("av.libs" in line for line in loaded) and not any("opencv" in line for line in loaded)
 
 
 @lru_cache

@@ -78,6 +78,16 @@ def test_a_key_ends_the_run(key: str) -> None:
     assert _run("window:", "cam", key)[0] == "closed"
 
 
+@needs_display
+@pytest.mark.parametrize("first", ["cv2", "av"])
+def test_a_window_never_hangs_for_the_order_of_imports(first: str) -> None:
+    code = f"import {first}; from streamer.sinks import check_sink; check_sink('window:');"
+    code += "import av; import cv2; cv2.namedWindow('x'); cv2.pollKey(); print('open')"
+    command = ["xvfb-run", "-a", sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert run.stdout == "open\n" or "import cv2 before av" in run.stderr
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="DISPLAY is X11's")
 @pytest.mark.parametrize(
     ("display", "words"), [(None, "DISPLAY is not set"), (":987", "':987' takes no window")]
