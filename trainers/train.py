@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +38,9 @@ def train(
     """Train as configured and return the path of the last checkpoint, ``output/last.pt``.
 
     ``resume`` goes on from a checkpoint, bit for bit as if it had never stopped (same machine, same threads).
-    Ctrl-C saves ``last.pt`` and raises KeyboardInterrupt. A loss that is not finite raises WorkError with its
-    terms. ``results.csv`` has a row for each epoch; ``best.pt`` has the greatest AP on the val pictures.
+    Ctrl-C ends the step, saves ``last.pt`` and raises KeyboardInterrupt. A loss that is not finite raises
+    WorkError with its terms. ``results.csv`` has a row for each epoch; ``best.pt`` has the greatest AP on
+    the val pictures.
     """
     output = Path(output)
     device = _device(config)
@@ -63,11 +67,14 @@ def train(
             num_workers=config.workers,
         )
         last = output / "last.pt"
-        try:
+        with _stopping() as asked:
             for batch in batches:
                 rate = learning_rate(config, run.step, total)
                 losses = _step(run, batch.to(device), rate, config)
                 log.step(run.step, losses, rate)
+                if asked():
+                    checkpoints.save(run.checkpoint(config), last)
+                    raise KeyboardInterrupt
                 if run.step % steps == 0:
                     epoch = run.step // steps
                     report = None
@@ -75,9 +82,6 @@ def train(
                         report = measure(predictor(run.average, config.size), val, CLASSES)
                     log.epoch(epoch, rate, report)
                     _keep(run, config, output, report)
-        except KeyboardInterrupt:
-            checkpoints.save(run.checkpoint(config), last)
-            raise
     return last
 
 
@@ -89,6 +93,25 @@ def learning_rate(config: Config, step: int, total: int) -> float:
         return how.lr * (step + 1) / warmup
     progress = (step - warmup) / max(total - warmup, 1)
     return how.lr * (how.last + (1 - how.last) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Let a step end before Ctrl-C stops the run; the second Ctrl-C stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch
     take = loop._step
 
     def step_or_stop(run, *rest):
-        if run.step == 5:  # in the middle of the third epoch
-            raise KeyboardInterrupt
+        if run.step == 4:  # Ctrl-C in the middle of the third epoch
+            signal.raise_signal(signal.SIGINT)
         return take(run, *rest)
 
     monkeypatch.setattr(loop, "_step", step_or_stop)
