@@ -164,7 +164,8 @@ class Inbox(Generic[T]):
             if lane._items:
                 items.append(lane._items.popleft())
                 self._count -= 1
-                lane._room.notify()
+                if len(lane._items) <= lane._capacity // 2:  # not each time: a producer works best in bursts
+                    lane._room.notify()
         return items
 
     def _finished(self) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engines.model import Batch, Model
     from streamer.overlay import Overlay
 
+_POLL = 0.05  # seconds between two looks at a window that gets no frames
 _PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 
 __all__ = ["Flight", "collect", "draw", "submit", "write"]
@@ -120,15 +121,28 @@ def write(
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
         sink = open_sink()
         try:
-            for frame in inbox:
-                try:
-                    sink.write(frame)
-                except Closed:
-                    inbox.lost(frame, "closed")
-                    on_closed()
-                    return
-                yield frame
+            yield from _written(inbox, sink)
+        except Closed:
+            on_closed()
         finally:
             sink.close()
 
     return stage
+
+
+def _written(inbox: Inbox[Frame], sink: Sink) -> Iterator[Frame]:
+    """Write what comes; a sink that people look at is served while nothing comes, too."""
+    poll: Callable[[], None] | None = getattr(sink, "poll", None)
+    while True:
+        frames = inbox.take(1, deadline=time.perf_counter() + _POLL if poll else None)
+        if not frames and (poll is None or inbox.ended):
+            return
+        for frame in frames:
+            try:
+                sink.write(frame)
+            except Closed:
+                inbox.lost(frame, "closed")
+                raise
+            yield frame
+        if poll and not frames:
+            poll()

@@ -21,8 +21,9 @@ def tune() -> None:
     heap). OpenCV's own threads would compete with one thread per stage. Heavy modules are imported here
     because two threads that import them side by side can meet them half made.
     """
-    import av  # noqa: F401
-    import cv2
+    # OpenCV first: both wheels bring a libxcb-shm, and cv2.namedWindow hangs on PyAV's.
+    import cv2  # isort: skip
+    import av  # noqa: F401  # isort: skip
 
     cv2.setNumThreads(1)
     try:
