@@ -4,6 +4,9 @@
 every family: boxes (B,K,4) float32 xyxy in input pixels, scores (B,K) float32 best first, classes (B,K)
 int32, and for their tasks keypoints (B,K,J,3), or coefficients (B,K,P) with prototypes (B,P,h,w), float32.
 All shapes are fixed. Suppression of overlaps is not in the graph, see `engines.suppress`.
+
+On one Zen 5 core with OpenVINO, 300 candidates and all the rest of it cost 0.5 ms on top of YOLOv8n 320
+(22.3 ms fp32, 12.5 bf16) and 0.7 to 1.0 on top of YOLOX-nano 416 (16.8, 11.4); 1000 candidates 0.7 ms more.
 """
 
 from __future__ import annotations

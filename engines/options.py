@@ -29,7 +29,7 @@ class Options:
     iou: float = -1.0  # NMS threshold 0..1; -1 = the model's own
     classes: tuple[str, ...] = ()  # names or ids to keep; () = all
     max_det: int = 300  # detections per picture after suppression
-    candidates: int = 300  # per picture that leave the engine for suppression
+    candidates: int = 300  # per picture that leave the engine; some six of them come from one object
     labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
     class_agnostic: bool = False  # suppression across classes
 

@@ -45,7 +45,8 @@ class Reading:
         rows = rows[: self._max_det]
         inside = tensors["boxes"][rows]
         corners = placement.to_source(inside.reshape(-1, 2, 2))
-        np.clip(corners, 0, np.array(placement.source, np.float32), out=corners)
+        np.maximum(corners, 0, out=corners)
+        np.minimum(corners, np.array(placement.source, np.float32), out=corners)
         seen = (corners[:, 1] > corners[:, 0]).all(axis=1)
         if not seen.all():
             rows, inside, corners = rows[seen], inside[seen], corners[seen]
