@@ -18,6 +18,7 @@ __all__ = [
     "SINKS",
     "Closed",
     "Kind",
+    "Opener",
     "Sink",
     "check_sink",
     "open_sink",

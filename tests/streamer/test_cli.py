@@ -62,7 +62,7 @@ def files(tmp_path, monkeypatch) -> Path:
         (["run", "synthetic:", "-m", MODEL, "--conf", "1.5"], ["conf", "1.5", "0 to 1"]),
         (["run", "synthetic:", "-m", MODEL, "--every", "0"], ["every", "0", "1 or more"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "window:"], ["no display"]),
-        (["run", "synthetic:", "-m", MODEL, "--sink", "nowhere/x/a.mp4"], ["nowhere/x"]),
+        (["run", "synthetic:", "-m", MODEL, "--sink", "/proc/x/a.mp4"], ["/proc/x/a.mp4"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "a.mp5"], ["a.mp5", ".mp4"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "a.mp4", "--sink", "./a.mp4"], ["a.mp4", "2 sinks"]),
         (["run", "synthetic:?sise=3x3", "-m", MODEL], ["'sise'", "did you mean 'size'"]),

@@ -1,0 +1,170 @@
+"""What the pipeline costs beside its engine: throughput, CPU per frame, memory over time, time to start.
+
+    python -m benchmarks pipeline
+
+Reads the clip and the model of STREAMER_TEST_DATA (or ../shared/data), the same for every line. Every ratio
+compares two figures of one run at equal engine precision. The goals are stated per line; a miss exits with 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamer
+from streamer.bench import Figures, measure
+from streamer.settings import gather
+
+DATA = Path(os.environ.get("STREAMER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+CLIP = DATA / "video" / "one-by-one-person-detection.mp4"  # 768x432
+MODEL = DATA / "models" / "derived" / "yolov8n_320_w16.onnx"
+SECONDS = 12.0
+SOAK = 20_000  # frames
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure against its goal."""
+
+    what: str
+    figure: float
+    goal: float
+    least: bool  # True: the goal is the least that will do; False: the most
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure will do."""
+        return self.figure >= self.goal if self.least else self.figure <= self.goal
+
+    def __str__(self) -> str:
+        sign = ">=" if self.least else "<="
+        return f"{'ok  ' if self.met else 'MISS'} {self.what:58} {self.figure:8.3f}  ({sign} {self.goal:g})"
+
+
+def main() -> int:
+    """Measure everything; print as it comes."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [*without_output(), *with_video(Path(folder)), *large(Path(folder)), *start(), *soak()]
+    missed = sum(not line.met for line in lines)
+    print(f"{len(lines) - missed} of {len(lines)} goals met")
+    return 1 if missed else 0
+
+
+def without_output() -> list[Line]:
+    """null: at both precisions."""
+    lines = []
+    for precision, goal in (("fp32", 0.90), ("bf16", 0.86)):
+        figures = bench(CLIP, ["null:"], precision)
+        lines += [
+            say(f"{precision} null: whole / engine alone", figures.ratio, goal, least=True),
+            say(f"{precision} null: all but the engine, CPU ms/frame", figures.overhead_cpu_ms, 0.95),
+        ]
+    return lines
+
+
+def with_video(folder: Path) -> list[Line]:
+    """Overlay and x264 ultrafast."""
+    figures = bench(CLIP, [f"{folder}/a.mp4?preset=ultrafast"], "bf16")
+    return [say("bf16 overlay + x264: all but the engine, CPU ms/frame", figures.overhead_cpu_ms, 2.2)]
+
+
+def large(folder: Path) -> list[Line]:
+    """A 1080p file with overlay: the share of all cores that works."""
+    clip = folder / "1080p.mp4"
+    enlarge(clip)
+    figures = bench(clip, [f"{folder}/b.mp4?preset=ultrafast"], "bf16")
+    share = figures.cores_used / (os.cpu_count() or 1)
+    return [say("bf16 1080p, overlay + x264: fps / (cores / CPU per frame)", share, 0.92, least=True)]
+
+
+def start() -> list[Line]:
+    """From the start of the process to help, and to the first record with a warm cache."""
+    command = [sys.executable, "-c", "from streamer.cli import main; main()"]
+    helping = min(timed([*command, "--help"]) for _ in range(5))
+    run = [*command, "run", str(CLIP), "--model", str(MODEL), "--sink", "-", "--frames", "50", "--quiet"]
+    first = min(timed_to_first_line(run) for _ in range(3))
+    return [say("streamer --help, s", helping, 0.3), say("first record, warm cache, s", first, 2.0)]
+
+
+def soak() -> list[Line]:
+    """Resident memory after 20,000 frames against that after 2,000, with overlay and records."""
+    with tempfile.TemporaryDirectory() as folder:
+        sinks = [f"{folder}/a.mp4?preset=ultrafast", f"{folder}/a.jsonl"]
+        how = {"loop": True, "frames": SOAK, "precision": "bf16"}
+        early = 0.0
+        for count, _ in enumerate(streamer.stream(str(CLIP), model=str(MODEL), sinks=sinks, **how)):
+            if count == SOAK // 10:
+                early = resident()
+        return [say(f"RSS at {SOAK} / RSS at {SOAK // 10} frames", resident() / early, 1.05)]
+
+
+def bench(clip: Path, sinks: list[str], precision: str) -> Figures:
+    """Measure one case."""
+    settings = gather([str(clip)], str(MODEL), sinks, precision=precision, loop=True, conf=0.4)
+    figures = measure(settings, SECONDS)
+    stages = ", ".join(f"{name} {stage.cpu_ms:.2f}" for name, stage in figures.stages.items())
+    print(
+        f"# {figures.fps:.1f} fps, engine alone {figures.engine_alone_fps:.1f}, "
+        f"CPU ms/frame {figures.cpu_ms:.2f}, engine alone {figures.engine_alone_cpu_ms:.2f}, "
+        f"decode alone {figures.decode_alone_cpu_ms:.2f}; stages' own threads: {stages}",
+        flush=True,
+    )
+    return figures
+
+
+def say(what: str, figure: float, goal: float, *, least: bool = False) -> Line:
+    """Make a line and print it."""
+    line = Line(what, figure, goal, least)
+    print(line, flush=True)
+    return line
+
+
+def enlarge(path: Path, frames: int = 400) -> None:
+    """Write the clip's first frames at 1920x1080."""
+    import av
+
+    with av.open(str(CLIP)) as source, av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=10, options={"preset": "veryfast", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        for count, frame in enumerate(source.decode(video=0)):
+            if count == frames:
+                break
+            large = frame.reformat(1920, 1080, "yuv420p")
+            large.pts = count
+            large.time_base = stream.time_base
+            output.mux(stream.encode(large))
+        output.mux(stream.encode(None))
+
+
+def timed(command: list[str]) -> float:
+    """Return the seconds that a command takes."""
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def timed_to_first_line(command: list[str]) -> float:
+    """Return the seconds until a command prints its first line."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        json.loads(process.stdout.readline())
+        took = time.perf_counter() - began
+        process.communicate()
+    return took
+
+
+def resident() -> float:
+    """Return the resident memory of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    sys.exit(main())
