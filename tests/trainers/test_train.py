@@ -99,6 +99,13 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch
     assert all(torch.equal(a, b) for a, b in zip(moments, again, strict=True))
 
 
+def test_workers_prepare_the_same_batches(tmp_path: Path) -> None:
+    short = {"epochs": 1, "batch": 4}
+    alone = checkpoints.load(train(small(optim=short), tmp_path / "a", quiet=True))
+    helped = checkpoints.load(train(small(optim=short, workers=2), tmp_path / "b", quiet=True))
+    assert same(alone.model, helped.model)
+
+
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     first = checkpoints.load(train(small(optim={"epochs": 1, "batch": 8}), tmp_path / "a", quiet=True))
     other = checkpoints.load(
