@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
+from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
 
 if TYPE_CHECKING:
@@ -35,14 +35,20 @@ _TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block"
 class Pipeline:
     """Open it, run it, read its report; as a context manager it leaves nothing open.
 
-    A `model` that is given is used as it is and left open.
+    A `model` that is given is used as it is and left open. `say` is told what happens to live sources.
 
     Raises:
         InputError: on opening: a source, model or sink that cannot be used.
         WorkError: while running: a stage failed; its name is in the message.
     """
 
-    def __init__(self, settings: Settings, *, model: Model | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        model: Model | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         self.settings = settings
         self.graph = Graph()
         self.latency = Histogram()  # seconds from capture to result
@@ -51,7 +57,7 @@ class Pipeline:
         self._own_model = model is None
         self._window: Node | None = None
         self._feeds: list[Feed] = []
-        self.sources, self.model = _open(settings, model)
+        self.sources, self.model = _open(settings, model, say)
         try:
             self._build()
         except BaseException:
@@ -92,7 +98,7 @@ class Pipeline:
     def frames(self) -> Iterator[Frame]:
         """Run, and give each frame with its detections to the caller; leaving the loop ends the run."""
         outlet = self.graph.outlet("frames")
-        self.graph.connect(self.graph.nodes["collect"], outlet)
+        self.graph.connect(self._results, outlet)
         self.start()
         try:
             yield from (item for item in self.graph.pump(outlet) if isinstance(item, Frame))
@@ -122,13 +128,30 @@ class Pipeline:
         live = any(source.live for source in self.sources)
         wait = _LIVE_BATCH_WAIT if live else None
         engine = self.graph.stage("submit", stages.submit(self.model, every=every, max_wait=wait))
-        results = self.graph.stage("collect", stages.collect(self.latency, self.rates))
+        collect = self.graph.stage("collect", stages.collect(self.latency, self.rates))
+        results = self._results = self._tracker(collect)
         for told, source in zip(self.settings.sources, self.sources, strict=True):
             policy, capacity = _TO_ENGINE[source.live]
             self.graph.connect(self._decoder(told, source), engine, policy=policy, capacity=capacity)
-        self.graph.connect(engine, results, capacity=len(self.model.engine.requests))
+        self.graph.connect(engine, collect, capacity=len(self.model.engine.requests))
         for sink in self.settings.sinks:
             self._add_sink(sink, results)
+
+    @property
+    def _trails(self) -> float:
+        return self.settings.trails if self.settings.track else 0.0
+
+    def _tracker(self, collect: Node) -> Node:
+        """Add the stage that tracks, if that is wanted; return the one whose frames are complete."""
+        told = self.settings.track
+        if not told:
+            return collect
+        from streamer.trackers import open_tracker
+        from streamer.tracking import track
+
+        node = self.graph.stage("track", track(lambda: open_tracker(told)))
+        self.graph.connect(collect, node)
+        return node
 
     def _decoder(self, told: SourceSettings, source: Source) -> Node:
         def reopen() -> Source:
@@ -176,8 +199,12 @@ class Pipeline:
         name = f"draw:{source.name}"
         if name not in self.graph.nodes:
             from streamer.overlay import overlays
+            from streamer.overlay.trails import lost
 
-            node = self.graph.stage(name, stages.draw(overlays(self.model.spec, hud=self.rates.hud)))
+            shown = overlays(self.model.spec, trails=self._trails, hud=self.rates.hud)
+            if self.settings.show_lost:
+                shown.append(lost)
+            node = self.graph.stage(name, stages.draw(shown))
             policy, capacity = _TO_SINK[source.live]
             self.graph.connect(results, node, stream=source.name, policy=policy, capacity=capacity)
         return self.graph.nodes[name]
@@ -187,7 +214,8 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
     """Process sources to their end, as `streamer run` does, and return the figures.
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
-    precision, batch, every, realtime, frames, seconds, loop, overlay.
+    precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
+    show_lost, wait, quarantine.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()
@@ -199,31 +227,27 @@ def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> 
         yield from pipeline.frames()
 
 
-def _open(settings: Settings, model: Model | None) -> tuple[list[Source], Model]:
+def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -> tuple[list[Source], Model]:
     """Open sources side by side while the engine is compiled."""
     import engines
 
     tune()
     load = engines.load  # resolved here: see `tune` on imports
-    with ThreadPoolExecutor(max_workers=min(len(settings.sources), 16)) as pool:
-        opening = [pool.submit(open_source, told.url, name=told.name) for told in settings.sources]
-        loaded = model
-        try:
-            loaded = model or load(settings.model, settings.options)
-            sources = [opened.result() for opened in opening]
-        except BaseException:
-            _close(opening)
-            if loaded is not None and loaded is not model:
-                loaded.close()
-            raise
+    openings = [
+        Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
+    ]
+    loaded = model
+    try:
+        loaded = model or load(settings.model, settings.options)
+        sources = settle(openings, wait=settings.wait)
+    except BaseException:
+        for opening in openings:
+            opening.link.leave()
+        if loaded is not None and loaded is not model:
+            loaded.close()
+        raise
     _make_unique(sources)
     return sources, loaded
-
-
-def _close(opening: Sequence[Future[Source]]) -> None:
-    for opened in opening:
-        if opened.exception() is None:
-            opened.result().close()
 
 
 def _make_unique(sources: list[Source]) -> None:

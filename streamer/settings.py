@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engines.errors import InputError
 from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
+from streamer.sources.quarantine import KINDS
+from streamer.trackers import open_tracker
 
 if TYPE_CHECKING:
     from engines.options import Options
@@ -42,7 +44,7 @@ class Settings:
     """A whole run.
 
     Raises:
-        InputError: no source, a sink that cannot be, or two writers on one path.
+        InputError: no source, a sink that cannot be, two writers on one path, an unknown quarantine.
     """
 
     sources: tuple[SourceSettings, ...]
@@ -50,10 +52,20 @@ class Settings:
     options: Options
     sinks: tuple[SinkSettings, ...] = ()
     overlay: bool = True
+    track: str = ""  # NAME[,key=value...] of a tracker, "" = none
+    trails: float = 2.0  # seconds of a track's way that are drawn
+    show_lost: bool = False  # draw tracks that are not seen now
+    wait: bool = False  # start although no source can be opened, and try on
+    quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise InputError("sources: none given, name at least one file, camera or URL")
+        for kind in self.quarantine:
+            if kind not in KINDS:
+                raise InputError(f"quarantine: {kind!r}, would be none or some of {', '.join(KINDS)}")
+        if self.track:
+            open_tracker(self.track)
         for sink in self.sinks:
             check_sink(sink.url)
             self._check_streams(sink)
@@ -82,13 +94,16 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     how = {name: value for name, value in how.items() if value is not None}
     _check_ranges(how)
     limits = Limits(**{name: how.pop(name) for name in _LIMITS if name in how})
-    every, overlay = how.pop("every", 1), how.pop("overlay", True)
+    every = how.pop("every", 1)
+    if isinstance(how.get("quarantine"), str):
+        how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
+    whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
         tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
         model,
         Options(**how),
         tuple(SinkSettings(url) for url in sinks),
-        overlay,
+        **whole,
     )
 
 
@@ -129,10 +144,11 @@ def merge(
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
+_WHOLE = ("overlay", "wait", "quarantine", "track", "trails", "show_lost")  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:
-    for name, least in (("every", 1), ("frames", 0), ("seconds", 0)):
+    for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0)):
         if how.get(name, least) < least:
             raise InputError(f"{name}: {how[name]}, {least} or more would be right")
 

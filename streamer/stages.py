@@ -113,15 +113,18 @@ def draw(overlays: list[Overlay]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
 def write(
     open_sink: Callable[[], Sink], on_closed: Callable[[], None]
 ) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
-    """Write each frame to a sink that is opened now and closed whatever happens.
+    """Write each frame to a sink that is opened for the first one and closed whatever happens.
 
     A sink that raises Closed wants no more: `on_closed` is called and the stage ends in peace.
     """
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        sink = open_sink()
+        first = inbox.take(1)
+        if not first:
+            return
+        sink = open_sink()  # now, since a source that was away at the start is not known before
         try:
-            yield from _written(inbox, sink)
+            yield from _written(inbox, sink, first)
         except Closed:
             on_closed()
         finally:
@@ -130,13 +133,10 @@ def write(
     return stage
 
 
-def _written(inbox: Inbox[Frame], sink: Sink) -> Iterator[Frame]:
+def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame]) -> Iterator[Frame]:
     """Write what comes; a sink that people look at is served while nothing comes, too."""
     poll: Callable[[], None] | None = getattr(sink, "poll", None)
-    while True:
-        frames = inbox.take(1, deadline=time.perf_counter() + _POLL if poll else None)
-        if not frames and (poll is None or inbox.ended):
-            return
+    while frames or not (poll is None or inbox.ended):
         for frame in frames:
             try:
                 sink.write(frame)
@@ -146,3 +146,4 @@ def _written(inbox: Inbox[Frame], sink: Sink) -> Iterator[Frame]:
             yield frame
         if poll and not frames:
             poll()
+        frames = inbox.take(1, deadline=time.perf_counter() + _POLL if poll else None)

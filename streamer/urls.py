@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from engines.errors import InputError, nearest
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
     Options = TypeVar("Options", bound=DataclassInstance)
 
-__all__ = ["read_query", "redact", "scheme"]
+__all__ = ["encode_login", "read_query", "redact", "scheme"]
 
 PASSWORD = re.compile(r"(://[^:/@\s]*):\S*@")
 SECRET = re.compile(
     r"([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
 )
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+PLAIN_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+\.?(?::\d*)?|[\w-]+:\d+|localhost|\[[\w:.%]+\](?::\d*)?")
+ANY_HOST = re.compile(r"[\w.-]+(?::\d*)?")
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -33,6 +35,28 @@ def scheme(url: str) -> str:
     """Return what stands before the colon, in lower case, or "" for a path."""
     found = SCHEME.match(url)
     return found[1].lower() if found else ""
+
+
+def encode_login(url: str) -> str:
+    """Return a URL with what must not stand bare in its user name and password percent-encoded (RFC 3986).
+
+    A password may hold ``@``, ``:``, ``/``, ``#`` or ``?``: the login ends at the first ``@`` behind which an
+    address or a name with dots or port stands, or at the first behind which any name of a host can stand.
+    """
+    head, slashes, rest = url.partition("://")
+    ends = [found.start() for found in re.finditer("@", rest)] if slashes else []
+    hosts = {at: re.split(r"[/?#]", rest[at + 1 :], maxsplit=1)[0] for at in ends}
+    for form in (PLAIN_HOST, ANY_HOST):
+        for at in ends:
+            if form.fullmatch(hosts[at]):
+                user, colon, password = rest[:at].partition(":")
+                return f"{head}://{_encode(user)}{colon}{_encode(password)}@{rest[at + 1 :]}"
+    return url
+
+
+def _encode(text: str) -> str:
+    """Encode all but unreserved characters and what is encoded already."""
+    return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe="%"))
 
 
 def read_query(url: str, options: Options) -> Options:

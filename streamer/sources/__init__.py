@@ -15,7 +15,7 @@ from streamer.audio import AudioTrack
 from streamer.frame import Frame
 from streamer.urls import redact, scheme
 
-__all__ = ["SOURCES", "Source", "SourceInfo", "open_source"]
+__all__ = ["SOURCES", "Source", "SourceInfo", "Unavailable", "open_source", "stream_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class SourceInfo:
     codec: str = ""
     pixel_format: str = ""  # as decoded, FFmpeg's name
     audio: AudioTrack | None = None
+
+
+class Unavailable(InputError):  # noqa: N818 - a state, not a mistake
+    """A source that is not there now, and may be there later."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting  # not mended by waiting: a wrong password, a path that is not there
 
 
 class Source(Protocol):
@@ -80,7 +88,7 @@ def open_source(url: str, *, name: str = "") -> Source:
         raise InputError(f"{redact(url)}: unknown scheme {scheme(url)!r}{hint}")
     module, _, function = target.partition(":")
     opener: Callable[[str, str], Source] = getattr(import_module(module), function)
-    return opener(url, name or _name(url))
+    return opener(url, name or stream_name(url))
 
 
 def _kind(url: str) -> str:
@@ -99,7 +107,7 @@ def _kind(url: str) -> str:
     return "file"
 
 
-def _name(url: str) -> str:
+def stream_name(url: str) -> str:
     """Return a name fit for a file: the last part of the path, else the host, else the scheme."""
     path = redact(url).partition("?")[0].rstrip("/").removeprefix("file:").removeprefix("images:")
     _, _, address = path.partition("://")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import av
 from av.error import FFmpegError, FileNotFoundError, PermissionError
 
-from engines.errors import InputError
+from streamer.sources import Unavailable
 from streamer.sources.container import reason
 from streamer.sources.video import Video
 from streamer.urls import read_query
@@ -43,7 +43,8 @@ def open_camera(url: str, name: str) -> Video:
     Times are the driver's, on the monotonic clock.
 
     Raises:
-        InputError: it is not there (the message lists those that are), is in use, or cannot do what is asked.
+        InputError: an unknown key or an impossible value.
+        Unavailable: it is not there (the message lists those that are), in use, or cannot do what is asked.
     """
     options = read_query(url, Options())
     where = url.removeprefix("camera:").partition("?")[0]
@@ -63,7 +64,8 @@ def open_camera(url: str, name: str) -> Video:
                 break
         else:
             return Video(container, url, name, live=True)
-    raise InputError(f"{url}: {_explain(failure, options)}") from failure
+    lasting = not isinstance(failure, FileNotFoundError) and failure.errno != BUSY
+    raise Unavailable(f"{url}: {_explain(failure, options)}", lasting=lasting) from failure
 
 
 def devices() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import av
 from av.error import (
     ConnectionRefusedError,
+    DemuxerNotFoundError,
     ExitError,
     FFmpegError,
     FileNotFoundError,
@@ -18,11 +19,14 @@ from av.error import (
     HTTPNotFoundError,
     HTTPUnauthorizedError,
     InvalidDataError,
+    OptionNotFoundError,
+    ProtocolNotFoundError,
     TimeoutError,
 )
 from av.stream import Disposition
 
 from engines.errors import InputError, nearest
+from streamer.sources import Unavailable
 from streamer.urls import redact, scheme
 
 if TYPE_CHECKING:
@@ -42,6 +46,8 @@ COPYABLE = {
     "mp3",
     "opus",
 }  # sound that MP4 and Matroska both take
+REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
+NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
 
 
@@ -58,7 +64,7 @@ def open_container(url: str, path: str, opening: Opening) -> InputContainer:
     """Open ``path`` by FFmpeg; ``url`` is what the user wrote and what messages show, without its secrets.
 
     Raises:
-        InputError: it cannot be opened, or holds no video.
+        InputError: it cannot be opened, or holds no video; Unavailable if that may change by itself.
     """
     began = time.monotonic()
     try:
@@ -72,9 +78,10 @@ def open_container(url: str, path: str, opening: Opening) -> InputContainer:
         )
     except FFmpegError as error:
         # Not `from error`: FFmpeg's message repeats the URL with its password.
-        raise InputError(
-            f"{redact(url)}: {_explain(error, path, opening, time.monotonic() - began)}"
-        ) from None
+        sentence = f"{redact(url)}: {_explain(error, path, opening, time.monotonic() - began)}"
+        if not any(opening.timeout) or isinstance(error, NEVER):
+            raise InputError(sentence) from None
+        raise Unavailable(sentence, lasting=isinstance(error, REFUSED)) from None
     if container.format.name in NOT_VIDEO:
         container.close()
         raise InputError(f"{redact(url)}: not a video but text")

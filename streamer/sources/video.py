@@ -16,11 +16,12 @@ from av.error import FFmpegError
 from engines.errors import InputError, WorkError
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
-from streamer.sources import SourceInfo
+from streamer.sources import SourceInfo, Unavailable
+from streamer.sources.complaints import Complaints
 from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
 from streamer.sources.timeline import TICK, Timeline
 from streamer.sources.upright import UPRIGHT, orientation, upright
-from streamer.urls import redact, scheme
+from streamer.urls import encode_login, redact, scheme
 
 if TYPE_CHECKING:
     import av
@@ -33,6 +34,7 @@ __all__ = ["Video", "open_file", "open_network", "open_pattern"]
 OPEN_TIMEOUT, READ_TIMEOUT = 10.0, 5.0  # seconds; FFmpeg reports a stall after twice the second
 LARGE = 1280 * 720  # pixels from which on decoding is worth several threads
 USUAL_STEP = 0.04  # seconds between pictures where nothing tells
+MENDED = 10.0  # seconds after which damage counts as refreshed in a stream that sends no keyframes
 
 # RTSP over TCP: interleaved packets are not lost. FLV tells its streams within 0.1 s but FFmpeg would wait
 # for six. HLS starts at the newest segment. `fflags=nobuffer` is left out: it saves no latency and throws the
@@ -64,13 +66,14 @@ def open_network(url: str, name: str) -> Video:
     """Open a stream from the network; every wait is bounded, and nothing is retried.
 
     Raises:
-        InputError: nothing answers there in time, it is refused, or holds no video.
+        Unavailable: nothing answers there in time, it is refused, or gives no picture.
+        InputError: it holds no video, or FFmpeg was built without the protocol.
     """
     options = dict(OPTIONS.get(scheme(url), {}))
     if scheme(url).startswith("rtsp"):
         options["timeout"] = str(round(READ_TIMEOUT * 1e6))
     opening = Opening(options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT))
-    container = open_container(url, url, opening)
+    container = open_container(url, encode_login(url), opening)
     # A file on a web server has an end, so it can wait for us; a feed cannot.
     live = not (scheme(url).startswith("http") and container.duration)
     return Video(container, url, name, live=live)
@@ -93,6 +96,7 @@ class Video:
         self.live = live
         self.failures: Counter[str] = Counter()
         self.damaged = 0  # pictures given out although the decoder calls them corrupt
+        self._complaints = Complaints()
         self.orientation = UPRIGHT  # EXIF's, of the last picture decoded
         self._url = redact(url)
         self._container = container
@@ -101,7 +105,7 @@ class Video:
             self._video = video_of(container, url)
             self._audio = audio_of(container)
             self._configure()
-            self._frames = self._decode()
+            self._frames = self._heard() if live else self._decode()
             self._first = self._open_first()
             self.info = self._describe()
         except BaseException:
@@ -119,7 +123,14 @@ class Video:
     def close(self) -> None:
         """Free everything; called by the thread that iterated."""
         self._frames.close()
+        # Decoder threads end with the interpreter locked; none of them may still have something to log.
+        self._video.codec_context.flush_buffers()
         self._container.close()
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """What FFmpeg's log tells of a live stream: packets lost, complaints of the decoder."""
+        return self._complaints.total
 
     def _configure(self) -> None:
         codec = self._video.codec_context
@@ -140,13 +151,15 @@ class Video:
         self._deadline = self._began + OPEN_TIMEOUT
         self._keyed = False  # a keyframe was demuxed
         self._started = False  # a picture was decoded
+        self._damaged_at = float("-inf")  # when the pictures were last damaged, and not refreshed since
         self._sound: list[AudioPacket] = []  # demuxed since the last picture
 
     def _open_first(self) -> Frame:
         first = next(self._frames, None)
         if first is None:
             why = f": {self.failures.most_common(1)[0][0]}" if self.failures else ""
-            raise InputError(f"{self._url}: no picture in it can be decoded{why}")
+            kind = Unavailable if self.live else InputError
+            raise kind(f"{self._url}: no picture in it can be decoded{why}")
         return first
 
     def _describe(self) -> SourceInfo:
@@ -181,6 +194,11 @@ class Video:
             held = frame
         held.audio += tuple(self._sound)
         yield held
+
+    def _heard(self) -> Generator[Frame, None, None]:
+        """Decode with an ear on what FFmpeg logs, which is all that it tells of lost packets."""
+        with self._complaints.heard():
+            yield from self._decode()
 
     def _decode(self) -> Generator[Frame, None, None]:
         index = 0
@@ -217,16 +235,17 @@ class Video:
             self._keyed = self._keyed or packet.is_keyframe
             if not self._keyed:
                 return ()  # it predicts from pictures sent before we came
-            packet.opaque = time.monotonic()
+            packet.opaque = (time.monotonic(), _sent(packet))
         try:
             return self._video.decode(packet)
         except FFmpegError as error:
             self.failures[f"decode: {reason(error)}"] += 1
+            self._damaged_at = time.monotonic()
             return ()
 
     def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
         arrived = picture.opaque if self.live else None
-        captured = arrived if isinstance(arrived, float) else time.monotonic()
+        captured, wall = arrived if isinstance(arrived, tuple) else (time.monotonic(), float("nan"))
         if not self._started or picture.rotation != self._rotation:
             self._rotation = picture.rotation
             self.orientation = orientation(picture)
@@ -245,9 +264,20 @@ class Video:
             self._timeline.stamp(pts, duration),
             upright(picture, self.orientation, self.aspect),
             captured,
-            duration=duration,
+            wall,
+            duration,
             audio=tuple(sound),
+            live=self.live,
+            damaged=self._is_damaged(picture, captured),
         )
+
+    def _is_damaged(self, picture: av.VideoFrame, now: float) -> bool:
+        """Tell whether a picture lacks data, or is predicted from one that did."""
+        if self._complaints.fresh() or picture.is_corrupt:
+            self._damaged_at = now
+        elif picture.key_frame or now - self._damaged_at > MENDED:
+            self._damaged_at = float("-inf")
+        return self._damaged_at > float("-inf")
 
     def _keep_sound(self, packet: Packet[Stream]) -> None:
         """Let a packet of sound ride on the next picture."""
@@ -257,3 +287,11 @@ class Video:
         shift = round(self._timeline.offset / packet.time_base)
         dts = packet.dts if packet.dts is not None else pts
         self._sound.append(AudioPacket(bytes(packet), pts + shift, dts + shift, packet.duration or 0))
+
+
+def _sent(packet: Packet[Stream]) -> float:
+    """Return the Unix time at which the sender says a packet was made (ISO/IEC 14496-12, prft), or NaN."""
+    if not packet.has_sidedata("prft"):
+        return float("nan")
+    micros = int.from_bytes(bytes(packet.get_sidedata("prft"))[:8], "little", signed=True)
+    return micros / 1e6 if micros > 0 else float("nan")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError, WorkError
-from streamer.sources import SOURCES, _kind, _name, open_source, video
+from streamer.sources import SOURCES, _kind, open_source, stream_name, video
 
 from .conftest import Film, picture
 
@@ -84,7 +84,7 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(film: Film, monkeypatch, tmp_
     ],
 )
 def test_name_is_fit_for_a_file_and_without_secrets(url, name):
-    assert _name(url) == name
+    assert stream_name(url) == name
 
 
 def make_text(path: Path) -> None:

@@ -1,0 +1,160 @@
+"""Link: one attempt at a source in a thread of its own, which alone opens, reads and closes it.
+
+libavformat can hold a thread for as long as its time-outs allow, and a container must not be closed under a
+thread that reads from it. So nobody waits for this thread: whoever loses interest leaves it, and it tidies up
+after itself when FFmpeg lets go of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+
+from engines.errors import InputError, WorkError
+from streamer.frame import Frame
+from streamer.inbox import Aborted, Inbox
+from streamer.sources import Source, SourceInfo, Unavailable
+
+__all__ = ["BACKLOG", "Link", "Lost", "newest"]
+
+SPAN = 0.08  # seconds of a stream from which its pace is told
+CAPACITY = 2  # frames between the reader and whoever receives them
+BACKLOG = "old when we joined"  # reason why pictures are not given out
+
+
+class Lost(Exception):  # noqa: N818 - a state, not a defect
+    """There is no connection, or none any more; the message says why, without secrets."""
+
+    def __init__(self, reason: str, *, lasting: bool = False, final: bool = False) -> None:
+        super().__init__(reason)
+        self.lasting = lasting  # not mended by waiting: a wrong password, a path that is not there
+        self.final = final  # the source has an end, and this is it
+
+
+class Link:
+    """A source that is being opened and, if it is live or ``hand_over`` is False, read."""
+
+    def __init__(self, name: str, opener: Callable[[], Source], *, hand_over: bool = False) -> None:
+        self.settled = threading.Event()  # it was opened, or failed to
+        self.source: Source | None = None
+        self.error: BaseException | None = None
+        self._opener = opener
+        self._hand_over = hand_over
+        self._lock = threading.Lock()
+        self._left = threading.Event()
+        self._inbox: Inbox[Frame] = Inbox()
+        self._lane = self._inbox.lane(name, capacity=CAPACITY)
+        self._thread = threading.Thread(target=self._run, name=f"read:{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def info(self) -> SourceInfo | None:
+        """What the source is, once it is open."""
+        return self.source.info if self.source is not None else None
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Reason -> pictures that could not be decoded."""
+        return self.source.failures if self.source is not None else Counter()
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """What else went wrong, as far as the source tells: packets lost, complaints of the decoder."""
+        found: Counter[str] = getattr(self.source, "troubles", None) or Counter()
+        return found
+
+    def receive(self, timeout: float) -> Frame | None:
+        """Return the next frame, or None if none comes in time.
+
+        Raises:
+            Lost: none will come any more.
+        """
+        try:
+            frames = self._inbox.take(1, deadline=time.perf_counter() + timeout)
+        except Aborted:
+            raise Lost("left") from None
+        if frames:
+            return frames[0]
+        if self._inbox.ended:
+            raise self._loss()
+        return None
+
+    def keep(self) -> Source | None:
+        """Return the source if it was handed over; otherwise read it here, now or once it is open."""
+        with self._lock:
+            if self._hand_over and self.source is not None and not self.source.live:
+                return self.source
+            self._hand_over = False
+            return None
+
+    def leave(self) -> None:
+        """Lose interest; never blocks. The thread closes the source as soon as FFmpeg returns to it."""
+        with self._lock:
+            self._left.set()
+            source = self.source
+        if source is not None:
+            source.stop()
+        self._inbox.abort()
+
+    def _run(self) -> None:
+        try:
+            source = self._opener()
+        except BaseException as error:
+            self.error = error
+            self.settled.set()
+            self._lane.close()
+            return
+        with self._lock:
+            self.source = source
+            handed_over = self._hand_over and not source.live and not self._left.is_set()
+            self.settled.set()
+        if not handed_over:
+            self._read(source)
+
+    def _read(self, source: Source) -> None:
+        try:
+            if not self._left.is_set():
+                for frame in newest(source) if source.live else source:
+                    self._lane.put(frame)
+        except Aborted:
+            pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            source.close()
+            self._lane.close()
+
+    def _loss(self) -> Lost:
+        error = self.error
+        if error is None:
+            is_over = self.source is not None and not self.source.live
+            return Lost("the stream ended", final=is_over)
+        if isinstance(error, Unavailable):
+            return Lost(str(error), lasting=error.lasting)
+        if isinstance(error, InputError):
+            return Lost(str(error), lasting=True)
+        if isinstance(error, WorkError):
+            return Lost(str(error))
+        return Lost(f"{type(error).__name__}: {error}")
+
+
+def newest(source: Source) -> Iterator[Frame]:
+    """Yield a live source's frames without those that had piled up before it was open.
+
+    FFmpeg reads up to seconds of a stream before it gives out the first picture. These then come faster than
+    they were made, until we have caught up.
+    """
+    frames = iter(source)
+    arrivals: deque[tuple[float, float]] = deque()  # captured and pts, over the last SPAN seconds of pts
+    for frame in frames:
+        arrivals.append((frame.captured, frame.pts))
+        while len(arrivals) > 2 and frame.pts - arrivals[1][1] >= SPAN:
+            arrivals.popleft()
+        waited, step = frame.captured - arrivals[0][0], frame.pts - arrivals[0][1]
+        if step >= SPAN and waited >= step / 2:
+            yield frame
+            break
+        source.failures[BACKLOG] += 1
+    yield from frames

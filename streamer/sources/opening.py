@@ -1,0 +1,89 @@
+"""Opening the sources of a run side by side, each by a thread that nobody has to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from engines.errors import InputError
+from streamer.sources import Source, Unavailable, open_source, stream_name
+from streamer.sources.knock import knocker
+from streamer.sources.link import Link
+from streamer.sources.quarantine import KINDS, Quarantine
+from streamer.sources.reconnect import Reconnect
+
+__all__ = ["Opening", "settle"]
+
+GRACE = 3.0  # seconds that the first sources to open wait for the others
+LOOK = 0.05  # seconds
+
+
+class Opening:
+    """A source on its way: opened once, and wrapped to last if it is live."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str = "",
+        *,
+        withheld: Sequence[str] = KINDS,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._url = url
+        self._name = name or stream_name(url)
+        self._opener = partial(open_source, url, name=self._name)
+        self._withheld = frozenset(withheld)
+        self._say = say
+        self.link = Link(self._name, self._opener, hand_over=True)
+
+    def source(self) -> Source:
+        """Return the source: itself if it has an end, else wrapped, open already or not.
+
+        Raises:
+            InputError: it can never be opened.
+        """
+        error = self.link.error
+        if error is not None and not isinstance(error, Unavailable):
+            raise error
+        return self.link.keep() or Reconnect(
+            self._name,
+            lambda: Link(self._name, self._opener),
+            first=self.link,
+            quarantine=Quarantine(self._withheld),
+            knock=knocker(self._url),
+            say=self._say,
+        )
+
+
+def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
+    """Return all sources as soon as it is known how they do; those that are away are tried on for ever.
+
+    If none of several can be opened, or a lone one cannot, that is an error unless told to `wait` for them.
+
+    Raises:
+        InputError: one can never be opened, or none can now.
+    """
+    links = [opening.link for opening in openings]
+    try:
+        _await(links)
+        sources = [opening.source() for opening in openings]
+        away = [link.error for link in links if isinstance(link.error, InputError)]
+        if len(away) == len(links) and not wait:
+            raise away[0]
+    except BaseException:
+        for link in links:
+            link.leave()
+        raise
+    return sources
+
+
+def _await(links: Sequence[Link]) -> None:
+    """Wait until every link is settled, or one is open and the grace for the others is over."""
+    opened_at = float("inf")
+    for link in links:
+        while not link.settled.wait(LOOK):
+            if opened_at == float("inf") and any(other.source is not None for other in links):
+                opened_at = time.monotonic()
+            if time.monotonic() - opened_at > GRACE:
+                return
