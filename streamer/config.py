@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from engines.backends import BACKENDS
 from engines.errors import InputError, nearest
 from engines.options import Precision
+from streamer.trackers import open_tracker
 from streamer.urls import redact
 
 __all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"]
@@ -48,6 +49,19 @@ def _short_form(key: str) -> BeforeValidator:
         return {key: word} if isinstance(word, str) else value
 
     return BeforeValidator(expand)
+
+
+def _tracker(value: object) -> object:
+    """Take a mapping for the text that it stands for, and refuse what no tracker is."""
+    if isinstance(value, dict):
+        pairs = [f"{key}={setting}" for key, setting in value.items() if key != "name"]
+        value = ",".join([str(value.get("name", "")), *pairs])
+    if isinstance(value, str) and value:
+        try:
+            open_tracker(value)
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("track: ")) from None
+    return value
 
 
 def _numbered(value: object) -> object:
@@ -100,6 +114,9 @@ class PipelineConfig(_Strict):
         dict[str, Annotated[SinkConfig, _short_form("url")]], BeforeValidator(_numbered)
     ] = {}  # a list in the file has "0", "1", ... as names
     overlay: bool = True
+    track: Annotated[str, BeforeValidator(_tracker)] = ""  # NAME[,key=value...], or a mapping with name
+    trails: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0  # seconds of a way that are drawn
+    show_lost: bool = False  # draw tracks that are not seen now
     frames: Count = 0  # of each source, 0 = all
     seconds: Seconds = 0.0  # of each source's own time, 0 = until the end
     every: Count = 1  # infer on every n-th frame

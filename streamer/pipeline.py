@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
-from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
 
 if TYPE_CHECKING:
@@ -35,20 +35,14 @@ _TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block"
 class Pipeline:
     """Open it, run it, read its report; as a context manager it leaves nothing open.
 
-    A `model` that is given is used as it is and left open. `say` is told what happens to live sources.
+    A `model` that is given is used as it is and left open.
 
     Raises:
         InputError: on opening: a source, model or sink that cannot be used.
         WorkError: while running: a stage failed; its name is in the message.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        model: Model | None = None,
-        say: Callable[[str], None] = lambda sentence: None,
-    ) -> None:
+    def __init__(self, settings: Settings, *, model: Model | None = None) -> None:
         self.settings = settings
         self.graph = Graph()
         self.latency = Histogram()  # seconds from capture to result
@@ -57,7 +51,7 @@ class Pipeline:
         self._own_model = model is None
         self._window: Node | None = None
         self._feeds: list[Feed] = []
-        self.sources, self.model = _open(settings, model, say)
+        self.sources, self.model = _open(settings, model)
         try:
             self._build()
         except BaseException:
@@ -215,7 +209,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, wait, quarantine.
+    show_lost.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()
@@ -227,27 +221,31 @@ def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> 
         yield from pipeline.frames()
 
 
-def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -> tuple[list[Source], Model]:
+def _open(settings: Settings, model: Model | None) -> tuple[list[Source], Model]:
     """Open sources side by side while the engine is compiled."""
     import engines
 
     tune()
     load = engines.load  # resolved here: see `tune` on imports
-    openings = [
-        Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
-    ]
-    loaded = model
-    try:
-        loaded = model or load(settings.model, settings.options)
-        sources = settle(openings, wait=settings.wait)
-    except BaseException:
-        for opening in openings:
-            opening.link.leave()
-        if loaded is not None and loaded is not model:
-            loaded.close()
-        raise
+    with ThreadPoolExecutor(max_workers=min(len(settings.sources), 16)) as pool:
+        opening = [pool.submit(open_source, told.url, name=told.name) for told in settings.sources]
+        loaded = model
+        try:
+            loaded = model or load(settings.model, settings.options)
+            sources = [opened.result() for opened in opening]
+        except BaseException:
+            _close(opening)
+            if loaded is not None and loaded is not model:
+                loaded.close()
+            raise
     _make_unique(sources)
     return sources, loaded
+
+
+def _close(opening: Sequence[Future[Source]]) -> None:
+    for opened in opening:
+        if opened.exception() is None:
+            opened.result().close()
 
 
 def _make_unique(sources: list[Source]) -> None:

@@ -13,15 +13,23 @@ from streamer.overlay.hud import Hud
 from streamer.overlay.keypoints import Keypoints
 from streamer.overlay.labels import Labels
 from streamer.overlay.masks import masks
+from streamer.overlay.trails import Trails
 
 __all__ = ["Overlay", "draw", "overlays"]
 
 Overlay = Callable[[Canvas, Frame], None]  # draws one thing of a frame
 
 
-def overlays(spec: ModelSpec, *, hud: Callable[[Frame], str] | None = None) -> list[Overlay]:
-    """Return what shows this model's detections, in drawing order; ``hud`` says a line for each frame."""
+def overlays(
+    spec: ModelSpec, *, trails: float = 0.0, hud: Callable[[Frame], str] | None = None
+) -> list[Overlay]:
+    """Return what shows this model's detections in one stream, in drawing order.
+
+    trails: seconds of the way that tracks have come. ``hud`` says a line for each frame.
+    """
     chosen: list[Overlay] = [masks, boxes, Keypoints(spec)]
+    if trails > 0:
+        chosen.insert(1, Trails(trails))
     if hud is not None:
         chosen.append(Hud(hud))
     return [*chosen, Labels(spec)]

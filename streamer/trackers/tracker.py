@@ -48,9 +48,9 @@ class Tracker:
         """Return the last update's rows where their tracks must be at a later time; changes nothing."""
         return self._tracks.predicted(pts)
 
-    def lost(self) -> Detections:
+    def lost(self, pts: float) -> Detections:
         """Return the confirmed tracks that the last update did not see, where they are thought to be."""
-        return self._tracks.lost()
+        return self._tracks.lost(pts)
 
     def reset(self) -> None:
         """Forget every track, and the picture before."""

@@ -220,12 +220,13 @@ class Tracks:
         )
         return replace(last, boxes=last.boxes + np.tile(shift, 2), keypoints=points, masks=masks)
 
-    def lost(self) -> Detections:
-        """Return the tracks that the last update did not see, where they are thought to be."""
+    def lost(self, pts: float) -> Detections:
+        """Return the tracks that the last update did not see, where they are thought to be by now."""
         rows = np.flatnonzero(self.confirmed & (self.misses > 0))
-        return Detections.of(
-            self.boxes[rows], self.scores[rows], self.votes[rows].argmax(axis=1), ids=self.ids[rows]
-        )
+        if not len(rows):
+            return EMPTY
+        boxes = kalman.boxes_of(kalman.predict(self.states[rows], max(pts - self.pts, 0.0)))
+        return Detections.of(boxes, self.scores[rows], self.votes[rows].argmax(axis=1), ids=self.ids[rows])
 
     def _end_old(self, pts: float) -> None:
         if not len(self):

@@ -1,0 +1,38 @@
+"""Assignment: the greatest sum, found by trying all of them."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from streamer.trackers.assignment import assign
+
+
+def greatest_sum(similarity: np.ndarray, least: float) -> float:
+    wide = similarity if similarity.shape[0] <= similarity.shape[1] else similarity.T
+    worth = np.where(wide >= least, wide, 0)
+    rows = range(len(wide))
+    return max(
+        sum(worth[row, choice[row]] for row in rows)
+        for choice in permutations(range(wide.shape[1]), len(wide))
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 6), (6, 2), (6, 6)])
+@pytest.mark.parametrize("density", [0.1, 0.4, 1.0])
+def test_sum_of_similarities_is_the_greatest(shape: tuple[int, int], density: float) -> None:
+    random = np.random.default_rng(5)
+    for _ in range(30):
+        similarity = random.random(shape) * (random.random(shape) < density)
+        rows, columns = assign(similarity, 0.3)
+        assert len(set(rows)) == len(set(columns)) == len(rows)
+        assert (similarity[rows, columns] >= 0.3).all()
+        assert similarity[rows, columns].sum() == pytest.approx(greatest_sum(similarity, 0.3))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 4), (4, 0)])
+def test_nobody_is_paired_with_nothing(shape: tuple[int, int]) -> None:
+    rows, columns = assign(np.zeros(shape), 0.3)
+    assert len(rows) == len(columns) == 0
