@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
+from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
 
 if TYPE_CHECKING:
@@ -35,14 +35,20 @@ _TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block"
 class Pipeline:
     """Open it, run it, read its report; as a context manager it leaves nothing open.
 
-    A `model` that is given is used as it is and left open.
+    A `model` that is given is used as it is and left open. `say` is told what happens to live sources.
 
     Raises:
         InputError: on opening: a source, model or sink that cannot be used.
         WorkError: while running: a stage failed; its name is in the message.
     """
 
-    def __init__(self, settings: Settings, *, model: Model | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        model: Model | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
         self.settings = settings
         self.graph = Graph()
         self.latency = Histogram()  # seconds from capture to result
@@ -51,7 +57,7 @@ class Pipeline:
         self._own_model = model is None
         self._window: Node | None = None
         self._feeds: list[Feed] = []
-        self.sources, self.model = _open(settings, model)
+        self.sources, self.model = _open(settings, model, say)
         try:
             self._build()
         except BaseException:
@@ -158,6 +164,8 @@ class Pipeline:
 
     def _add_sink(self, sink: SinkSettings, results: Node) -> None:
         kind, sources = sink_kind(sink.url), self._sources_of(sink)
+        if kind.takes_nothing:
+            return  # results are counted where they are collected; a thread to drop them would only cost
         label = f"write:{Path(target(sink.url)).name}"
         if kind.shared:
             node = self._sink_node(label, sink.url, sources[0])
@@ -209,7 +217,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost.
+    show_lost, wait, quarantine.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()
@@ -221,31 +229,27 @@ def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> 
         yield from pipeline.frames()
 
 
-def _open(settings: Settings, model: Model | None) -> tuple[list[Source], Model]:
+def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -> tuple[list[Source], Model]:
     """Open sources side by side while the engine is compiled."""
     import engines
 
     tune()
     load = engines.load  # resolved here: see `tune` on imports
-    with ThreadPoolExecutor(max_workers=min(len(settings.sources), 16)) as pool:
-        opening = [pool.submit(open_source, told.url, name=told.name) for told in settings.sources]
-        loaded = model
-        try:
-            loaded = model or load(settings.model, settings.options)
-            sources = [opened.result() for opened in opening]
-        except BaseException:
-            _close(opening)
-            if loaded is not None and loaded is not model:
-                loaded.close()
-            raise
+    openings = [
+        Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
+    ]
+    loaded = model
+    try:
+        loaded = model or load(settings.model, settings.options)
+        sources = settle(openings, wait=settings.wait)
+    except BaseException:
+        for opening in openings:
+            opening.link.leave()
+        if loaded is not None and loaded is not model:
+            loaded.close()
+        raise
     _make_unique(sources)
     return sources, loaded
-
-
-def _close(opening: Sequence[Future[Source]]) -> None:
-    for opened in opening:
-        if opened.exception() is None:
-            opened.result().close()
 
 
 def _make_unique(sources: list[Source]) -> None:

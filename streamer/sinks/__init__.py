@@ -62,6 +62,7 @@ class Kind:
     overlay: bool  # True: it shows pictures, so it wants the overlays drawn
     shared: bool  # True: one sink takes the frames of all streams; False: one sink for each stream
     main_thread: bool = False  # True: it must be opened, written and closed on the process' main thread
+    takes_nothing: bool = False  # True: every frame is dropped, so none need be sent
 
 
 VIDEO = Kind("streamer.sinks.video:VideoSink", overlay=True, shared=False)
@@ -78,7 +79,7 @@ SINKS: dict[str, Kind] = {
     ".jpeg": IMAGES,
     ".png": IMAGES,
     "window:": Kind("streamer.sinks.window:WindowSink", overlay=True, shared=True, main_thread=True),
-    "null:": Kind("streamer.sinks.null:NullSink", overlay=False, shared=True),
+    "null:": Kind("streamer.sinks.null:NullSink", overlay=False, shared=True, takes_nothing=True),
 }
 
 
