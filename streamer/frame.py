@@ -55,6 +55,8 @@ class Frame:
     wall: float = float("nan")  # Unix time of capture where the sender tells it
     duration: float = 0.0  # seconds until the next frame, 0 = unknown
     detections: Detections = EMPTY
+    live: bool = False  # time runs on without us, so its age matters
+    damaged: bool = False  # the decoder lacked data of it, or of a picture that it is predicted from
     lost: Detections = EMPTY  # tracks that are not seen now, where they are thought to be
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)
     audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
