@@ -83,11 +83,18 @@ def run(
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
     ] = False,
+    wait: Annotated[
+        bool | None, typer.Option("--wait", help="Start although no source answers, and try on.")
+    ] = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(help="Pictures of live sources to withhold: corrupt,black,frozen (by default) or none."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Process sources to their end or to Ctrl-C: once finishes what is under way, twice stops at once."""
     from streamer.pipeline import Pipeline
-    from streamer.runner import run_to_end, summary
+    from streamer.runner import run_to_end, say, summary
     from streamer.settings import merge
 
     given = {
@@ -95,8 +102,10 @@ def run(
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "track": track, "trails": trails, "show_lost": show_lost, "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
+        "wait": wait, "quarantine": quarantine,
     }  # fmt: skip
-    with Pipeline(merge(sources or [], model, sink or [], config, given)) as pipeline:
+    settings = merge(sources or [], model, sink or [], config, given)
+    with Pipeline(settings, say=(lambda sentence: None) if quiet else say) as pipeline:
         status = run_to_end(pipeline, quiet=quiet)
         if not quiet:
             summary(pipeline)

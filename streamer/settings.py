@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engines.errors import InputError
 from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
+from streamer.sources.quarantine import KINDS
 from streamer.trackers import open_tracker
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Settings:
     """A whole run.
 
     Raises:
-        InputError: no source, a sink that cannot be, or two writers on one path.
+        InputError: no source, a sink that cannot be, two writers on one path, an unknown quarantine.
     """
 
     sources: tuple[SourceSettings, ...]
@@ -54,10 +55,15 @@ class Settings:
     track: str = ""  # NAME[,key=value...] of a tracker, "" = none
     trails: float = 2.0  # seconds of a track's way that are drawn
     show_lost: bool = False  # draw tracks that are not seen now
+    wait: bool = False  # start although no source can be opened, and try on
+    quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise InputError("sources: none given, name at least one file, camera or URL")
+        for kind in self.quarantine:
+            if kind not in KINDS:
+                raise InputError(f"quarantine: {kind!r}, would be none or some of {', '.join(KINDS)}")
         if self.track:
             open_tracker(self.track)
         for sink in self.sinks:
@@ -89,6 +95,8 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     _check_ranges(how)
     limits = Limits(**{name: how.pop(name) for name in _LIMITS if name in how})
     every = how.pop("every", 1)
+    if isinstance(how.get("quarantine"), str):
+        how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
         tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
@@ -136,7 +144,7 @@ def merge(
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
-_WHOLE = ("overlay", "track", "trails", "show_lost")  # of the run
+_WHOLE = ("overlay", "wait", "quarantine", "track", "trails", "show_lost")  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:
