@@ -44,7 +44,8 @@ def run(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="a.mp4, a.jsonl, - (records), window:, dir/%06d.jpg, null:; {stream} is the stream's name."
+            help="a.mp4, a.jsonl, - (records), a.txt (tracks), window:, dir/%06d.jpg, null:; "
+            "{stream} is the stream's name."
         ),
     ] = None,
     config: Annotated[
@@ -83,18 +84,11 @@ def run(
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
     ] = False,
-    wait: Annotated[
-        bool | None, typer.Option("--wait", help="Start although no source answers, and try on.")
-    ] = None,
-    quarantine: Annotated[
-        str | None,
-        typer.Option(help="Pictures of live sources to withhold: corrupt,black,frozen (by default) or none."),
-    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Process sources to their end or to Ctrl-C: once finishes what is under way, twice stops at once."""
     from streamer.pipeline import Pipeline
-    from streamer.runner import run_to_end, say, summary
+    from streamer.runner import run_to_end, summary
     from streamer.settings import merge
 
     given = {
@@ -102,10 +96,8 @@ def run(
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "track": track, "trails": trails, "show_lost": show_lost, "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
-        "wait": wait, "quarantine": quarantine,
     }  # fmt: skip
-    settings = merge(sources or [], model, sink or [], config, given)
-    with Pipeline(settings, say=(lambda sentence: None) if quiet else say) as pipeline:
+    with Pipeline(merge(sources or [], model, sink or [], config, given)) as pipeline:
         status = run_to_end(pipeline, quiet=quiet)
         if not quiet:
             summary(pipeline)
@@ -169,6 +161,20 @@ def probe(
     from streamer.sources.probe import probe as look
 
     _print_facts(source, asdict(look(source, count=count)))
+
+
+@app.command()
+def evaluate(
+    tracks: Annotated[
+        list[Path], typer.Option(help="MOTChallenge text, as `--sink NAME.txt` writes it; may be repeated.")
+    ],
+    gt: Annotated[Path, typer.Option(help="Folder of sequences (NAME/gt/gt.txt), one of them, or a gt.txt.")],
+) -> None:
+    """Score tracks against a ground truth: MOTA, IDF1, HOTA, identity switches."""
+    from streamer.evaluate import evaluate as score
+    from streamer.evaluate import print_scores
+
+    print_scores(score(gt, tracks))
 
 
 @app.command()

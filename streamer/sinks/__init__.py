@@ -74,6 +74,7 @@ SINKS: dict[str, Kind] = {
     ".mkv": VIDEO,
     ".mov": VIDEO,
     ".jsonl": RECORDS,
+    ".txt": Kind("streamer.sinks.mot:MotSink", overlay=False, shared=False),
     "-": RECORDS,
     ".jpg": IMAGES,
     ".jpeg": IMAGES,

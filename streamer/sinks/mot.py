@@ -1,0 +1,59 @@
+"""Tracks as MOTChallenge text: ``frame,id,left,top,width,height,score,-1,-1,-1``, frames counted from 1."""
+
+from __future__ import annotations
+
+import os
+from io import TextIOWrapper
+
+import numpy as np
+
+from engines.errors import InputError, WorkError
+from engines.spec import ModelSpec
+from streamer.frame import Frame
+from streamer.sinks.address import Address, check_writable, refuse_options
+from streamer.sources import SourceInfo
+
+__all__ = ["MotSink"]
+
+
+class MotSink:
+    """Writes a line for each tracked box of each frame, those predicted between two inferred ones too."""
+
+    def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
+        self.check(address)
+        self._address = address
+        self._file: TextIOWrapper | None = None
+
+    @staticmethod
+    def check(address: Address) -> None:
+        """Raise InputError for options or a place that cannot be written."""
+        refuse_options(address)
+        check_writable(address)
+
+    def write(self, frame: Frame) -> None:
+        """Write the boxes that have a track. Raises InputError, WorkError."""
+        found = frame.detections[frame.detections.ids >= 0]
+        sizes = found.boxes[:, 2:] - found.boxes[:, :2]
+        table = np.concatenate([found.boxes[:, :2], sizes, found.scores[:, None]], axis=1)
+        lines = [
+            f"{frame.index + 1},{number},{x:.2f},{y:.2f},{w:.2f},{h:.2f},{score:.4f},-1,-1,-1\n"
+            for number, (x, y, w, h, score) in zip(found.ids.tolist(), table.tolist(), strict=True)
+        ]
+        self._file = self._file or self._open()
+        try:
+            self._file.writelines(lines)
+        except OSError as error:
+            raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _open(self) -> TextIOWrapper:
+        try:
+            os.makedirs(os.path.dirname(os.path.realpath(self._address.path)), exist_ok=True)
+            return open(self._address.path, "w", encoding="ascii", buffering=1)
+        except OSError as error:
+            raise InputError(f"{self._address.url}: cannot be written: {error.strerror}") from error
