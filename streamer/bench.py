@@ -72,9 +72,8 @@ def measure(settings: Settings, seconds: float) -> Figures:
     Raises:
         InputError: a source, model or sink that cannot be used, or `seconds` that is not positive.
     """
-    from engines.bench import measure as measure_engine
-
     import engines
+    from engines.bench import measure as measure_engine
 
     if seconds <= 0:
         raise InputError(f"--seconds: {seconds}, a number above 0 would be right")
