@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.letterbox import place
+from engines.spec import Resize
 from trainers.config import Augment
 from trainers.data.batch import Sample
 
@@ -20,12 +21,12 @@ _LEAST = 3.0  # pixels: smaller boxes are dropped
 Fetch = Callable[[int], Sample]
 
 
-def fit(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Letterbox a sample into (width, height), as the runtime does."""
+def fit(sample: Sample, size: tuple[int, int], resize: Resize = "letterbox") -> Sample:
+    """Lay a sample into (width, height), as the runtime does."""
     import cv2
 
     height, width = sample.image.shape[:2]
-    at = place((width, height), size, "letterbox")
+    at = place((width, height), size, resize)
     image = np.full((size[1], size[0], 3), 114, np.uint8)
     view = image[at.top : at.top + at.size[1], at.left : at.left + at.size[0]]
     cv2.resize(sample.image, at.size, dst=view, interpolation=cv2.INTER_LINEAR)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from engines.errors import InputError
+from trainers import models
 from trainers.config import Config
-from trainers.models.yolo import Yolo
 
 __all__ = ["Checkpoint", "build", "load", "network", "save"]
 
@@ -51,12 +51,12 @@ def load(path: str | Path) -> Checkpoint:
         raise InputError(f"{path}: not a checkpoint of `trainers train`: {type(error).__name__}") from error
 
 
-def build(config: Config, classes: int) -> Yolo:
+def build(config: Config, classes: int) -> Any:
     """Make the network of a configuration, with fresh weights."""
-    return Yolo(classes, config.model.widths, config.model.depths, config.model.neck)
+    return models.build(classes, config.model)
 
 
-def network(checkpoint: Checkpoint) -> tuple[Yolo, Config]:
+def network(checkpoint: Checkpoint) -> tuple[Any, Config]:
     """Return the averaged network of a checkpoint, ready to predict, and its configuration."""
     config = Config.model_validate(checkpoint.config)
     net = build(config, len(checkpoint.classes))

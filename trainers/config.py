@@ -18,8 +18,9 @@ class _Strict(BaseModel):
 
 
 class Network(_Strict):
-    """Size of the detector."""
+    """The detector: an architecture, and the size of those that have none of their own."""
 
+    arch: str = "yolo"  # a key of trainers.models.ARCHITECTURES
     widths: tuple[int, int, int, int, int] = (16, 24, 48, 80, 112)  # channels at strides 2, 4, 8, 16, 32
     depths: tuple[int, int, int, int] = (1, 2, 2, 1)  # blocks at strides 4, 8, 16, 32
     neck: int = Field(48, ge=8)  # channels of the pyramid and the heads

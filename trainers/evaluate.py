@@ -18,7 +18,7 @@ from engines.letterbox import place
 from engines.suppress import nms
 from trainers.augment import fit
 from trainers.data.batch import Sample
-from trainers.models.yolo import Yolo
+from trainers.models import prepare
 
 __all__ = ["Predict", "Report", "evaluate", "measure", "predictor"]
 
@@ -51,7 +51,7 @@ def evaluate(model: str | Path, samples: list[Sample]) -> Report:
         return measure(loaded.predict, samples, loaded.spec.classes)
 
 
-def predictor(net: Yolo, size: tuple[int, int], conf: float = 0.001, iou: float = 0.6) -> Predict:
+def predictor(net: Any, size: tuple[int, int], conf: float = 0.001, iou: float = 0.6) -> Predict:
     """Return a function that runs a network in torch and suppresses; slow and simple."""
 
     def predict(images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
@@ -59,17 +59,20 @@ def predictor(net: Yolo, size: tuple[int, int], conf: float = 0.001, iou: float 
         device = next(net.parameters()).device
         for image in images:
             empty = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-            pixels = torch.from_numpy(fit(empty, size).image).permute(2, 0, 1)[None].float() / 255
+            fitted = torch.from_numpy(fit(empty, size, net.input.resize).image)
+            pixels = prepare(fitted.permute(2, 0, 1)[None].float().to(device) / 255, net.input)
             with torch.no_grad():
-                output = net.eval()(pixels.to(device))
-            scores = output.logits[0].sigmoid().cpu().numpy()
+                output = {
+                    name: part[0].cpu().numpy() for name, part in net.decode(net.eval()(pixels)).items()
+                }
+            scores = output["scores"]
             cell, label = np.nonzero(scores > conf)
             best = np.argsort(-scores[cell, label], kind="stable")[:300]
             cell, label = cell[best], label[best]
-            boxes = output.boxes[0].cpu().numpy()[cell]
+            boxes = output["boxes"][cell]
             kept = nms(boxes, scores[cell, label], label, iou)[:100]
             height, width = image.shape[:2]
-            at = place((width, height), size, "letterbox")
+            at = place((width, height), size, net.input.resize)
             own = at.to_source(boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4)
             own = np.clip(own, 0, np.array([width, height] * 2, np.float32))
             found.append(Detections.of(own, scores[cell, label][kept], label[kept]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from engines import metadata
+from engines.classes import COCO_KEYPOINTS, COCO_SKELETON
 from engines.errors import WorkError
-from engines.spec import ModelSpec
+from engines.spec import ModelSpec, Task
 from trainers import checkpoints
-from trainers.models.yolo import Yolo
+from trainers.models import prepare
 
-__all__ = ["export"]
+__all__ = ["OUTPUTS", "export", "write"]
+
+# what the file of a task gives out, as layout "dense" reads it
+OUTPUTS: dict[Task, tuple[str, ...]] = {
+    "detect": ("boxes", "scores"),
+    "segment": ("boxes", "scores", "coefficients", "prototypes"),
+    "pose": ("boxes", "scores", "keypoints"),
+}
 
 _OPSET = 17
 _PIXELS = 0.01  # what the file's boxes may differ from torch's before its weights are rounded
@@ -29,28 +38,42 @@ _SCORE = 0.02
 def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> Path:
     """Write the averaged network of a checkpoint as ONNX and return its path.
 
-    Input ``images`` (B,3,H,W) float32 RGB 0..1 with a free batch; outputs ``boxes`` (B,N,4) xyxy input pixels
-    and ``scores`` (B,N,C). ``half`` stores weights as FP16 with a cast to FP32, so that the file is half as
-    large and the arithmetic stays FP32. The file is compared with torch for batches of 1 and 3; WorkError if
-    they differ.
+    Input ``images`` (B,3,H,W) float32, prepared as the metadata says, with a free batch; outputs ``boxes``
+    (B,N,4) xyxy input pixels, ``scores`` (B,N,C) and what else `OUTPUTS` names. ``half`` stores weights as
+    FP16 with a cast to FP32, so that the file is half as large and the arithmetic stays FP32. The file is
+    compared with torch for batches of 1 and 3; WorkError if they differ.
     """
-    import onnx
-
     saved = checkpoints.load(checkpoint)
     net, config = checkpoints.network(saved)
-    model = onnx.load_from_string(_traced(_Named(net).eval(), config.size))
-    _compare(net, model, config.size, _PIXELS, _PIXELS)
+    spec = ModelSpec(
+        name=config.name,
+        task=net.task,
+        layout="dense",
+        classes=saved.classes,
+        size=config.size,
+        **asdict(net.input),
+        keypoints=COCO_KEYPOINTS if net.task == "pose" else (),
+        skeleton=COCO_SKELETON if net.task == "pose" else (),
+    )
+    words = {"description": config.description, "license": config.licence}
+    return write(net, spec, Path(output), half=half, words=words)
+
+
+def write(net: Any, spec: ModelSpec, output: Path, *, half: bool = True, words: dict[str, str]) -> Path:
+    """Write a network as ONNX, compared with torch; ``words`` are further entries of its metadata."""
+    import onnx
+
+    model = onnx.load_from_string(_traced(_Named(net).eval(), spec))
+    _compare(net, model, spec, _PIXELS, _PIXELS)
     if half:
         _store_half(model)
-        _compare(net, model, config.size, _ROUNDED, _SCORE)
-    spec = ModelSpec(name=config.name, task="detect", layout="dense", classes=saved.classes, size=config.size)
+        _compare(net, model, spec, _ROUNDED, _SCORE)
     metadata.write(model, spec)
-    for key, value in (("description", config.description), ("license", config.licence)):
+    for key, value in words.items():
         if value:
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
     onnx.checker.check_model(model, full_check=True)
-    output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_suffix(".tmp")
     draft.write_bytes(model.SerializeToString())
@@ -59,21 +82,21 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
 
 
 class _Named(nn.Module):
-    """The network with what the file gives out."""
+    """The network with what the file gives out, in the order of `OUTPUTS`."""
 
-    def __init__(self, net: Yolo) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.net(images)
-        return output.boxes, output.logits.sigmoid()
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        decoded = self.net.decode(self.net(images))
+        return tuple(decoded[name] for name in OUTPUTS[self.net.task])
 
 
-def _traced(net: nn.Module, size: tuple[int, int]) -> bytes:
-    width, height = size
+def _traced(net: _Named, spec: ModelSpec) -> bytes:
+    width, height = spec.size
     file = io.BytesIO()
-    names = ["boxes", "scores"]
+    names = OUTPUTS[spec.task]
     with warnings.catch_warnings():
         # the newer exporter needs onnxscript, leaves batch norms unfolded and writes opset 18
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -85,44 +108,51 @@ def _traced(net: nn.Module, size: tuple[int, int]) -> bytes:
             dynamo=False,
             opset_version=_OPSET,
             input_names=["images"],
-            output_names=names,
-            dynamic_axes={name: {0: "batch"} for name in ["images", *names]},
+            output_names=list(names),
+            dynamic_axes={name: {0: "batch"} for name in ("images", *names)},
         )
     return file.getvalue()
 
 
 def _store_half(model: Any) -> None:
-    """Store large weights as FP16, each with a Cast to FP32 before its use."""
+    """Store the kernels as FP16, each with a Cast to FP32 before its use."""
     from onnx import TensorProto, helper, numpy_helper
 
+    kernels = {
+        node.input[1] for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm")
+    }
     casts = []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.ndim < 2 or array.size < 64:
+        if tensor.name not in kernels or array.dtype != np.float32 or array.size < 64:
             continue
         name = tensor.name
-        if tensor.dims[0] == 1 or np.abs(array).max() > 1000:  # the grid's constants are pixels: keep them
-            continue
         tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_half"))
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT))
     for cast in reversed(casts):
         model.graph.node.insert(0, cast)
 
 
-def _compare(net: Yolo, model: Any, size: tuple[int, int], pixels: float, score: float) -> None:
-    """Run torch and ONNX Runtime on the same noise; raises WorkError if they differ."""
+def _compare(net: Any, model: Any, spec: ModelSpec, pixels: float, score: float) -> None:
+    """Run torch and ONNX Runtime on the same noise; raises WorkError if they differ.
+
+    A box larger than the picture may differ by as much more.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(1)
+    names = OUTPUTS[spec.task]
     for batch in (1, 3):
-        images = torch.rand(batch, 3, size[1], size[0], generator=generator)
+        images = prepare(torch.rand(batch, 3, spec.size[1], spec.size[0], generator=generator), net.input)
         with torch.no_grad():
-            boxes, scores = _Named(net).eval()(images)
-        got_boxes, got_scores = session.run(["boxes", "scores"], {"images": images.numpy()})
-        far = float(np.abs(got_boxes - boxes.numpy()).max())
-        off = float(np.abs(got_scores - scores.numpy()).max())
-        if far > pixels or off > score:
+            expected = dict(zip(names, _Named(net).eval()(images), strict=True))
+        got = dict(zip(names, session.run(list(names), {"images": images.numpy()}), strict=True))
+        boxes = expected["boxes"].numpy()
+        unit = np.maximum(np.abs(boxes).max(axis=2, keepdims=True) / max(spec.size), 1)
+        far = float((np.abs(got["boxes"] - boxes) / unit).max())
+        off = float(np.abs(got["scores"] - expected["scores"].numpy()).max())
+        if not (far <= pixels and off <= score):
             raise WorkError(
                 f"export: the file differs from torch by {far:.3g} px and {off:.3g} in score "
                 f"(at most {pixels:g} and {score:g} are right)"

@@ -26,8 +26,7 @@ from trainers.data.batch import Sample, collate
 from trainers.data.scenes import CLASSES, SEEDS, render_scenes
 from trainers.evaluate import Report, measure, predictor
 from trainers.log import Log
-from trainers.losses import detection_loss
-from trainers.models.yolo import Yolo
+from trainers.models import prepare
 
 __all__ = ["train"]
 
@@ -118,8 +117,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 class _Run:
     """What changes while a run goes on."""
 
-    net: Yolo
-    average: Yolo
+    net: Any  # a Detector
+    average: Any
     optimizer: torch.optim.Optimizer
     step: int
     best: float
@@ -150,10 +149,10 @@ class _Run:
 def _step(run: _Run, batch: Any, rate: float, config: Config) -> dict[str, float]:
     """Take one step and return the terms of its loss."""
     run.net.train()
-    images = batch.images.to(memory_format=torch.channels_last)
+    images = prepare(batch.images, run.net.input).to(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
         output = run.net(images)
-    terms = detection_loss(output, batch, config.loss)
+    terms = run.net.loss(output, batch, config.loss)
     values = {name: float(term.detach()) for name, term in terms.items()}
     if not all(math.isfinite(value) for value in values.values()):
         said = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -210,7 +209,7 @@ def _order(config: Config, count: int, step: int, total: int) -> Iterator[list[t
         step += 1
 
 
-def _optimizer(net: Yolo, config: Config) -> torch.optim.Optimizer:
+def _optimizer(net: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
     """Return AdamW; biases and norms do not decay."""
     kernels = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]

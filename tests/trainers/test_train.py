@@ -17,7 +17,6 @@ from trainers.config import Config, Loss
 from trainers.data.batch import Sample, collate
 from trainers.data.scenes import CLASSES, render_scenes
 from trainers.evaluate import evaluate, measure, predictor
-from trainers.losses import detection_loss
 from trainers.models.yolo import Yolo
 from trainers.train import learning_rate, train
 
@@ -65,7 +64,7 @@ def test_a_few_pictures_are_learnt_by_heart() -> None:
     optimizer = torch.optim.AdamW(net.parameters())
     for step in range(120):
         optimizer.param_groups[0]["lr"] = 6e-3 * min(1, (step + 1) / 10, (120 - step) / 60)
-        terms = detection_loss(net(batch.images), batch, Loss())
+        terms = net.loss(net(batch.images), batch, Loss())
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
@@ -133,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_terms(
     def broken(*_: object) -> dict[str, torch.Tensor]:
         return {"classes": torch.tensor(1.5), "boxes": torch.tensor(float("nan"))}
 
-    monkeypatch.setattr(loop, "detection_loss", broken)
+    monkeypatch.setattr(Yolo, "loss", broken)
     with pytest.raises(WorkError, match=r"step 0: the loss is not finite: classes 1\.5, boxes nan"):
         train(small(), tmp_path, quiet=True)
 
@@ -164,7 +163,7 @@ def test_a_picture_without_objects_only_teaches_silence() -> None:
     batch = collate([sample])._replace(
         boxes=torch.zeros(1, 0, 4), classes=torch.zeros(1, 0, dtype=torch.long), real=torch.zeros(1, 0).bool()
     )
-    terms = detection_loss(net(batch.images), batch, Loss())
+    terms = net.loss(net(batch.images), batch, Loss())
     assert terms["boxes"].item() == 0
     assert terms["classes"].item() > 0
 

@@ -1,0 +1,77 @@
+"""Networks by name, and what every family offers: forward, loss, decode, and how it wants its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from engines.errors import InputError, nearest
+from engines.spec import Resize, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.config import Loss, Network
+    from trainers.data.batch import Batch
+
+__all__ = ["ARCHITECTURES", "Detector", "Input", "build", "prepare"]
+
+# name -> function (classes, network) -> Detector
+ARCHITECTURES = {
+    "yolo": "trainers.models.yolo:build",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How a network wants its pixels: ``(pixel * scale - mean) / std`` of pixels 0..255, as in ModelSpec."""
+
+    resize: Resize = "letterbox"
+    colour: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # in the network's colour order
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class Detector(Protocol):
+    """A network of any family; also an `nn.Module`."""
+
+    input: Input
+    task: Task
+
+    def __call__(self, images: Tensor) -> Any:
+        """Return the raw output for prepared pictures (B, 3, H, W), in the family's own type."""
+
+    def loss(self, output: Any, batch: Batch, weights: Loss) -> dict[str, Tensor]:
+        """Return the weighted terms of the loss, each a scalar with gradient."""
+
+    def decode(self, output: Any) -> dict[str, Tensor]:
+        """Return ``boxes`` (B,N,4) xyxy input pixels, ``scores`` (B,N,C) and what else the task has.
+
+        The names and shapes are those of the layout "dense" of `engines.layouts`.
+        """
+
+
+def build(classes: int, network: Network) -> Any:
+    """Make the network ``network.arch`` for that many classes, with fresh weights."""
+    if network.arch not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        hint = nearest(network.arch, ARCHITECTURES)
+        raise InputError(f"model.arch: {network.arch!r}, one of {known} is right{hint}")
+    module, function = ARCHITECTURES[network.arch].split(":")
+    return cast("Detector", getattr(import_module(module), function)(classes, network))
+
+
+def prepare(images: Tensor, how: Input) -> Tensor:
+    """Turn RGB pictures (B, 3, H, W) of 0..1 into what the network takes."""
+    import torch
+
+    if how == Input():
+        return images
+    if how.colour == "bgr":
+        images = images.flip(1)
+    mean, std = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (how.mean, how.std)
+    )
+    return (images * (255 * how.scale) - mean) / std

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["STRIDES", "Output", "Yolo", "cells"]
+from trainers.config import Loss, Network
+from trainers.data.batch import Batch
+from trainers.matching import assign, ciou
+from trainers.models import Input
+
+__all__ = ["STRIDES", "Output", "Yolo", "build", "cells"]
 
 STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # score of a cell before it has learnt anything
@@ -26,8 +31,16 @@ class Output(NamedTuple):
     logits: Tensor  # (B, N, C)
 
 
+def build(classes: int, network: Network) -> Yolo:
+    """Make the detector of a configuration."""
+    return Yolo(classes, network.widths, network.depths, network.neck)
+
+
 class Yolo(nn.Module):
     """The detector. Input (B, 3, H, W) RGB 0..1, sides multiples of 32."""
+
+    input = Input()
+    task = "detect"
 
     def __init__(
         self,
@@ -55,6 +68,34 @@ class Yolo(nn.Module):
         distances = torch.cat(sides, 1).clamp(max=6.0).exp() * strides
         left_top, right_bottom = distances.split(2, dim=2)
         return Output(torch.cat([points - left_top, points + right_bottom], 2), torch.cat(logits, 1))
+
+    def decode(self, output: Output) -> dict[str, Tensor]:
+        """Return ``boxes`` (B, N, 4) and ``scores`` (B, N, C)."""
+        return {"boxes": output.boxes, "scores": output.logits.sigmoid()}
+
+    def loss(self, output: Output, batch: Batch, weights: Loss) -> dict[str, Tensor]:
+        """Return the weighted terms ``classes`` (soft-target cross-entropy) and ``boxes`` (CIoU).
+
+        Both are divided by the sum of the soft targets of the batch (at least 1), as in TOOD; the boxes of a
+        cell weigh as much as its target, so that cells that fit badly move little.
+        """
+        height, width = batch.images.shape[2:]
+        points, _ = cells(tuple((height // s, width // s) for s in STRIDES), output.boxes.device)
+        logits, boxes = output.logits.float(), output.boxes.float()
+        with torch.no_grad():
+            scores = logits.sigmoid()
+            found = assign(scores, boxes, points, batch.boxes, batch.classes, batch.real, weights.topk)
+        target = torch.zeros_like(logits)
+        total = found.quality.sum().clamp(min=1.0)
+        box_loss = boxes.sum() * 0
+        if found.positive.any():
+            picture, cell = found.positive.nonzero(as_tuple=True)
+            row = found.owner[picture, cell]
+            quality = found.quality[picture, cell]
+            target[picture, cell, batch.classes[picture, row]] = quality
+            box_loss = ((1 - ciou(boxes[picture, cell], batch.boxes[picture, row])) * quality).sum() / total
+        class_loss = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / total
+        return {"classes": weights.classes * class_loss, "boxes": weights.boxes * box_loss}
 
 
 def cells(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
