@@ -69,6 +69,7 @@ class Loss(_Strict):
 
     classes: float = Field(1.0, ge=0)
     boxes: float = Field(5.0, ge=0)
+    l1: float = Field(0.0, ge=0)  # YOLOX: of the raw sides, for the last epochs of a long run
     topk: int = Field(10, ge=1)
 
 

@@ -20,6 +20,12 @@ __all__ = ["ARCHITECTURES", "Detector", "Input", "build", "prepare"]
 # name -> function (classes, network) -> Detector
 ARCHITECTURES = {
     "yolo": "trainers.models.yolo:build",
+    "yolox_nano": "trainers.models.yolox:build",
+    "yolox_tiny": "trainers.models.yolox:build",
+    "yolox_s": "trainers.models.yolox:build",
+    "yolox_m": "trainers.models.yolox:build",
+    "yolox_l": "trainers.models.yolox:build",
+    "yolox_x": "trainers.models.yolox:build",
 }
 
 
