@@ -9,7 +9,7 @@ level=${1:?usage: scripts/setup.sh base|check|test}
 case $level in
   base) extras= ;;
   check) extras='[dev]' ;;
-  test) extras='[dev,train]' ;;
+  test) extras='[dev,publish,train]' ;;
   *) echo "scripts/setup.sh: level: '$level', would be base, check or test" >&2; exit 2 ;;
 esac
 bin=.venv/bin

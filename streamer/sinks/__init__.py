@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from streamer.frame import Frame
 from streamer.sinks.address import Address, parse
+from streamer.urls import redact
 
 if TYPE_CHECKING:
     from engines.spec import ModelSpec
@@ -68,6 +69,7 @@ class Kind:
 VIDEO = Kind("streamer.sinks.video:VideoSink", overlay=True, shared=False)
 IMAGES = Kind("streamer.sinks.images:ImageSink", overlay=True, shared=False)
 RECORDS = Kind("streamer.sinks.records:RecordSink", overlay=False, shared=True)
+MESSAGES = Kind("streamer.sinks.publish:PublishSink", overlay=False, shared=True)
 
 SINKS: dict[str, Kind] = {
     ".mp4": VIDEO,
@@ -80,6 +82,15 @@ SINKS: dict[str, Kind] = {
     ".jpeg": IMAGES,
     ".png": IMAGES,
     "window:": Kind("streamer.sinks.window:WindowSink", overlay=True, shared=True, main_thread=True),
+    "mqtt:": MESSAGES,
+    "mqtts:": MESSAGES,
+    "redis:": MESSAGES,
+    "rediss:": MESSAGES,
+    "nats:": MESSAGES,
+    "kafka:": MESSAGES,
+    "webhook+http:": MESSAGES,
+    "webhook+https:": MESSAGES,
+    "tcp:": MESSAGES,
     "null:": Kind("streamer.sinks.null:NullSink", overlay=False, shared=True, takes_nothing=True),
 }
 
@@ -102,7 +113,7 @@ def target(url: str, stream: str = "") -> str:
     address = parse(url, stream, SINKS)
     if address.kind.startswith("."):
         return os.path.realpath(address.path)
-    return address.kind + address.path if address.kind != "-" else "-"
+    return redact(address.kind + address.path) if address.kind != "-" else "-"
 
 
 def check_sink(url: str) -> None:

@@ -1,0 +1,147 @@
+"""Delivery: the thread that takes records from a spool to wherever they go, until they arrive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from streamer.sinks.spool import Spool
+from streamer.sources.reconnect import Backoff, Patience
+
+__all__ = ["Away", "Courier", "Delivery", "Refused"]
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # records that are sent and acknowledged together
+LOOK = 0.25  # seconds between two looks at whether to end, and at an idle connection
+SECOND = 1.0  # between two syncs, and between two lines about losses
+PAUSES = Patience(shortest=0.25, longest=4.0, good=0.0)
+
+
+class Away(Exception):  # noqa: N818 - a state, not a defect
+    """The far end cannot be reached now; what it has not acknowledged is sent again."""
+
+
+class Refused(Exception):  # noqa: N818 - it is about one record, and final
+    """The far end will never take these records, however often they are sent."""
+
+
+class Courier(Protocol):
+    """One connection, made when it is constructed; every call is bounded in time and may raise Away."""
+
+    def send(self, lines: list[bytes]) -> None:
+        """Send records in order and return once the far end has them all. Raises Refused."""
+
+    def idle(self) -> None:
+        """Look after a connection over which nothing is to be sent now."""
+
+    def close(self) -> None:
+        """Let go of it; never raises."""
+
+
+class Delivery:
+    """Runs until `close`; nobody waits for it but `close`, and that with a limit."""
+
+    def __init__(self, name: str, spool: Spool, connect: Callable[[], Courier]) -> None:
+        self.counts: Counter[str] = Counter()  # delivered, refused, lost connections
+        self._name = name  # without secrets
+        self._spool = spool
+        self._connect = connect
+        self._backoff = Backoff(PAUSES)
+        self._stopped = threading.Event()
+        self._lines: list[bytes] = []  # taken and not yet delivered
+        self._place = 0  # where they end
+        self._synced = self._said = time.monotonic()
+        self._known = 0  # overflowed records that were spoken of
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name=f"deliver:{name}", daemon=True)
+        self._thread.start()
+
+    def close(self, linger: float) -> None:
+        """Deliver what is left for at most `linger` seconds, end, and say what stays in the spool."""
+        until = time.monotonic() + linger
+        while self._spool.undelivered and time.monotonic() < until and self._thread.is_alive():
+            self._stopped.wait(0.01)
+        self._stopped.set()
+        self._thread.join(LOOK * 4)
+        self._say_losses()
+        if left := self._spool.undelivered:
+            log.warning("%s: %d bytes of records stay in the spool for the next run", self._name, left)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._converse()
+            except Away as away:
+                self.counts["lost connections"] += 1
+                if str(away) != self._trouble:
+                    self._trouble = str(away)
+                    log.warning("%s: %s, records are kept and sent later", self._name, away)
+                self._rest(self._backoff.pause(lasting=False))
+        self._sync()
+
+    def _converse(self) -> None:
+        courier = self._connect()
+        try:
+            if self._trouble:
+                self._trouble = ""
+                log.warning("%s: connected again", self._name)
+            while not self._stopped.is_set():
+                self._sync_now_and_then()
+                if not self._lines:
+                    self._lines, self._place = self._spool.take(BATCH, LOOK)
+                if self._lines:
+                    self._deliver(courier)
+                else:
+                    courier.idle()
+        finally:
+            courier.close()
+
+    def _deliver(self, courier: Courier) -> None:
+        try:
+            courier.send(self._lines)
+            self.counts["delivered"] += len(self._lines)
+        except Refused as refused:
+            self._deliver_singly(courier, str(refused))
+        self._lines = []
+        self._spool.commit(self._place)
+        self._backoff.reset()
+
+    def _deliver_singly(self, courier: Courier, reason: str) -> None:
+        """Find the records that are refused, count them, and deliver the others."""
+        while self._lines:
+            try:
+                courier.send(self._lines[:1])
+                self.counts["delivered"] += 1
+            except Refused as refused:
+                self.counts["refused"] += 1
+                reason = str(refused)
+            del self._lines[0]
+        log.warning("%s: %s; refused so far: %d", self._name, reason, self.counts["refused"])
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopped.wait(min(left, LOOK)):
+            self._sync_now_and_then()
+
+    def _sync_now_and_then(self) -> None:
+        if time.monotonic() - self._synced > SECOND:
+            self._sync()
+            self._say_losses()
+
+    def _sync(self) -> None:
+        self._synced = time.monotonic()
+        try:
+            self._spool.sync()
+        except OSError as error:
+            log.warning("%s: spool: %s", self._name, error.strerror)
+
+    def _say_losses(self) -> None:
+        fresh = self._spool.overflowed - self._known
+        if fresh:
+            self._known += fresh
+            log.warning("%s: spool is full, %d records lost, %d in all", self._name, fresh, self._known)

@@ -1,0 +1,280 @@
+"""Messages: what arrives at services that are made here, go away and come back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.detections import Detections
+from engines.errors import InputError
+from streamer.frame import Frame
+from streamer.sinks import Sink, check_sink, sink_kind, target
+from streamer.sinks.publish import COURIERS
+
+CAR = Detections.of([[1, 2, 30, 40]], [0.9], [1]).with_ids(np.array([7]))
+Found = list[dict[str, Any]]
+
+
+class Hook:
+    """An HTTP server that takes records, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status: Callable[[Found], int] = lambda records: 200
+        self.found: Found = []
+        self.headers: dict[str, str] = {}
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.headers = dict(self.headers)
+                status = hook.status(records)
+                if status == 200:
+                    hook.found += records
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *words: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.close()
+
+
+@contextmanager
+def _listening(port: int = 0) -> Iterator[tuple[int, list[bytes]]]:
+    """Take connections and keep what they say."""
+    server = socket.create_server(("127.0.0.1", port))
+    said: list[bytes] = []
+    peers: list[socket.socket] = []
+
+    def serve() -> None:
+        try:
+            while True:
+                peers.append(server.accept()[0])
+                threading.Thread(target=read, args=(peers[-1],), daemon=True).start()
+        except OSError:
+            pass
+
+    def read(peer: socket.socket) -> None:
+        try:
+            while data := peer.recv(65536):
+                said.append(data)
+        except OSError:
+            pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield server.getsockname()[1], said
+    finally:
+        for one in (server, *peers):
+            _hang_up(one)
+
+
+def _hang_up(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
+def _until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for what another thread does."""
+    limit, tick = time.monotonic() + seconds, threading.Event()
+    while not condition():
+        assert time.monotonic() < limit, "it did not come"
+        tick.wait(0.01)
+
+
+def _inferred(frames: list[Frame], found: Detections = CAR) -> list[Frame]:
+    for frame in frames:
+        frame.inferred, frame.detections = True, found
+    return frames
+
+
+def test_records_arrive_numbered_and_by_the_schema(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}/in?spool={tmp_path}/s&token=abc")
+    for frame in _inferred(frames([0.0, 0.1, 0.2])):
+        opened.write(frame)
+    opened.close()
+    assert hook.found[1] == {
+        "version": 1,
+        "seq": 1,
+        "stream": "cam",
+        "index": 1,
+        "pts": 0.1,
+        "detections": [{"id": 7, "class": "car", "class_id": 1, "score": 0.9, "box": [1.0, 2.0, 30.0, 40.0]}],
+    }
+    assert [record["seq"] for record in hook.found] == [0, 1, 2]
+    assert hook.headers["Authorization"] == "Bearer abc"
+    schema = json.loads((Path(__file__).parents[3] / "docs" / "record.schema.json").read_text())
+    assert hook.found[0].keys() <= schema["properties"].keys()
+
+
+def test_the_urls_options_choose_what_is_sent(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s&classes=person&changes=1")
+    for frame in _inferred(frames([0.0, 0.1, 0.2])):
+        opened.write(frame)
+    opened.close()
+    assert [(record["index"], record["detections"]) for record in hook.found] == [(0, [])]
+
+
+def test_a_service_in_trouble_gets_every_record_later_in_order(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    refusals = iter([503, 401])
+    hook.status = lambda records: next(refusals, 200)
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s")
+    for frame in _inferred(frames([index / 10 for index in range(40)])):
+        opened.write(frame)
+    opened.close()
+    assert [record["seq"] for record in hook.found] == list(range(40))
+    assert opened.counts == {"appended": 40, "delivered": 40, "lost connections": 2}  # type: ignore[attr-defined]
+
+
+def test_a_record_that_is_refused_for_good_is_counted_and_the_others_go_on(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    hook.status = lambda records: 422 if any(record["index"] == 3 for record in records) else 200
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s")
+    for frame in _inferred(frames([index / 10 for index in range(8)])):
+        opened.write(frame)
+    opened.close()
+    assert [record["index"] for record in hook.found] == [0, 1, 2, 4, 5, 6, 7]
+    assert opened.counts["refused"] == 1  # type: ignore[attr-defined]
+
+
+def test_what_could_not_be_delivered_waits_for_the_next_run(
+    tmp_path: Path,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with _listening() as (port, _):
+        pass
+    url = f"tcp://me:secret@127.0.0.1:{port}?spool={tmp_path}/s&linger="
+    opened = sink(url + "0")
+    with caplog.at_level(logging.WARNING):
+        for frame in _inferred(frames([0.0, 0.1, 0.2])):
+            opened.write(frame)
+        _until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+        opened.close()
+    assert "stay in the spool" in caplog.text
+    assert "secret" not in caplog.text
+    with _listening(port) as (_, said):
+        again = sink(url + "20")
+        again.write(_inferred(frames([0.3]))[0])
+        again.close()
+        _until(lambda: b"".join(said).count(b"\n") == 4)
+    assert [json.loads(line)["seq"] for line in b"".join(said).splitlines()] == [0, 1, 2, 3]
+
+
+def test_a_listener_that_leaves_and_returns_misses_nothing_that_it_had_not_read(
+    tmp_path: Path, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    pictures = _inferred(frames([index / 10 for index in range(6)]))
+    with _listening() as (port, before):
+        opened = sink(f"tcp://127.0.0.1:{port}?spool={tmp_path}/s&linger=20")
+        for frame in pictures[:3]:
+            opened.write(frame)
+        _until(lambda: b"".join(before).count(b"\n") == 3)
+    _until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+    for frame in pictures[3:]:
+        opened.write(frame)
+    with _listening(port) as (_, after):
+        opened.close()
+        _until(lambda: b"".join(after).count(b"\n") >= 3)
+    lines = b"".join(before).splitlines() + b"".join(after).splitlines()
+    assert sorted({json.loads(line)["seq"] for line in lines}) == list(range(6))
+
+
+def test_writing_does_not_wait_for_a_service_that_never_answers(
+    tmp_path: Path, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    with _listening() as (port, said):  # it reads, and does not answer
+        opened = sink(f"webhook+http://127.0.0.1:{port}?spool={tmp_path}/s&linger=0&spool_mb=0.02")
+        pictures = _inferred(frames([0.0]))
+        for _ in range(400):
+            opened.write(pictures[0])
+        _until(lambda: bool(said))
+        opened.close()
+    counts = opened.counts  # type: ignore[attr-defined]
+    assert counts["appended"] == 400
+    assert counts["delivered"] == 0
+    assert counts["overflowed"] > 100
+
+
+def test_frames_between_two_inferred_ones_are_no_records(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s")
+    for frame in _inferred(frames([0.0, 0.1, 0.2])):
+        frame.inferred = frame.index == 1
+        opened.write(frame)
+    opened.close()
+    assert [record["index"] for record in hook.found] == [1]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mqtt://127.0.0.1", ["no topic", "mqtt://HOST:1883/TOPIC"]),
+        ("redis:stream", ["no host", "redis://HOST:6379/STREAM"]),
+        ("tcp://127.0.0.1:99999", ["port"]),
+        ("kafka://127.0.0.1/t?clases=car", ["clases", "did you mean 'classes'"]),
+        ("nats://me:secret@127.0.0.1/s?rate=-1", ["rate", "-1.0", "0 or more"]),
+        ("tcp://127.0.0.1?spool_mb=0", ["spool_mb", "0.01 or more"]),
+    ],
+)
+def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        check_sink(url)
+    assert [word for word in words if word not in str(refused.value)] == []
+    assert "secret" not in str(refused.value)
+
+
+def test_an_unknown_class_is_refused(tmp_path: Path, sink: Callable[..., Sink]) -> None:
+    with pytest.raises(InputError, match="no class 'cra', did you mean 'car'"):
+        sink(f"tcp://127.0.0.1?classes=cra&spool={tmp_path}")
+
+
+def test_a_package_that_is_missing_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"paho-mqtt is not installed: pip install 'streamer\[publish\]'"):
+        check_sink("mqtt://127.0.0.1/topic")
+
+
+@pytest.mark.parametrize("scheme", COURIERS)
+def test_every_scheme_of_messages_is_a_sink_that_keeps_its_login_to_itself(scheme: str) -> None:
+    assert sink_kind(f"{scheme}//host/x").opener.endswith(":PublishSink")
+    assert "secret" not in target(f"{scheme}//me:secret@host/x")

@@ -1,0 +1,175 @@
+"""The spool: order, numbers and bounds, over restarts and kills."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.errors import InputError
+from streamer.sinks.spool import Spool
+
+ROOT = Path(__file__).parents[3]
+
+
+def _record(index: int, stream: str = "cam") -> dict[str, Any]:
+    return {"stream": stream, "index": index, "pts": index / 10, "detections": []}
+
+
+def _drain(spool: Spool, most: int = 7) -> list[dict[str, Any]]:
+    found = []
+    while True:
+        lines, place = spool.take(most, 0.0)
+        if not lines:
+            return found
+        spool.commit(place)
+        found += [json.loads(line) for line in lines]
+
+
+def _indices(records: list[dict[str, Any]]) -> list[int]:
+    return [record["index"] for record in records]
+
+
+def test_records_come_out_as_they_went_in_numbered_per_stream(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    for index in range(20):
+        spool.append(_record(index, "ab"[index % 2]))
+    found = _drain(spool)
+    assert _indices(found) == list(range(20))
+    assert [record["seq"] for record in found] == [index // 2 for index in range(20)]
+    assert {record["version"] for record in found} == {1}
+    assert spool.undelivered == 0
+    spool.close()
+
+
+def test_what_was_taken_but_not_committed_comes_again_after_a_restart(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    for index in range(10):
+        spool.append(_record(index))
+    _, place = spool.take(4, 0.0)
+    spool.commit(place)
+    spool.take(4, 0.0)
+    spool.close()
+    again = Spool(str(tmp_path), 1 << 20)
+    again.append(_record(10))
+    found = _drain(again)
+    assert _indices(found) == list(range(4, 11))
+    assert [record["seq"] for record in found] == list(range(4, 11))
+    again.close()
+
+
+def test_numbers_go_on_although_all_records_are_gone(tmp_path: Path) -> None:
+    for begin in (0, 50):
+        spool = Spool(str(tmp_path), 4000)
+        for index in range(begin, begin + 50):
+            spool.append(_record(index))
+            assert [record["seq"] for record in _drain(spool)] == [index]
+        spool.sync()
+        assert len(list(tmp_path.glob("*.jsonl"))) == 1
+        spool.close()
+
+
+def test_a_full_spool_gives_up_its_oldest_and_counts_them(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 8000)
+    for index in range(500):
+        spool.append(_record(index))
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    found = _indices(_drain(spool))
+    assert size <= 8000
+    assert spool.overflowed > 300
+    assert found == list(range(spool.overflowed, 500))
+    spool.close()
+
+
+def test_records_under_way_are_not_counted_as_lost_when_their_segment_goes(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 8000)
+    for index in range(10):
+        spool.append(_record(index))
+    lines, place = spool.take(5, 0.0)
+    for index in range(10, 500):
+        spool.append(_record(index))
+    spool.commit(place)
+    rest = _drain(spool)
+    assert len(lines) + len(rest) + spool.overflowed == 500
+    assert _indices(rest)[-1] == 499
+    spool.close()
+
+
+def test_a_line_torn_by_a_power_cut_is_cut_off(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    for index in range(3):
+        spool.append(_record(index))
+    spool.close()
+    path = next(tmp_path.glob("*.jsonl"))
+    path.write_bytes(path.read_bytes()[:-9])
+    again = Spool(str(tmp_path), 1 << 20)
+    again.append(_record(3))
+    assert _indices(_drain(again)) == [0, 1, 3]
+    again.close()
+
+
+def test_a_spool_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    with pytest.raises(InputError, match="another run delivers from it"):
+        Spool(str(tmp_path), 1 << 20)
+    spool.close()
+    Spool(str(tmp_path), 1 << 20).close()
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be used"):
+        Spool(str(tmp_path / "file" / "spool"), 1 << 20)
+
+
+def test_a_full_disk_is_counted_and_leaves_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    spool.append(_record(0))
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) > 20:
+            return real(descriptor, data[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        spool.append(_record(1))
+    spool.append(_record(2))
+    found = _drain(spool)
+    assert [(record["index"], record["seq"]) for record in found] == [(0, 0), (2, 2)]
+    assert spool.overflowed == 1
+    spool.close()
+
+
+KILLED = """
+import os, signal, sys
+from streamer.sinks.spool import Spool
+spool = Spool(sys.argv[1], 1 << 20)
+for index in range(1000):
+    spool.append({"stream": "cam", "index": index, "pts": 0.0, "detections": []})
+    if index == 600:
+        spool.sync()
+lines, place = spool.take(100, 0.0)
+spool.commit(place)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_appended_is_lost_by_a_kill(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT)
+    assert run.returncode == -9
+    spool = Spool(str(tmp_path), 1 << 20)
+    spool.append(_record(1000))
+    found = _drain(spool)
+    assert _indices(found) == list(range(1001))
+    assert [record["seq"] for record in found] == list(range(1001))
+    spool.close()
