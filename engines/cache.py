@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -32,8 +33,9 @@ class Entry:
 
     @property
     def model(self) -> Path:
-        """The composed ONNX file."""
-        return self.path / "model.onnx"
+        """The composed model: an ONNX file, or an OpenVINO IR."""
+        ir = self.path / "model.xml"
+        return ir if ir.exists() else self.path / "model.onnx"
 
     def spec(self) -> ModelSpec | None:
         """The model's spec, or None where the entry has not been stored."""
@@ -44,10 +46,11 @@ class Entry:
         os.utime(self.path)
         return metadata.from_json(text)
 
-    def store(self, composed: bytes, spec: ModelSpec) -> None:
-        """Make the entry, whole or not at all."""
+    def store(self, composed: Mapping[str, bytes], spec: ModelSpec) -> None:
+        """Make the entry of these files by name, whole or not at all."""
         fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.path.parent))
-        (fresh / "model.onnx").write_bytes(composed)
+        for name, content in composed.items():
+            (fresh / name).write_bytes(content)
         (fresh / "spec.json").write_text(metadata.to_json(spec), encoding="utf-8")
         try:
             fresh.rename(self.path)

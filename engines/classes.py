@@ -1,6 +1,6 @@
 """COCO's class names, keypoints and skeleton, for files that know only how many they have."""
 
-__all__ = ["COCO", "COCO_KEYPOINTS", "COCO_SKELETON"]
+__all__ = ["COCO", "COCO_KEYPOINTS", "COCO_SKELETON", "COCO_WITH_GAPS"]
 
 COCO = tuple(
     """
@@ -14,6 +14,10 @@ cell phone|microwave|oven|toaster|sink|refrigerator|book|clock|vase|scissors|ted
 hair drier|toothbrush
 """.replace("\n", "").split("|")
 )
+
+_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids from 1 to 90 that no object of COCO carries
+_NAMES = iter(COCO)
+COCO_WITH_GAPS = tuple("N/A" if number in _GAPS else next(_NAMES) for number in range(1, 91))
 
 COCO_KEYPOINTS = (
     "nose",

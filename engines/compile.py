@@ -84,8 +84,7 @@ def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpe
     from engines.resolve import resolve
 
     network, spec = resolve(read_network(located.model), located)
-    composed = compose(network, spec, options)
-    entry.store(composed.SerializeToString(), spec)
+    entry.store(compose(network, spec, options), spec)
     return spec
 
 

@@ -2,7 +2,8 @@
 
 `uint8 NHWC RGB -> cast, normalise, transpose -> network -> decode -> select`. What leaves is the same for
 every family: boxes (B,K,4) float32 xyxy in input pixels, scores (B,K) float32 best first, classes (B,K)
-int32, and for their tasks keypoints (B,K,J,3), or coefficients (B,K,P) with prototypes (B,P,h,w), float32.
+int32, and for their tasks keypoints (B,K,J,3), or coefficients (B,K,P) with prototypes (B,P,h,w), float32;
+or, of a network that compares pictures, embeddings (B,D) of length one.
 All shapes are fixed. Suppression of overlaps is not in the graph, see `engines.suppress`.
 
 On one Zen 5 core with OpenVINO, 300 candidates and all the rest of it cost 0.5 ms on top of YOLOv8n 320
@@ -11,15 +12,14 @@ On one Zen 5 core with OpenVINO, 300 candidates and all the rest of it cost 0.5 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from engines.backends import INPUT, OUTPUTS
-from engines.layouts import Candidates, Raw, decoder
-from engines.network import Network, free_batch
+from engines.errors import WorkError
+from engines.layouts import Candidates, Embedding, Raw, decoder
+from engines.network import SIZES, Network, free_batch
 from engines.nodes import Nodes
 from engines.options import Options
 from engines.spec import ModelSpec
@@ -29,45 +29,66 @@ __all__ = ["compose"]
 PREFIX = "network/"
 
 
-def compose(network: Network, spec: ModelSpec, options: Options) -> Any:
-    """Return a new model that takes `INPUT` (B, H, W, 3) uint8 RGB and gives detections.
+def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, bytes]:
+    """Return the files, by name, of a model that takes `INPUT` (B, H, W, 3) uint8 RGB and gives detections.
 
-    Of `options` it reads batch, candidates and labels: the best places of each picture leave the graph, each
-    with its best class ("best"), or as pairs of place and class ("all").
+    That is one model.onnx, or of an OpenVINO IR a model.xml and a model.bin. Of `options` it reads batch,
+    candidates and labels: the best places of each picture leave the graph, each with its best class ("best"),
+    or as pairs of place and class ("all"). Raises WorkError where the network takes no batches.
     """
+    if network.order == "chw" and options.batch > 1:
+        raise WorkError(f"{spec.name}: it takes one picture at a time, not {options.batch}")
     inner = onnx.compose.add_prefix(free_batch(network), PREFIX)
-    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset)
+    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
     nodes.graph.initializer.extend(inner.graph.initializer)
-    _take_pixels(nodes, spec, options.batch, PREFIX + network.input.name, network.input.dtype)
+    _take_pixels(nodes, spec, network)
+    if any(value.name == PREFIX + SIZES for value in inner.graph.input):
+        nodes.name(nodes.constant([spec.size] * options.batch, "int64"), PREFIX + SIZES)
     nodes.graph.node.extend(inner.graph.node)
     raw = {
-        tensor.name: Raw(_float(nodes, PREFIX + tensor.name, tensor.dtype), tensor.shape)
+        tensor.name: Raw(_float(nodes, PREFIX + tensor.name, tensor.dtype), tensor.shape, tensor.dtype)
         for tensor in network.outputs
     }
-    _select(nodes, decoder(spec.layout)(nodes, spec, raw), options)
+    found = decoder(spec.layout)(nodes, spec, raw)
+    if isinstance(found, Embedding):
+        _give(nodes, {"embeddings": found.tensor}, {"embeddings": [options.batch, found.width]})
+    else:
+        _select(nodes, found, options)
+    if network.ir:
+        nodes.graph.input.extend(inner.graph.output)
+        nodes.graph.output.extend(inner.graph.input)
     composed = helper.make_model(nodes.graph, opset_imports=inner.opset_import, ir_version=inner.ir_version)
     composed.functions.extend(inner.functions)
-    return composed
+    content = composed.SerializeToString()
+    if network.ir:
+        from engines.ir import join
+
+        return join(network, content, PREFIX, options.batch)
+    return {"model.onnx": content}
 
 
-def _take_pixels(nodes: Nodes, spec: ModelSpec, batch: int, name: str, dtype: str) -> None:
-    """From (B, H, W, 3) uint8 RGB to the network's input ``name``: (B, 3, H, W), its order and units."""
+def _take_pixels(nodes: Nodes, spec: ModelSpec, network: Network) -> None:
+    """From (B, H, W, 3) uint8 RGB to the network's input, in its order of axes and channels and its units."""
     width, height = spec.size
     nodes.graph.input.append(
-        helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, height, width, 3])
+        helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [nodes.batch, height, width, 3])
     )
-    pixels = nodes.transpose(nodes.cast(INPUT, "float32"), 0, 3, 1, 2)
+    pixels = nodes.cast(INPUT, "float32")
+    last = network.order == "nhwc"
+    if not last:
+        pixels = nodes.transpose(pixels, 0, 3, 1, 2)
     if spec.colour == "bgr":
-        pixels = nodes.op("Gather", pixels, nodes.constant([2, 1, 0], "int64"), axis=1)
+        pixels = nodes.op("Gather", pixels, nodes.constant([2, 1, 0], "int64"), axis=3 if last else 1)
     std = np.array(spec.std, np.float32)
     gain, offset = spec.scale / std, -np.array(spec.mean, np.float32) / std
+    shape = (1, 1, 1, 3) if last else (1, 3, 1, 1)
     if (gain != 1).any():
-        pixels = nodes.op("Mul", pixels, nodes.constant(gain.reshape(1, 3, 1, 1)))
+        pixels = nodes.op("Mul", pixels, nodes.constant(gain.reshape(shape)))
     if offset.any():
-        pixels = nodes.op("Add", pixels, nodes.constant(offset.reshape(1, 3, 1, 1)))
-    nodes.graph.node.append(
-        helper.make_node("Cast", [pixels], [name], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-    )
+        pixels = nodes.op("Add", pixels, nodes.constant(offset.reshape(shape)))
+    if network.order == "chw":
+        pixels = nodes.reshape(pixels, 3, height, width)
+    nodes.name(nodes.cast(pixels, network.input.dtype), PREFIX + network.input.name)
 
 
 def _float(nodes: Nodes, tensor: str, dtype: str) -> str:
@@ -76,31 +97,38 @@ def _float(nodes: Nodes, tensor: str, dtype: str) -> str:
 
 def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
     """Rank places, decode the best, and make them the outputs of the graph."""
-    if options.labels == "best":
+    if options.labels == "best" or found.labelled:
         count = min(options.candidates, found.count)
         scores, index = nodes.ops("TopK", 2, found.best, nodes.constant([count], "int64"))
         outputs = found.pick(index)
-        classes = nodes.op("ArgMax", outputs.pop("probabilities"), axis=2, keepdims=0)
+        if not found.labelled:
+            outputs["classes"] = nodes.op("ArgMax", outputs.pop("probabilities"), axis=2, keepdims=0)
     else:
         count = min(options.candidates, found.count * found.classes)
         flat = nodes.reshape(found.every(), 0, -1)
         scores, pairs = nodes.ops("TopK", 2, flat, nodes.constant([count], "int64"))
         width = nodes.constant(found.classes, "int64")
-        index, classes = nodes.op("Div", pairs, width), nodes.op("Mod", pairs, width)
+        index = nodes.op("Div", pairs, width)
         outputs = found.pick(index)
         del outputs["probabilities"]
-    outputs |= {"scores": scores, "classes": nodes.cast(classes, "int32")}
-    shapes: dict[str, list[int | str | None]] = {
-        "boxes": [options.batch, count, 4],
-        "scores": [options.batch, count],
-        "classes": [options.batch, count],
-        "keypoints": [options.batch, count, None, 3],
-        "coefficients": [options.batch, count, None],
-        "prototypes": [options.batch, None, None, None],
-    }
+        outputs["classes"] = nodes.op("Mod", pairs, width)
+    outputs |= {"scores": scores, "classes": nodes.cast(outputs["classes"], "int32")}
     if found.prototypes:
         outputs["prototypes"] = found.prototypes
+    shapes: dict[str, list[int | None]] = {
+        "boxes": [nodes.batch, count, 4],
+        "scores": [nodes.batch, count],
+        "classes": [nodes.batch, count],
+        "keypoints": [nodes.batch, count, None, 3],
+        "coefficients": [nodes.batch, count, None],
+        "prototypes": [nodes.batch, None, None, None],
+    }
+    _give(nodes, outputs, shapes)
+
+
+def _give(nodes: Nodes, outputs: dict[str, str], shapes: dict[str, list[int | None]]) -> None:
+    """Make tensors the outputs of the graph, in the order of `OUTPUTS`."""
     for name in [name for name in OUTPUTS if name in outputs]:
         kind = TensorProto.INT32 if name == "classes" else TensorProto.FLOAT
-        nodes.graph.node.append(helper.make_node("Identity", [outputs[name]], [name]))
+        nodes.name(outputs[name], name)
         nodes.graph.output.append(helper.make_tensor_value_info(name, kind, shapes[name]))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, get_type_hints
 
-from engines.classes import COCO
+from engines.classes import COCO, COCO_KEYPOINTS, COCO_SKELETON, COCO_WITH_GAPS
 from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
 
-__all__ = ["FIELDS", "Facts", "checked", "names_for"]
+__all__ = ["FIELDS", "Facts", "checked", "keypoints_for", "names_for"]
 
 FIELDS = tuple(entry.name for entry in fields(ModelSpec) if entry.name != "reasons")
 
@@ -39,8 +39,16 @@ def checked(key: str, value: object, where: str) -> Any:
 
 
 def names_for(count: int) -> tuple[str, ...]:
-    """Class names where a file has none: COCO's for 80 classes, else numbers."""
-    return COCO if count == len(COCO) else tuple(f"class_{number}" for number in range(count))
+    """Class names where a file has none: COCO's for 80 classes, or 90 with its gaps, else numbers."""
+    known = {len(names): names for names in (COCO, COCO_WITH_GAPS)}
+    return known.get(count) or tuple(f"class_{number}" for number in range(count))
+
+
+def keypoints_for(count: int) -> dict[str, Any]:
+    """Keypoints and skeleton where a file has none: COCO's for 17, else numbers without limbs."""
+    if count == len(COCO_KEYPOINTS):
+        return {"keypoints": COCO_KEYPOINTS, "skeleton": COCO_SKELETON}
+    return {"keypoints": tuple(f"keypoint_{number}" for number in range(count)), "skeleton": ()}
 
 
 @cache

@@ -18,18 +18,19 @@ _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 class Located:
     """The files that make one model."""
 
-    model: Path  # .onnx
+    model: Path  # .onnx, or .xml of an OpenVINO IR
     card: Path | None  # .yaml that describes it, beside it or given itself
 
     @property
     def sources(self) -> list[Path]:
         """All files whose content matters."""
-        weights = self.model.with_name(self.model.name + ".data")
+        ir = self.model.suffix.lower() == ".xml"
+        weights = self.model.with_suffix(".bin") if ir else self.model.with_name(self.model.name + ".data")
         return [path for path in (self.model, weights, self.card) if path and path.exists()]
 
 
 def locate(model: str | Path) -> Located:
-    """Find a model by path (.onnx or a .yaml card), shipped name, or name of a card of configs/models."""
+    """Find a model by path (.onnx, .xml or a .yaml card), shipped name, or name of a card."""
     path = Path(model)
     if str(model) in names():
         return _beside(FOLDER / f"{model}.onnx")
@@ -39,15 +40,13 @@ def locate(model: str | Path) -> Located:
             known = [*names(), *sorted(cards)]
             raise InputError(
                 f"model: {str(model)!r}: no model of this name{nearest(str(model), known)}; known: "
-                f"{', '.join(known) or 'none'}; a path ends in .onnx or .yaml"
+                f"{', '.join(known) or 'none'}; a path ends in .onnx, .xml or .yaml"
             )
         path = cards[str(model)]
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"model: {path}: {what}, the path of an .onnx file or a .yaml card is needed")
-    if path.suffix.lower() == ".xml":
         raise InputError(
-            f"model: {path}: OpenVINO IR is not read, the ONNX file that it was made from is needed"
+            f"model: {path}: {what}, the path of an .onnx or .xml file or a .yaml card is needed"
         )
     if path.suffix.lower() in (".yaml", ".yml"):
         from engines.cards import model_of

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from engines.classes import COCO_KEYPOINTS, COCO_SKELETON
 from engines.errors import InputError
-from engines.facts import Facts, checked
+from engines.facts import Facts, checked, keypoints_for
 from engines.spec import ModelSpec
 
 __all__ = ["KEY", "from_json", "read", "to_json", "write"]
@@ -50,6 +49,8 @@ def read(metadata: Mapping[str, str], where: str) -> Facts:
         return _ours(metadata[KEY], where)
     if "names" in metadata and "task" in metadata:
         return _ultralytics(metadata, where)
+    if "names" in metadata and "stride" in metadata:  # YOLOv5 and v7 of their own repositories
+        return Facts("metadata of the file (YOLO)", {"classes": _names(metadata["names"])})
     return Facts("metadata")
 
 
@@ -77,24 +78,24 @@ def _ultralytics(metadata: Mapping[str, str], where: str) -> Facts:
     task = metadata["task"]
     if task not in ("detect", "segment", "pose"):
         raise InputError(f"{where}: task: {task!r}, one of detect, segment, pose is right")
-    if _literal(metadata.get("end2end", "False")) or _literal(metadata.get("args", "{}")).get("nms"):
-        raise InputError(
-            f"{where}: exported with suppression inside, export it with nms=False and end2end=False"
-        )
-    names = _literal(metadata["names"])
-    classes = (
-        tuple(str(name) for _, name in sorted(names.items())) if isinstance(names, dict) else tuple(names)
-    )
-    values: dict[str, Any] = {"task": task, "classes": classes}
+    values: dict[str, Any] = {"task": task, "classes": _names(metadata["names"])}
+    if metadata.get("head") == "RTDETRDecoder":
+        values["layout"] = "ultralytics-rtdetr"
+    elif _literal(metadata.get("args", "{}")).get("nms"):
+        values["layout"] = "ultralytics-end2end"
     if "imgsz" in metadata:
         height, width = _literal(metadata["imgsz"])
         values["size"] = (width, height)
     if task == "pose":
         joints, _ = _literal(metadata.get("kpt_shape", "[17, 3]"))
-        coco = joints == len(COCO_KEYPOINTS)
-        values["keypoints"] = COCO_KEYPOINTS if coco else tuple(f"keypoint_{n}" for n in range(joints))
-        values["skeleton"] = COCO_SKELETON if coco else ()
+        values |= keypoints_for(joints)
     return Facts("metadata of the file (Ultralytics)", values)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = _literal(text)
+    ordered = [name for _, name in sorted(names.items())] if isinstance(names, dict) else list(names)
+    return tuple(map(str, ordered))
 
 
 def _literal(text: str) -> Any:

@@ -1,36 +1,76 @@
-"""Network: what an ONNX file holds before composition, with one clear sentence for every kind of bad file."""
+"""Network: what a model file holds before composition, with one clear sentence for every kind of bad file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference, version_converter
 
 from engines.engine import TensorSpec
 from engines.errors import InputError
 
-__all__ = ["Network", "fix_size", "free_batch", "read_network"]
+__all__ = ["SIZES", "Network", "Order", "fix_size", "free_batch", "read_network"]
 
-OLDEST_OPSET = 11
+Order = Literal["nchw", "nhwc", "chw"]
+
+OLDEST_OPSET = 11  # that composition writes; older files are converted
+SIZES = "orig_target_sizes"  # a second input, (batch, 2): width and height that boxes are wanted in
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An ONNX model of one picture in; an axis that the file leaves open is 0."""
+    """A model of one picture in; an axis that the file leaves open is 0."""
 
-    model: Any = field(repr=False)  # onnx.ModelProto
+    model: Any = field(repr=False)  # onnx.ModelProto; of an OpenVINO IR only its inputs and outputs
     opset: int
-    input: TensorSpec  # (batch, 3, H, W) in most families
+    input: TensorSpec  # the pictures
     outputs: tuple[TensorSpec, ...]  # in the order of the file
     metadata: dict[str, str] = field(repr=False)
+    ir: Path | None = None  # the .xml file, where it is an OpenVINO IR
+
+    @property
+    def order(self) -> Order:
+        """How the axes of the input lie; channels are three, anything else is no picture."""
+        shape = self.input.shape
+        if len(shape) == 3 and shape[0] == 3:
+            return "chw"
+        if len(shape) == 4 and shape[1] == 3:
+            return "nchw"
+        if len(shape) == 4 and shape[3] == 3:
+            return "nhwc"
+        seen = ",".join(str(axis or "?") for axis in shape)
+        raise InputError(
+            f"input: {self.input.name} ({seen}) {self.input.dtype}, pictures of three channels as (batch, 3, "
+            "height, width), (batch, height, width, 3) or (3, height, width) are needed"
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the input; what the file leaves open is 0."""
+        shape, order = self.input.shape, self.order
+        return shape[order.index("w")], shape[order.index("h")]
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The kinds of operator that the graph uses."""
+        return frozenset(node.op_type for node in self.model.graph.node)
+
+    def shaped(self, size: tuple[int, int], batch: int) -> tuple[int, ...]:
+        """Return the shape of the input for pictures of ``size`` (width, height)."""
+        axes = {"n": batch, "c": 3, "w": size[0], "h": size[1]}
+        return tuple(axes[axis] for axis in self.order)
 
 
 def read_network(path: Path) -> Network:
-    """Read an ONNX file. Raises InputError where it is empty, damaged, too old or not of one picture in."""
+    """Read an ONNX or OpenVINO IR file. Raises InputError where it is damaged or not of one picture in."""
+    if path.suffix.lower() == ".xml":
+        from engines.ir import read_ir
+
+        return read_ir(path)
     data = path.read_bytes()
     if not data:
         raise InputError(f"{path}: the file is empty, an ONNX model is needed")
@@ -45,33 +85,37 @@ def read_network(path: Path) -> Network:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a whole ONNX model: {reason}; export or download it again") from error
-    stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    if opset < OLDEST_OPSET:
-        raise InputError(f"{path}: opset: {opset}, {OLDEST_OPSET} or newer is needed; export the model again")
+    _fix_weights(model)
+    model = _at_least(OLDEST_OPSET, model, path)
+    if not model.graph.output:
+        raise InputError(f"{path}: outputs: none, a model that gives tensors is needed")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return Network(model, opset, _spec(inputs[0]), tuple(map(_spec, model.graph.output)), metadata)
+    outputs = tuple(map(_spec, model.graph.output))
+    return Network(model, _opset(model), _pictures(model, path), outputs, metadata)
 
 
 def fix_size(network: Network, size: tuple[int, int]) -> Network:
     """Return the network for one picture of ``size`` (width, height), the shapes of its outputs inferred."""
-    shape = (1, network.input.shape[1], size[1], size[0])
+    shape = network.shaped(size, 1)
     if network.input.shape == shape and all(all(output.shape) for output in network.outputs):
         return network
+    if network.ir:
+        from engines.ir import read_ir
+
+        return read_ir(network.ir, shape)
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
-    value = next(value for value in model.graph.input if value.name == network.input.name)
-    _set_shape(value, shape)
+    for value in model.graph.input:
+        _set_shape(value, (1, 2) if value.name == SIZES else shape)
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(model, data_prop=True)
-    outputs = tuple(map(_spec, inferred.graph.output))
-    return Network(model, network.opset, _spec(value), outputs, network.metadata)
+    outputs = tuple(
+        new if new.shape else old
+        for new, old in zip(map(_spec, inferred.graph.output), network.outputs, strict=True)
+    )
+    return replace(network, model=model, input=replace(network.input, shape=shape), outputs=outputs)
 
 
 def free_batch(network: Network) -> Any:
@@ -84,8 +128,11 @@ def free_batch(network: Network) -> Any:
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
     del model.graph.value_info[:]
-    value = next(value for value in model.graph.input if value.name == network.input.name)
-    _set_shape(value, ("batch", *network.input.shape[1:]))
+    if network.order == "chw":
+        return model
+    for value in model.graph.input:
+        rest = (2,) if value.name == SIZES else network.input.shape[1:]
+        _set_shape(value, ("batch", *rest))
     batch = network.input.shape[0]
     if not batch:
         return model
@@ -106,14 +153,57 @@ def free_batch(network: Network) -> Any:
     return model
 
 
+def _pictures(model: Any, path: Path) -> TensorSpec:
+    """The input that takes pictures; beside it only `SIZES` may be there."""
+    inputs = [value for value in model.graph.input if value.name != SIZES]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in model.graph.input) or "none"
+        raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")
+    return _spec(inputs[0])
+
+
+def _fix_weights(model: Any) -> None:
+    """Old files list their weights among the inputs, as if they were to be given anew for each picture."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+
+
+def _at_least(opset: int, model: Any, path: Path) -> Any:
+    seen = _opset(model)
+    if seen >= opset:
+        return model
+    try:
+        converted = version_converter.convert_version(model, opset)
+        onnx.checker.check_model(converted)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path}: opset: {seen}, {opset} or newer is needed and it does not convert ({reason}); export "
+            "the model again"
+        ) from error
+    return converted
+
+
+def _opset(model: Any) -> int:
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
 def _load_weights_beside(model: Any, path: Path) -> None:
     """Weights outside the file are read from `<file>.data` only, as PyTorch's exporter names it."""
-    beside = path.with_name(path.name + ".data").name
+    beside = path.with_name(path.name + ".data")
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
-            if entry.key == "location" and entry.value != beside:
+            if entry.key != "location":
+                continue
+            if entry.value != beside.name:
                 raise InputError(
-                    f"{path}: weights: in {entry.value!r}, only {beside!r} beside the file is read"
+                    f"{path}: weights: in {entry.value!r}, only {beside.name!r} beside the file is read"
+                )
+            if not beside.is_file():
+                raise InputError(
+                    f"{path}: weights: {beside.name!r} is missing beside the file, copy it there"
                 )
     onnx.load_external_data_for_model(model, str(path.parent))
 

@@ -18,9 +18,10 @@ class Nodes:
     change that it needs), so a model keeps the opset that it was exported with.
     """
 
-    def __init__(self, graph: Any, opset: int) -> None:
+    def __init__(self, graph: Any, opset: int, batch: int = 1) -> None:
         self.graph = graph
         self.opset = opset
+        self.batch = batch
         self._count = 0
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -29,15 +30,19 @@ class Nodes:
 
     def ops(self, kind: str, outputs: int, *inputs: str, **attributes: Any) -> list[str]:
         """Append one operator with several outputs."""
-        names = [self._name(kind) for _ in range(outputs)]
+        names = [self._fresh(kind) for _ in range(outputs)]
         self.graph.node.append(helper.make_node(kind, list(inputs), names, name=names[0], **attributes))
         return names
 
     def constant(self, values: Any, dtype: str = "float32") -> str:
         """Store an array as an initializer."""
-        name = self._name("constant")
+        name = self._fresh("constant")
         self.graph.initializer.append(numpy_helper.from_array(np.array(values, dtype), name))
         return name
+
+    def name(self, tensor: str, name: str) -> None:
+        """Give a tensor one more name."""
+        self.graph.node.append(helper.make_node("Identity", [tensor], [name]))
 
     def cast(self, tensor: str, dtype: str) -> str:
         """Change the element type, by numpy's name."""
@@ -78,11 +83,24 @@ class Nodes:
         """From a constant (N, D) take rows by index (B, K): (B, K, D)."""
         return self.op("Gather", self.constant(table), index, axis=0)
 
+    def entries(self, tensor: str, index: str) -> str:
+        """From (B, N) take values by index (B, K): (B, K)."""
+        return self.op("GatherElements", tensor, index, axis=1)
+
+    def scaled(self, tensor: str, *factors: float) -> str:
+        """Multiply the last axis by constants."""
+        return self.op("Mul", tensor, self.constant(factors))
+
+    def visible(self, points: str) -> str:
+        """From points (..., 2) to (..., 3): all are visible."""
+        one = self.op("Add", self.scaled(self.slice(points, 3, 0, 1), 0), self.constant(1))
+        return self.op("Concat", points, one, axis=3)
+
     def corners(self, centres: str, sizes: str) -> str:
         """Boxes (.., 4) xyxy from centres (.., 2) and widths and heights (.., 2)."""
         half = self.op("Mul", sizes, self.constant(0.5))
         return self.op("Concat", self.op("Sub", centres, half), self.op("Add", centres, half), axis=-1)
 
-    def _name(self, kind: str) -> str:
+    def _fresh(self, kind: str) -> str:
         self._count += 1
         return f"composed/{kind}_{self._count}"

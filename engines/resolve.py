@@ -47,21 +47,20 @@ def _merge(told: list[Facts]) -> dict[str, Any]:
 
 
 def _input(network: Network, where: str) -> Facts:
-    shape = network.input.shape
-    if len(shape) != 4 or shape[1] != 3:
-        raise InputError(
-            f"{where}: input: {_seen(network.input)}, pictures as (batch, 3, height, width) are needed"
-        )
-    return Facts("shape of the input", {"size": (shape[3], shape[2])} if shape[2] and shape[3] else {})
+    try:
+        width, height = network.size
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return Facts("shape of the input", {"size": (width, height)} if width and height else {})
 
 
 def _size(values: dict[str, Any], network: Network, where: str) -> tuple[int, int]:
     if "size" not in values:
         raise InputError(f"{where}: size: left open by the file, a card must say 'size: [width, height]'")
     width, height = values["size"]
-    fixed = network.input.shape[2:]
-    if (fixed[0] or height, fixed[1] or width) != (height, width):
-        raise InputError(f"{where}: size: {width}x{height}, the file is fixed to {fixed[1]}x{fixed[0]}")
+    fixed = network.size
+    if (fixed[0] or width, fixed[1] or height) != (width, height):
+        raise InputError(f"{where}: size: {width}x{height}, the file is fixed to {fixed[0]}x{fixed[1]}")
     return width, height
 
 
@@ -94,7 +93,7 @@ def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
 
 
 def _check(spec: ModelSpec, where: str) -> None:
-    if not spec.classes:
+    if not spec.classes and spec.task != "embed":
         raise InputError(f"{where}: classes: none, a card must name them")
     for pair in spec.skeleton:
         if max(pair) >= len(spec.keypoints) or min(pair) < 0:

@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["ModelSpec", "Resize", "Task"]
 
-Task = Literal["detect", "segment", "pose"]
+Task = Literal["detect", "segment", "pose", "embed"]
 Resize = Literal["letterbox", "letterbox-topleft", "stretch"]
 
 

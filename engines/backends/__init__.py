@@ -16,7 +16,7 @@ from engines.options import Precision
 __all__ = ["BACKENDS", "INPUT", "OUTPUTS", "Build", "Opener", "opener", "select_backend"]
 
 INPUT = "pixels"  # of a composed model, see engines.compose
-OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes")
+OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes", "embeddings")
 
 BACKENDS = {  # in order of preference
     "openvino": "engines.backends.openvino:open_engine",

@@ -20,7 +20,9 @@ _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)"
 
 
 def open_engine(build: Build) -> OnnxRuntimeEngine:
-    """Open a session. Raises InputError for a device or precision that it does not have."""
+    """Open a session. Raises InputError for a device or precision that it does not have, and for an IR."""
+    if build.model.suffix != ".onnx":
+        raise InputError("backend: onnxruntime: it reads no OpenVINO IR (.xml), backend openvino does")
     if build.device.lower() not in ("auto", "cpu"):
         raise InputError(f"device: {build.device!r}, ONNX Runtime runs on cpu here")
     if build.precision not in ("auto", "fp32"):

@@ -11,6 +11,7 @@ from typing import Any
 
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw
+from engines.layouts.ssd import is_ultraface
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -28,6 +29,8 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
     """Ours are known by the names of the outputs."""
     shapes = {output.name: output.shape for output in network.outputs}
     task = _TASKS.get(frozenset(shapes))
+    if "layout" not in known and is_ultraface(network, known["size"]):
+        return None  # its names are ours, its boxes are not; our own files say what they are
     if task is None or len(shapes["scores"]) != 3 or shapes["boxes"] != (*shapes["scores"][:2], 4):
         return None
     classes = shapes["scores"][2]

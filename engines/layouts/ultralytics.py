@@ -37,7 +37,8 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
     classes = len(known.get("classes", COCO))
     extras = height - 4 - classes
     joints = len(known.get("keypoints", ()))
-    if extras not in {"detect": (0,), "segment": (prototypes,), "pose": (2 * joints, 3 * joints)}[task]:
+    told = {"detect": (0,), "segment": (prototypes,), "pose": (2 * joints, 3 * joints)}
+    if extras not in told.get(task, ()):
         return None
     return {"task": task, "classes": names_for(classes)}
 
@@ -72,7 +73,4 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
 def _with_visibility(nodes: Nodes, values: str, joints: int, width: int) -> str:
     """(B, K, J * 2 or 3) to (B, K, J, 3); keypoints without visibility are all visible."""
     points = nodes.reshape(values, 0, 0, joints, width // joints)
-    if width // joints == 3:
-        return points
-    flat = nodes.op("Mul", nodes.slice(points, 3, 0, 1), nodes.constant(0))
-    return nodes.op("Concat", points, nodes.op("Add", flat, nodes.constant(1)), axis=3)
+    return points if width // joints == 3 else nodes.visible(points)

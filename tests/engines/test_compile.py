@@ -152,8 +152,8 @@ def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
     entry = cache.entry([path], Options())
     assert entry.spec() is None
     spec = engines.describe(path).spec
-    entry.store(b"composed", spec)
-    entry.store(b"composed", spec)  # a second process with the same thought
+    entry.store({"model.onnx": b"composed"}, spec)
+    entry.store({"model.onnx": b"composed"}, spec)  # a second process with the same thought
     assert (entry.spec(), entry.model.read_bytes()) == (spec, b"composed")
     assert not list(entry.path.parent.glob("new-*"))
 
@@ -168,10 +168,10 @@ def test_the_longest_unused_entries_go_but_none_in_use(
     spec = engines.describe(path).spec
     entries = [cache.entry([path], Options(candidates=number)) for number in range(1, 5)]
     for number, entry in enumerate(entries):
-        entry.store(b"composed", spec)
+        entry.store({"model.onnx": b"composed"}, spec)
         if number < 3:
             os.utime(entry.path, (number, number))  # long ago
-    cache.entry([path], Options(candidates=9)).store(b"composed", spec)
+    cache.entry([path], Options(candidates=9)).store({"model.onnx": b"composed"}, spec)
     assert [entry.spec() is not None for entry in entries] == [False, False, False, True]
 
 
@@ -181,7 +181,7 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     entry = cache.entry([path], Options())
-    entry.store(b"composed", engines.describe(path).spec)
+    entry.store({"model.onnx": b"composed"}, engines.describe(path).spec)
     assert entry.model.read_bytes() == b"composed"
 
 

@@ -29,8 +29,8 @@ def run(path: Path, spec: ModelSpec, pixels: np.ndarray, **options: Any) -> Tens
     import onnxruntime
 
     network = fix_size(read_network(path), spec.size)
-    composed = compose(network, spec, Options(batch=len(pixels), **options))
-    session = onnxruntime.InferenceSession(composed.SerializeToString(), providers=["CPUExecutionProvider"])
+    (composed,) = compose(network, spec, Options(batch=len(pixels), **options)).values()
+    session = onnxruntime.InferenceSession(composed, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"pixels": pixels}), strict=True))
 

@@ -153,7 +153,7 @@ REFUSED = {
         {"output": raw(7, 85)},
         {},
         "layout: yolo",
-        "layout: 'yolo', one of dense, ultralytics, yolox is right, did you mean 'yolox'?",
+        "layout: 'yolo', one of dense, ultralytics, ultralytics-end2end,",
     ),
     "too few names": ({"output": raw(CELLS, 85)}, {}, "classes: [a, b]", "2 classes"),
     "another size than the file's": (
@@ -194,12 +194,7 @@ REFUSED = {
         "skeleton: [0, 2], pairs of 0..1 are right",
     ),
     "another task": ({"output0": raw(6, CELLS)}, THEIRS | {"task": "obb"}, "", "task: 'obb', one of detect"),
-    "suppression inside": (
-        {"output0": raw(300, 6)},
-        THEIRS | {"args": "{'nms': True}"},
-        "",
-        "exported with suppression inside, export it with nms=False",
-    ),
+    "six columns without a word on what they are": ({"output0": raw(300, 6)}, {}, "", "layout: unknown"),
     "our metadata damaged": (
         {"output0": raw(6, CELLS)},
         {"streamer": "{"},
