@@ -1,22 +1,25 @@
-"""Augmentation of a sample with its boxes: affine, flip, colour, blur, noise, mosaic."""
+"""Augmentation of a sample with boxes, masks and keypoints: affine, flip, colour, blur, noise, mosaic."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detections import Masks
 from engines.letterbox import place
 from engines.spec import Resize
 from trainers.config import Augment
 from trainers.data.batch import Sample
 
-__all__ = ["augment", "fit"]
+__all__ = ["augment", "fit", "flip"]
 
 _PAD = (114, 114, 114)
 _SEEN = 0.15  # share of a box that must stay in the picture
 _LEAST = 3.0  # pixels: smaller boxes are dropped
+_MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # of COCO's 17 keypoints
 
 Fetch = Callable[[int], Sample]
 
@@ -30,8 +33,8 @@ def fit(sample: Sample, size: tuple[int, int], resize: Resize = "letterbox") -> 
     image = np.full((size[1], size[0], 3), 114, np.uint8)
     view = image[at.top : at.top + at.size[1], at.left : at.left + at.size[0]]
     cv2.resize(sample.image, at.size, dst=view, interpolation=cv2.INTER_LINEAR)
-    boxes = at.to_input(sample.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
-    return Sample(image, boxes, sample.classes)
+    gain = np.array([at.size[0] / width, at.size[1] / height], np.float32)
+    return _moved(sample, image, gain, np.array([at.left, at.top], np.float32))
 
 
 def augment(
@@ -43,12 +46,23 @@ def augment(
         sample = _mosaic([samples[index], *others], size, how, rng)
     else:
         sample = _affine(samples[index], size, how, rng)
-    image, boxes = sample.image, sample.boxes
     if rng.random() < how.flip:
-        image = np.ascontiguousarray(image[:, ::-1])
-        boxes = boxes.copy()
-        boxes[:, [0, 2]] = size[0] - boxes[:, [2, 0]]
-    return Sample(_colour(image, how, rng), boxes, sample.classes)
+        sample = flip(sample)
+    return replace(sample, image=_colour(sample.image, how, rng))
+
+
+def flip(sample: Sample) -> Sample:
+    """Return the mirror image; left and right keypoints (COCO's order) change places."""
+    width = np.float32(sample.image.shape[1])
+    boxes, regions = sample.boxes.copy(), sample.masks.regions.copy()
+    for sides in (boxes, regions):
+        sides[:, [0, 2]] = width - sides[:, [2, 0]]
+    keypoints = sample.keypoints
+    if keypoints.size:
+        keypoints = keypoints[:, _MIRRORED]
+        keypoints[..., 0] = np.where(keypoints[..., 2] > 0, width - keypoints[..., 0], 0)
+    masks = Masks(tuple(np.ascontiguousarray(grid[:, ::-1]) for grid in sample.masks.grids), regions)
+    return Sample(np.ascontiguousarray(sample.image[:, ::-1]), boxes, sample.classes, masks, keypoints)
 
 
 def _affine(sample: Sample, size: tuple[int, int], how: Augment, rng: np.random.Generator) -> Sample:
@@ -64,7 +78,7 @@ def _mosaic(four: list[Sample], size: tuple[int, int], how: Augment, rng: np.ran
     """Lay four pictures around a point near the middle."""
     middle = (rng.uniform(0.35, 0.65, 2) * size).round()
     image = np.full((size[1], size[0], 3), 114, np.uint8)
-    boxes, classes = [], []
+    tiles = []
     for number, sample in enumerate(four):
         column, row = number % 2, number // 2
         x0, x1 = ((0, int(middle[0])), (int(middle[0]), size[0]))[column]
@@ -75,9 +89,17 @@ def _mosaic(four: list[Sample], size: tuple[int, int], how: Augment, rng: np.ran
         left, top = -slack * rng.random(2)
         tile = _warp(sample, (x1 - x0, y1 - y0), gain, float(left), float(top))
         image[y0:y1, x0:x1] = tile.image
-        boxes.append(tile.boxes + np.array([x0, y0, x0, y0], np.float32))
-        classes.append(tile.classes)
-    return Sample(image, np.concatenate(boxes), np.concatenate(classes))
+        tiles.append(_moved(tile, image, np.ones(2, np.float32), np.array([x0, y0], np.float32)))
+    return Sample(
+        image,
+        np.concatenate([tile.boxes for tile in tiles]),
+        np.concatenate([tile.classes for tile in tiles]),
+        Masks(
+            tuple(grid for tile in tiles for grid in tile.masks.grids),
+            np.concatenate([tile.masks.regions for tile in tiles]),
+        ),
+        np.concatenate([tile.keypoints for tile in tiles]),
+    )
 
 
 def _warp(sample: Sample, size: tuple[int, int], gain: float, left: float, top: float) -> Sample:
@@ -87,12 +109,31 @@ def _warp(sample: Sample, size: tuple[int, int], gain: float, left: float, top: 
     shift = (gain - 1) / 2
     matrix = np.array([[gain, 0.0, left + shift], [0.0, gain, top + shift]])
     image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_PAD)
-    boxes = sample.boxes * np.float32(gain) + np.array([left, top, left, top], np.float32)
-    clipped = np.clip(boxes, 0, np.array([*size, *size], np.float32))
-    whole, seen = _area(boxes), _area(clipped)
+    moved = _moved(sample, image, np.full(2, gain, np.float32), np.array([left, top], np.float32))
+    clipped = np.clip(moved.boxes, 0, np.array([*size, *size], np.float32))
+    whole, seen = _area(moved.boxes), _area(clipped)
     sides = clipped[:, 2:] - clipped[:, :2]
     keep = (seen >= _SEEN * whole) & (sides.min(axis=1, initial=np.inf) >= _LEAST)
-    return Sample(image, clipped[keep], sample.classes[keep])
+    keypoints = moved.keypoints
+    if keypoints.size:
+        inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < np.array(size))).all(axis=2)
+        keypoints = np.where(inside[..., None], keypoints, np.float32(0))
+    return replace(moved, boxes=clipped, keypoints=keypoints).take(keep)
+
+
+def _moved(
+    sample: Sample, image: NDArray[np.uint8], gain: NDArray[np.float32], origin: NDArray[np.float32]
+) -> Sample:
+    """Return the objects on another picture: coordinates times ``gain`` (x, y) plus ``origin`` (x, y)."""
+    keypoints = sample.keypoints
+    if keypoints.size:
+        known = keypoints[..., 2:] > 0
+        keypoints = np.concatenate(
+            [np.where(known, keypoints[..., :2] * gain + origin, 0), keypoints[..., 2:]], axis=2
+        ).astype(np.float32)
+    four, start = np.tile(gain, 2), np.tile(origin, 2)
+    masks = replace(sample.masks, regions=sample.masks.regions * four + start)
+    return Sample(image, sample.boxes * four + start, sample.classes, masks, keypoints)
 
 
 def _area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

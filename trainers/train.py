@@ -53,9 +53,16 @@ def train(
     with Log(output, resume_at=run.step, quiet=quiet) as log:
         longest = max(config.size) * 5 // 4
         data = render_scenes(
-            config.data.train, SEEDS["train"], longest, clutter=config.data.clutter, tell=log.preparing
+            config.data.train,
+            SEEDS["train"],
+            longest,
+            clutter=config.data.clutter,
+            task=net.task,
+            tell=log.preparing,
         )
-        val = render_scenes(config.data.val, SEEDS["val"], longest, fixed=(640, 360), tell=log.preparing)
+        val = render_scenes(
+            config.data.val, SEEDS["val"], longest, fixed=(640, 360), task=net.task, tell=log.preparing
+        )
         steps = -(-len(data) // config.optim.batch)
         total = steps * config.optim.epochs
         log.start(total, steps)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from trainers.augment import augment, fit
+from engines.detections import Masks
+from engines.scenes import Scene
+from trainers.augment import augment, fit, flip
 from trainers.config import Augment
 from trainers.data.batch import Sample, collate
+from trainers.data.scenes import scene_sample
 
 STILL = {"flip": 0, "hue": 0, "saturation": 0, "value": 0, "scale": 0, "shift": 0, "noise": 0, "blur": 0}
 SIZE = (96, 64)
@@ -107,3 +112,55 @@ def test_a_batch_pads_objects_and_says_which_are_real() -> None:
     assert batch.real.tolist() == [[False], [True]]
     assert batch.boxes[1, 0].tolist() == [1, 2, 3, 4]
     assert batch.classes[1, 0] == 2
+
+
+def outlined(seed: int = 3) -> Sample:
+    """A rendered picture with exact boxes, masks and keypoints."""
+    scene = Scene((320, 180), 30.0, seed)
+    whole = scene_sample(scene, 40, 320, "segment")
+    return replace(whole, keypoints=scene_sample(scene, 40, 320, "pose").keypoints)
+
+
+def painted(sample: Sample) -> np.ndarray:
+    return collate([sample]).masks[0].numpy()
+
+
+def test_mirroring_twice_changes_nothing_and_once_mirrors_every_part() -> None:
+    sample = outlined()
+    once, twice = flip(sample), flip(flip(sample))
+    assert np.array_equal(painted(once), painted(sample)[..., ::-1])
+    assert np.allclose(twice.keypoints, sample.keypoints, atol=1e-4)
+    assert np.array_equal(painted(twice), painted(sample))
+    left, right = 5, 6  # shoulders
+    known = sample.keypoints[:, left, 2] > 0
+    assert known.any()
+    assert np.allclose(once.keypoints[known, right, 0], 320 - sample.keypoints[known, left, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0], ids=["one", "mosaic"])
+def test_masks_and_keypoints_stay_with_their_boxes(mosaic: float) -> None:
+    how = Augment(mosaic=mosaic, flip=0.5, scale=0.4, shift=0.15)
+    samples = [outlined(seed) for seed in range(4)]
+    joints, gaps = 0, []
+    for number in range(6):
+        sample = augment(samples, number % 4, (256, 160), how, np.random.default_rng(number))
+        assert len(sample.masks) == len(sample.keypoints) == len(sample.boxes)
+        for mask, box, points in zip(painted(sample), sample.boxes, sample.keypoints, strict=True):
+            rows, columns = np.nonzero(mask)
+            extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            gaps += np.abs(extent - box).tolist()
+            seen = points[points[:, 2] == 2]
+            joints += len(seen)
+            assert ((seen[:, :2] > box[:2] - 3) & (seen[:, :2] < box[2:] + 3)).all()
+    assert joints > 20
+    assert np.quantile(gaps, 0.9) < 1.5  # where a border cuts an object, its box may be too wide
+
+
+def test_pixels_and_masks_move_alike() -> None:
+    mask = np.full((20, 30), 1, np.float32)
+    image = np.zeros((90, 160, 3), np.uint8)
+    image[40:60, 50:80] = 255
+    box = np.array([[50, 40, 80, 60]], np.float32)
+    sample = Sample(image, box, np.zeros(1, np.int64), Masks((mask,), box.copy()))
+    fitted = fit(sample, (96, 96))
+    assert np.array_equal(painted(fitted)[0] > 0, fitted.image[..., 0] > 127 + (fitted.image[..., 0] == 114))
