@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from engines import cache
-from engines.backends import Build, Opener, opener, select_backend
+from engines.backends import Build, Opener, Progress, opener, select_backends, silent
 from engines.engine import Engine
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from engines.locate import Located, locate
 from engines.options import Options
 from engines.parity import Difference, compare, outputs, pictures
@@ -31,49 +31,89 @@ class Compiled:
     notes: tuple[str, ...]  # what was chosen and why, one sentence each
 
 
-def compile_model(model: str | Path, options: Options) -> Compiled:
+def compile_model(model: str | Path, options: Options, progress: Progress = silent) -> Compiled:
     """Find, understand, compose, compile and prove a model; what was done before comes from the cache.
 
     Two things are proved on rendered pictures, once for each model, backend, version and device: that reduced
     precision, where nobody asked for it, changes no detection; and that the pictures of a batch do not mix.
-    What fails its proof is not used, and a note says so.
+    What fails its proof is not used, and a note says so. ``progress(fraction, phase)`` hears of compilers
+    that take long; False from it ends the work with WorkError.
     """
-    backend, why = select_backend(options.backend)
-    located, open_engine = locate(model), opener(backend)
+    choice = _Choice(select_backends(options.backend, options.device))
+    work = _Work(locate(model), choice.open, progress, choice.notes.append)
     try:
-        compiled = _compile(located, options, open_engine)
+        compiled = _compile(work, options)
     except WorkError as error:
         if options.batch == 1:
             raise
-        compiled = _one_by_one(located, options, open_engine, str(error))
-    return replace(compiled, notes=(f"backend {backend}: {why}", *compiled.notes))
+        compiled = _one_by_one(work, options, str(error))
+    return replace(compiled, notes=(choice.note, *compiled.notes, *choice.notes))
 
 
-def _compile(located: Located, options: Options, open_engine: Opener) -> Compiled:
-    entry = cache.entry(located.sources, options)
-    spec = entry.spec() or _compose(located, options, entry)
-    build = Build(entry.model, options.device, options.precision, options.batch, options.requests)
-    engine = open_engine(build)
+class _Choice:
+    """The first of some backends that opens the model; it is the one from then on."""
+
+    def __init__(self, tried: list[tuple[str, str]]) -> None:
+        self._left = tried
+        self.notes: list[str] = []
+
+    @property
+    def note(self) -> str:
+        """What was chosen and why."""
+        return f"backend {self._left[0][0]}: {self._left[0][1]}"
+
+    def open(self, build: Build) -> Engine:
+        """Open with the first that can; where none can, the error of the first is the answer."""
+        refused: list[InputError | WorkError] = []
+        for place, (backend, _) in enumerate(self._left):
+            try:
+                engine = opener(backend)(build)
+            except (InputError, WorkError) as error:
+                refused.append(error)
+                continue
+            passed = zip(self._left, refused, strict=False)
+            self.notes += [f"backend {name} is not used: {error}" for (name, _), error in passed]
+            self._left = [self._left[place]]
+            return engine
+        raise refused[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What stays the same while options are tried."""
+
+    located: Located
+    open_engine: Opener
+    progress: Progress
+    tell: Callable[[str], object]
+
+
+def _compile(work: _Work, options: Options) -> Compiled:
+    entry = cache.entry(work.located.sources, options)
+    spec = entry.spec() or _compose(work.located, options, entry)
+    how = (options.device, options.precision, options.batch, options.requests)
+    build = Build(entry.model, *how, work.progress, work.tell)
+    engine = work.open_engine(build)
     note = (
         f"precision {engine.precision}: {'asked for' if options.precision != 'auto' else 'nothing less here'}"
     )
     if options.precision == "auto" and engine.precision != "fp32":
-        answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, open_engine, build, spec))
+        answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, work.open_engine, build, spec))
         note = f"precision {engine.precision}: native here; against fp32, {answer}"
         if answer.startswith("refused"):
             note = f"precision fp32: {engine.precision} is {answer}"
             engine.close()
-            engine = open_engine(replace(build, precision="fp32"))
+            engine = work.open_engine(replace(build, precision="fp32"))
     if options.batch > 1:
         answer = _ask(entry, "batch", engine, lambda: _slot_by_slot(engine, spec))
         if answer.startswith("refused"):
             engine.close()
-            return _one_by_one(located, options, open_engine, answer)
+            return _one_by_one(work, options, answer)
     return Compiled(spec, engine, (note,))
 
 
-def _one_by_one(located: Located, options: Options, open_engine: Opener, reason: str) -> Compiled:
-    compiled = _compile(located, replace(options, batch=1), open_engine)
+def _one_by_one(work: _Work, options: Options, reason: str) -> Compiled:
+    compiled = _compile(work, replace(options, batch=1))
     note = f"batch 1 instead of {options.batch}: the network does not take batches ({reason})"
     return replace(compiled, notes=(*compiled.notes, note))
 
@@ -103,7 +143,10 @@ def _ask(
 
 def _like_fp32(engine: Engine, open_engine: Opener, build: Build, spec: ModelSpec) -> tuple[bool, Difference]:
     images = pictures(spec.size, _PICTURES)
-    exact = open_engine(replace(build, precision="fp32", requests=1))
+    build = replace(build, precision="fp32", requests=1)
+    if engine.backend.startswith("tensorrt"):  # another plan would take minutes and share its errors
+        open_engine, build = opener("onnxruntime"), replace(build, device="cpu")
+    exact = open_engine(build)
     reference = outputs(exact, images)
     exact.close()
     difference = compare(reference, outputs(engine, images))

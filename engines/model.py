@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.backends import Progress, silent
 from engines.detections import Detections
 from engines.engine import Engine, Request
 from engines.letterbox import Placement, place
@@ -26,15 +27,18 @@ __all__ = ["Batch", "Model", "load"]
 Picture = NDArray[np.uint8]
 
 
-def load(model: str | Path, options: Options | None = None) -> Model:
+def load(model: str | Path, options: Options | None = None, progress: Progress = silent) -> Model:
     """Open a model: a path (.onnx, or a .yaml card) or the name of a shipped one.
+
+    ``progress(fraction, phase)`` hears of compilers that take long, -1 while the fraction is unknown; False
+    from it ends the work.
 
     Raises InputError for what is missing, damaged, of unknown layout, or cannot be had on this machine.
     """
     from engines.compile import compile_model
 
     options = options or Options()
-    compiled = compile_model(model, options)
+    compiled = compile_model(model, options, progress)
     return Model(compiled.spec, compiled.engine, options, compiled.notes)
 
 

@@ -13,15 +13,42 @@ from engines.engine import Engine
 from engines.errors import InputError, nearest
 from engines.options import Precision
 
-__all__ = ["BACKENDS", "INPUT", "OUTPUTS", "Build", "Opener", "opener", "select_backend"]
+__all__ = [
+    "BACKENDS",
+    "INPUT",
+    "OUTPUTS",
+    "Build",
+    "Opener",
+    "Progress",
+    "missing",
+    "opener",
+    "select_backends",
+    "silent",
+]
 
 INPUT = "pixels"  # of a composed model, see engines.compose
 OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes", "embeddings")
 
 BACKENDS = {  # in order of preference
+    "tensorrt": "engines.backends.tensorrt:open_engine",
+    "tensorrt_rtx": "engines.backends.tensorrt:open_rtx_engine",
     "openvino": "engines.backends.openvino:open_engine",
     "onnxruntime": "engines.backends.onnxruntime:open_engine",
 }
+
+_DEVICES = {  # words of --device, without a number, that each of them knows; all know "auto"
+    "tensorrt": ("cuda", "gpu"),
+    "tensorrt_rtx": ("cuda", "gpu"),
+    "openvino": ("cpu", "gpu", "npu"),
+    "onnxruntime": ("cpu", "cuda", "tensorrt", "coreml", "directml"),
+}
+
+# How far compiling is, 0 to 1 or -1 for unknown, and what is being done; False from it ends the work.
+Progress = Callable[[float, str], object]
+
+
+def silent(fraction: float, phase: str) -> None:
+    """The progress that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +60,51 @@ class Build:
     precision: Precision
     batch: int
     requests: int  # 0 = as many as keep the device busy
+    progress: Progress = silent
+    tell: Callable[[str], object] = str  # takes sentences for the user; by itself nobody listens
 
 
 Opener = Callable[[Build], Engine]
 
 
-def select_backend(name: str) -> tuple[str, str]:
-    """Return (backend, why) for a name of `BACKENDS` or ``auto``; InputError for what cannot be had."""
+def select_backends(name: str, device: str = "auto") -> list[tuple[str, str]]:
+    """Return those backends, each with why, that are to be tried in this order.
+
+    ``name`` is a key of `BACKENDS`, or ``auto``: all that are usable here and know the device, fastest first.
+    Raises InputError for what cannot be had, and says what is missing.
+    """
     if name != "auto":
         if name not in BACKENDS:
             known = ", ".join(BACKENDS)
             raise InputError(f"backend: {name!r}, one of auto, {known} is right{nearest(name, BACKENDS)}")
-        if not find_spec(name):
-            raise InputError(f"backend: {name}: not installed, pip install {name}")
-        return name, "asked for"
-    for known in BACKENDS:
-        if find_spec(known):
-            return (
-                known,
-                "first of the installed, fastest on a CPU" if known == "openvino" else "first installed",
-            )
-    raise InputError(f"backend: none of {', '.join(BACKENDS)} is installed, pip install openvino")
+        lacks = missing(name)
+        if lacks:
+            raise InputError(f"backend: {name}: {lacks}")
+        return [(name, "asked for")]
+    word = device.lower().partition(":")[0].partition(".")[0]
+    able = [known for known, words in _DEVICES.items() if word in ("auto", *words)]
+    if not able:
+        words = ", ".join(dict.fromkeys(word for words in _DEVICES.values() for word in words))
+        raise InputError(f"device: {device!r}, one of auto, {words} is right")
+    lacking = {known: missing(known) for known in able}
+    usable = [known for known in able if not lacking[known]]
+    if not usable:
+        reasons = "; ".join(f"{known} is {lacks}" for known, lacks in lacking.items())
+        raise InputError(f"backend: none for device {device}: {reasons}")
+    fastest = "fastest on a CPU" if usable[0] == "openvino" else "fastest that is usable here"
+    return [(known, fastest if known == usable[0] else "next that is usable here") for known in usable]
+
+
+def missing(name: str) -> str:
+    """Return what a backend lacks to run on this machine, "" for nothing. It touches no more than it must."""
+    if not find_spec(name):
+        return f"not installed, pip install {name.replace('_', '-')}"
+    if name.startswith("tensorrt"):
+        from engines.backends.cuda import devices, find_driver
+
+        if not devices(find_driver()):
+            return "installed, but there is no NVIDIA GPU with a driver"
+    return ""
 
 
 def opener(name: str) -> Opener:

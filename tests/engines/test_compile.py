@@ -11,9 +11,9 @@ import pytest
 
 import engines
 from engines import cache, compile
-from engines.backends import Build, select_backend
+from engines.backends import Build, select_backends
 from engines.engine import TensorSpec
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from engines.options import Options
 
 Save = Callable[..., Path]
@@ -187,12 +187,44 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
 
 def test_the_installed_backend_is_chosen_and_a_missing_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from engines import backends
+    from engines.backends import cuda
 
-    assert select_backend("auto")[0] == "openvino"
+    monkeypatch.setattr(cuda, "find_driver", lambda: None)
+    assert [name for name, _ in select_backends("auto")] == ["openvino", "onnxruntime"]
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "openvino" else object())
-    assert select_backend("auto")[0] == "onnxruntime"
+    assert [name for name, _ in select_backends("auto")] == ["onnxruntime"]
     with pytest.raises(InputError, match="backend: openvino: not installed, pip install openvino"):
-        select_backend("openvino")
+        select_backends("openvino")
+    with pytest.raises(InputError, match="backend: tensorrt: installed, but there is no NVIDIA GPU"):
+        select_backends("tensorrt")
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="none of openvino, onnxruntime is installed"):
-        select_backend("auto")
+    with pytest.raises(InputError, match=r"backend: none for device auto: .*tensorrt_rtx is not installed"):
+        select_backends("auto")
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [("tpu", "one of auto, cuda, gpu, cpu"), ("cuda:7", "none for device cuda:7: tensorrt is not installed")],
+    ids=["nobody knows it", "nobody who knows it is here"],
+)
+def test_a_device_that_cannot_be_had_is_told(device: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines import backends
+
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=said):
+        select_backends("auto", device)
+
+
+def test_what_does_not_open_is_passed_over_and_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(build: Build) -> Fake:
+        raise WorkError("the plan is not taken")
+
+    openers = {"fast": refuse, "slow": lambda build: Fake(build, 0.0)}
+    monkeypatch.setattr(compile, "select_backends", lambda *_: [("fast", "fastest"), ("slow", "next")])
+    monkeypatch.setattr(compile, "opener", openers.__getitem__)
+    compiled = compile.compile_model(path, Options())
+    assert compiled.notes[0] == "backend slow: next"
+    assert compiled.notes[-1] == "backend fast is not used: the plan is not taken"
+    monkeypatch.setattr(compile, "select_backends", lambda *_: [("fast", "asked for")])
+    with pytest.raises(WorkError, match="the plan is not taken"):
+        compile.compile_model(path, Options())

@@ -1,0 +1,74 @@
+"""Plans: compiled files beside a composed model, each with what it was made from, so none is used wrongly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engines.errors import WorkError
+from engines.files import write_whole
+
+__all__ = ["LAYOUT", "Plan", "find_plan", "keep_plan", "plan_path"]
+
+LAYOUT = "1"  # of these files and of how plans are made; a new number makes all plans anew
+
+Parts = Mapping[str, str]  # all that a plan depends on, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a compiled file."""
+
+    parts: Parts
+    sha256: str  # of the file
+    seconds: float  # that compiling took
+
+
+def plan_path(folder: Path, parts: Parts) -> Path:
+    """Where a plan lies: one for each backend, precision, device and shapes; others replace it."""
+    told = hashlib.sha256(f"{parts['device']} {parts['shapes']}".encode()).hexdigest()[:8]
+    return folder / f"{parts['backend']}-{parts['precision']}-{told}.plan"
+
+
+def find_plan(path: Path, parts: Parts) -> tuple[bytes, str]:
+    """Return (plan, "") or (nothing, why): the reason is empty where there has never been one."""
+    try:
+        known = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+        plan = path.read_bytes()
+        was, digest = dict(known["parts"]), known["sha256"]
+    except FileNotFoundError:
+        return b"", ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return b"", f"{path.name} is damaged"
+    for name, value in parts.items():
+        if was.get(name) != value:
+            return (
+                b"",
+                f"{path.name} is of another {name}: {_short(was.get(name, 'none'))}, not {_short(value)}",
+            )
+    if hashlib.sha256(plan).hexdigest() != digest:
+        return b"", f"{path.name} is damaged"
+    return plan, ""
+
+
+def keep_plan(made: Path, path: Path, parts: Parts, seconds: float) -> bytes:
+    """Put a file that was just made in its place, and return it. Raises WorkError where the disk is full."""
+    try:
+        plan = made.read_bytes()
+        known = Plan(parts, hashlib.sha256(plan).hexdigest(), round(seconds, 3))
+        made.replace(path)
+        write_whole(_sidecar(path), json.dumps(asdict(known), indent=1).encode())
+    except OSError as error:
+        raise WorkError(f"{path}: {error.strerror}, the plan is not kept") from error
+    return plan
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 40 else f"{value[:12]}..."
