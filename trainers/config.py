@@ -24,6 +24,7 @@ class Network(_Strict):
     widths: tuple[int, int, int, int, int] = (16, 24, 48, 80, 112)  # channels at strides 2, 4, 8, 16, 32
     depths: tuple[int, int, int, int] = (1, 2, 2, 1)  # blocks at strides 4, 8, 16, 32
     neck: int = Field(48, ge=8)  # channels of the pyramid and the heads
+    prototypes: int = Field(16, ge=1)  # of YOLACT: maps that masks are mixed from
 
 
 class Data(_Strict):

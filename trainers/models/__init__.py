@@ -26,6 +26,17 @@ ARCHITECTURES = {
     "yolox_m": "trainers.models.yolox:build",
     "yolox_l": "trainers.models.yolox:build",
     "yolox_x": "trainers.models.yolox:build",
+    "yolact": "trainers.models.yolact:build",
+    "yolact_resnet50": "trainers.models.yolact:build",
+    "yolact_resnet101": "trainers.models.yolact:build",
+    "yolactedge": "trainers.models.yolactedge:build",
+    "yolactedge_resnet50": "trainers.models.yolactedge:build",
+    "yolactedge_resnet101": "trainers.models.yolactedge:build",
+    "yolactedge_mobilenetv2": "trainers.models.yolactedge:build",
+    "yolactedge_video": "trainers.models.yolactedge:build_video",
+    "yolactedge_video_resnet50": "trainers.models.yolactedge:build_video",
+    "yolactedge_video_resnet101": "trainers.models.yolactedge:build_video",
+    "pose": "trainers.models.pose:build",
 }
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from trainers.config import Loss, Network
 from trainers.data.batch import Batch
-from trainers.matching import assign, ciou
+from trainers.matching import Assignment, assign, ciou
 from trainers.models import Input
 
 __all__ = ["STRIDES", "Output", "Yolo", "build", "cells"]
@@ -59,12 +59,21 @@ class Yolo(nn.Module):
         self.heads = nn.ModuleList(Head(neck, classes, stride) for stride in STRIDES)
 
     def forward(self, images: Tensor) -> Output:
+        return self.read(self.pyramid(images))
+
+    def pyramid(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the features of the three grids, fine to coarse."""
         c3 = self.stage3(self.stem(images))
         c4 = self.stage4(c3)
-        c5 = self.stage5(c4)
-        features = self.neck(c3, c4, c5)
+        features: tuple[Tensor, Tensor, Tensor] = self.neck(c3, c4, self.stage5(c4))
+        return features
+
+    def read(self, features: tuple[Tensor, Tensor, Tensor]) -> Output:
+        """Run the heads on the grids."""
         sides, logits = zip(*(head(x) for head, x in zip(self.heads, features, strict=True)), strict=True)
-        points, strides = cells(tuple((int(x.shape[2]), int(x.shape[3])) for x in features), images.device)
+        points, strides = cells(
+            tuple((int(x.shape[2]), int(x.shape[3])) for x in features), features[0].device
+        )
         distances = torch.cat(sides, 1).clamp(max=6.0).exp() * strides
         left_top, right_bottom = distances.split(2, dim=2)
         return Output(torch.cat([points - left_top, points + right_bottom], 2), torch.cat(logits, 1))
@@ -74,10 +83,14 @@ class Yolo(nn.Module):
         return {"boxes": output.boxes, "scores": output.logits.sigmoid()}
 
     def loss(self, output: Output, batch: Batch, weights: Loss) -> dict[str, Tensor]:
-        """Return the weighted terms ``classes`` (soft-target cross-entropy) and ``boxes`` (CIoU).
+        """Return the weighted terms ``classes`` (soft-target cross-entropy) and ``boxes`` (CIoU)."""
+        return self.assigned(output, batch, weights)[0]
 
-        Both are divided by the sum of the soft targets of the batch (at least 1), as in TOOD; the boxes of a
-        cell weigh as much as its target, so that cells that fit badly move little.
+    def assigned(self, output: Output, batch: Batch, weights: Loss) -> tuple[dict[str, Tensor], Assignment]:
+        """Return the terms of `loss`, and which cells learn which objects.
+
+        Both terms are divided by the sum of the soft targets of the batch (at least 1), as in TOOD; the boxes
+        of a cell weigh as much as its target, so that cells that fit badly move little.
         """
         height, width = batch.images.shape[2:]
         points, _ = cells(tuple((height // s, width // s) for s in STRIDES), output.boxes.device)
@@ -95,7 +108,7 @@ class Yolo(nn.Module):
             target[picture, cell, batch.classes[picture, row]] = quality
             box_loss = ((1 - ciou(boxes[picture, cell], batch.boxes[picture, row])) * quality).sum() / total
         class_loss = F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / total
-        return {"classes": weights.classes * class_loss, "boxes": weights.boxes * box_loss}
+        return {"classes": weights.classes * class_loss, "boxes": weights.boxes * box_loss}, found
 
 
 def cells(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:

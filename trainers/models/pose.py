@@ -1,0 +1,114 @@
+"""YOLO-pose: the small YOLO, and in every cell the keypoints of the person it finds.
+
+Single-stage pose with the OKS loss of Maji et al. 2022: a keypoint's error weighs by the size of the person
+and by how exactly people mark that keypoint, as in COCO's measure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainers.config import Loss, Network
+from trainers.data.batch import Batch
+from trainers.matching import Assignment
+from trainers.models.yolo import STRIDES, Conv, Output, Yolo, cells
+
+__all__ = ["SIGMAS", "Pose", "PoseOutput", "build", "oks"]
+
+# COCO's spread of each of its 17 keypoints, as a share of a person's size (cocodataset.org, keypoints eval)
+SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+_AREA = 0.53  # share of a person's box that the person fills, on average
+_POINTS, _SEEN = 12.0, 1.0  # weights of the terms
+
+
+class PoseOutput(NamedTuple):
+    """What the network says of a batch; N cells, J keypoints."""
+
+    found: Output
+    keypoints: Tensor  # (B, N, J, 2) x, y in input pixels
+    seen: Tensor  # (B, N, J) logits of being in the picture
+
+
+def build(classes: int, network: Network) -> Pose:
+    """Make the network of a configuration."""
+    return Pose(classes, network.widths, network.depths, network.neck)
+
+
+class Pose(Yolo):
+    """The detector with keypoints. Input (B, 3, H, W) RGB 0..1, sides multiples of 32."""
+
+    task = "pose"
+
+    def __init__(
+        self,
+        classes: int,
+        widths: tuple[int, int, int, int, int] = (16, 24, 48, 80, 112),
+        depths: tuple[int, int, int, int] = (1, 2, 2, 1),
+        neck: int = 48,
+    ) -> None:
+        super().__init__(classes, widths, depths, neck)
+        self.joints = nn.ModuleList(
+            nn.Sequential(Conv(neck, neck, 3), Conv(neck, neck, 3), nn.Conv2d(neck, 3 * len(SIGMAS), 1))
+            for _ in STRIDES
+        )
+
+    def forward(self, images: Tensor) -> PoseOutput:
+        features = self.pyramid(images)
+        parts = [
+            head(x).float().flatten(2).transpose(1, 2).unflatten(2, (len(SIGMAS), 3))
+            for head, x in zip(self.joints, features, strict=True)
+        ]
+        raw = torch.cat(parts, 1)
+        points, strides = cells(tuple((int(x.shape[2]), int(x.shape[3])) for x in features), images.device)
+        keypoints = raw[..., :2] * (2 * strides[:, None]) + points[:, None]
+        return PoseOutput(self.read(features), keypoints, raw[..., 2])
+
+    def decode(self, output: PoseOutput) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return ``boxes``, ``scores`` and ``keypoints`` (B, N, J, 3): x, y and 0..1."""
+        keypoints = torch.cat([output.keypoints, output.seen.sigmoid()[..., None]], 3)
+        return super().decode(output.found) | {"keypoints": keypoints}
+
+    def loss(self, output: PoseOutput, batch: Batch, weights: Loss) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return the detector's terms, ``keypoints`` (1 - OKS) and ``seen`` (cross-entropy).
+
+        Only cells whose object has keypoints learn them, each as much as its soft target.
+        """
+        terms, found = self.assigned(output.found, batch, weights)
+        return terms | _terms(output, batch, found)
+
+
+def oks(points: Tensor, truth: Tensor, area: Tensor) -> Tensor:
+    """Return how like keypoints (..., J, 2) are to the truth's, each 0..1: exp(-d^2 / (2 area (2 sigma)^2)).
+
+    area (...,) is the object's in square pixels. COCO's measure is the mean over labelled keypoints.
+    """
+    sigma = torch.tensor(SIGMAS, device=points.device, dtype=points.dtype)
+    distance = (points - truth).square().sum(-1)
+    return torch.exp(-distance / (2 * area[..., None] * (2 * sigma).square() + 1e-9))
+
+
+def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Tensor]:
+    picture, cell = found.positive.nonzero(as_tuple=True)
+    row = found.owner[picture, cell]
+    truth = batch.keypoints[picture, row]
+    person = (truth[..., 2] > 0).any(1)
+    picture, cell, row, truth = picture[person], cell[person], row[person], truth[person]
+    labelled = (truth[..., 2] > 0).float()
+    box = batch.boxes[picture, row]
+    area = (box[:, 2:] - box[:, :2]).prod(1) * _AREA
+    quality = found.quality[picture, cell]
+    total = quality.sum().clamp(min=1.0)
+    error = (1 - oks(output.keypoints[picture, cell], truth[..., :2], area)) * labelled
+    error = error.sum(1) / labelled.sum(1).clamp(min=1)
+    seen = F.binary_cross_entropy_with_logits(output.seen[picture, cell], labelled, reduction="none").mean(1)
+    return {
+        "keypoints": _POINTS * cast("Tensor", (error * quality).sum()) / total,
+        "seen": _SEEN * cast("Tensor", (seen * quality).sum()) / total,
+    }
