@@ -72,8 +72,9 @@ def _running(job: str) -> Iterator[subprocess.Popen[bytes]]:
     assert process.stdin
     assert process.stdout
     try:
-        process.stdin.write(job.encode() + b"\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died at once: there will be no lines
+            process.stdin.write(job.encode() + b"\n")
+            process.stdin.flush()
         yield process
     finally:
         process.kill()

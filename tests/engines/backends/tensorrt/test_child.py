@@ -1,0 +1,163 @@
+"""Plans built in a process of its own by the real TensorRT for RTX: progress, cancel, failures, the cache."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import cache
+from engines.backends import Build
+from engines.backends.tensorrt import compile_plan
+from engines.backends.tensorrt.builder import Recipe
+from engines.backends.tensorrt.child import build_in_child
+from engines.compose import compose
+from engines.errors import InputError, WorkError
+from engines.files import locked
+from engines.locate import locate
+from engines.network import read_network
+from engines.options import Options
+from engines.resolve import resolve
+from engines.shipped import names
+from tests.conftest import DATA
+
+CARDS = {"person-reid-0287": "task: embed"}  # where the file itself does not tell what it is
+FLOAT_MODELS = sorted(DATA.rglob("models/**/*.onnx")) if DATA.is_dir() else []
+
+
+@pytest.fixture(autouse=True)
+def _real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed (pip install tensorrt-rtx)")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def composed(model: str | Path) -> Path:
+    """A composed model in the cache."""
+    located = locate(model)
+    entry = cache.entry(located.sources, Options())
+    network, spec = resolve(read_network(located.model), located)
+    entry.store(compose(network, spec, Options()), spec)
+    return entry.model
+
+
+@pytest.fixture
+def build() -> Build:
+    """How to compile the shipped model."""
+    return Build(composed("tiny-yolo"), "auto", "fp16", 1, 0)
+
+
+def left(folder: Path) -> set[str]:
+    """What a build left beside the composed model."""
+    return {path.name for path in folder.iterdir()} - {"model.onnx", "spec.json", "lock"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("model", [*names(), *FLOAT_MODELS], ids=lambda model: Path(model).stem)
+def test_every_model_builds(model: str | Path, precision: Any, tmp_path: Path) -> None:
+    if Path(model).stem in CARDS:
+        card = tmp_path / "card.yaml"
+        card.write_text(f"model: {model}\n{CARDS[Path(model).stem]}\n")
+        model = card
+    compiled = compile_plan(Build(composed(model), "auto", precision, 1, 0))
+    assert (compiled.fresh, compiled.precision) == (True, precision)
+    assert len(compiled.plan) > 100_000
+
+
+def test_progress_grows_to_the_end(build: Build) -> None:
+    seen: list[tuple[float, str]] = []
+    compile_plan(replace(build, progress=lambda at, phase: seen.append((at, phase))))
+    told = [at for at, _ in seen if at >= 0]
+    assert told == sorted(told)
+    assert (len(set(told)) > 5, told[-1]) == (True, 1.0)
+    assert len({phase for _, phase in seen}) > 3
+
+
+def test_the_second_call_takes_what_the_first_made(build: Build) -> None:
+    first, second = compile_plan(build), compile_plan(build)
+    assert (first.fresh, second.fresh) == (True, False)
+    assert first.plan == second.plan
+    assert left(build.model.parent) == {first.path.name, first.path.with_suffix(".json").name}
+
+
+def test_a_cancelled_build_leaves_nothing(build: Build) -> None:
+    with pytest.raises(WorkError, match="tensorrt_rtx: the build was cancelled"):
+        compile_plan(replace(build, progress=lambda at, phase: at < 0.1))
+    assert left(build.model.parent) == set()
+
+
+def test_a_build_that_takes_too_long_is_ended(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match="the build took more than 0 s"):
+        build_in_child("tensorrt_rtx", Recipe(build.model, "fp32"), tmp_path / "plan", limit=0)
+    assert not (tmp_path / "plan").exists()
+
+
+def test_a_process_that_dies_is_told(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(WorkError, match=r"the building process died \(1\)"):
+        build_in_child("tensorrt_rtx", Recipe(build.model, "fp32"), tmp_path / "plan")
+
+
+def test_errors_of_the_child_are_those_of_the_parent(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.onnx"):
+        build_in_child("tensorrt_rtx", Recipe(tmp_path / "missing.onnx", "fp32"), tmp_path / "plan")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file of this process and its children may grow beyond 2 MiB: less than a plan."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_nothing_half_written(build: Build, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("full_disk")
+    with pytest.raises(WorkError, match="File too large, the plan is not kept"):
+        compile_plan(build)
+    assert left(build.model.parent) == set()
+
+
+def test_one_builds_and_one_waits(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits at the lock, and finds what the first has made meanwhile."""
+    made = compile_plan(build)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for path in (made.path, made.path.with_suffix(".json")):
+        path.rename(aside / path.name)
+    waiting, found = threading.Event(), []
+
+    def second() -> None:
+        told = replace(build, progress=lambda at, phase: "waiting" in phase and waiting.set())
+        found.append(compile_plan(told))
+
+    thread = threading.Thread(target=second)
+    with locked(build.model.parent):
+        thread.start()
+        assert waiting.wait(30)
+        for path in aside.iterdir():
+            path.rename(build.model.parent / path.name)
+    thread.join()
+    assert [compiled.fresh for compiled in found] == [False]
+
+
+def test_what_a_killed_build_left_is_cleared(build: Build) -> None:
+    (build.model.parent / "making-dead").mkdir()
+    compiled = compile_plan(build)
+    assert left(build.model.parent) == {compiled.path.name, compiled.path.with_suffix(".json").name}
+
+
+def test_a_stale_plan_is_made_again_with_a_sentence(build: Build) -> None:
+    compiled = compile_plan(build)
+    beside = compiled.path.with_suffix(".json")
+    beside.write_text(beside.read_text().replace('"version": "1', '"version": "0'))
+    notes: list[str] = []
+    assert compile_plan(replace(build, tell=notes.append)).fresh
+    assert len(notes) == 1
+    assert notes[0].startswith(f"compiled again: {compiled.path.name} is of another version: 0")
