@@ -1,13 +1,16 @@
-"""Which cell learns which object: task-aligned assignment (TOOD, Feng et al. 2021)."""
+"""Which cell or anchor learns which object: task-aligned (TOOD, Feng et al. 2021), or by IoU alone."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Assignment", "assign", "ciou", "iou"]
+__all__ = ["BACKGROUND", "NEITHER", "Assignment", "assign", "ciou", "giou", "iou", "match"]
+
+Rescue = Literal["ties", "best"]
+BACKGROUND, NEITHER = -1, -2  # of an anchor that learns no object, or nothing at all
 
 _LEAST = 10.0  # pixels: an object smaller than this takes cells as if it were this large
 
@@ -89,3 +92,34 @@ def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
     area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
     return inter, area_a + area_b - inter + 1e-7
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Return the IoU less the share of the common hull that neither box covers (Rezatofighi 2019); -1..1."""
+    inter, union = _areas(a, b)
+    hull = (torch.max(a[..., 2:], b[..., 2:]) - torch.min(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    return inter / union - (hull - union) / (hull + 1e-7)
+
+
+def match(overlap: Tensor, high: float, low: float, rescue: Rescue) -> Tensor:
+    """Return for each of N anchors the row of its object, or BACKGROUND or NEITHER (it learns nothing).
+
+    overlap (M,N) are the IoUs of M objects with the anchors. An anchor takes the object it overlaps most if
+    by ``high`` or more; below ``low`` it is background. ``rescue`` is for objects that no anchor fits:
+    "ties" lets every anchor that overlaps an object as much as any does take its own best object
+    (RetinaNet), "best" gives each object the first of them (SSD).
+    """
+    if not len(overlap):
+        return torch.full((overlap.shape[1],), BACKGROUND, device=overlap.device)
+    most, best = overlap.max(0)
+    found = best.clone()
+    found[most < high] = NEITHER
+    found[most < low] = BACKGROUND
+    peak, first = overlap.max(1)
+    if rescue == "ties":
+        tied = (overlap == peak[:, None]).any(0)
+        found[tied] = best[tied]
+    else:
+        for row, anchor in enumerate(first.tolist()):  # of two objects at one anchor the later stays
+            found[anchor] = row
+    return found
