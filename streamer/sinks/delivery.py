@@ -76,11 +76,12 @@ class Delivery:
         while not self._stopped.is_set():
             try:
                 self._converse()
-            except Away as away:
+            except Exception as error:  # whatever a client library raises, records are kept and sent again
                 self.counts["lost connections"] += 1
-                if str(away) != self._trouble:
-                    self._trouble = str(away)
-                    log.warning("%s: %s, records are kept and sent later", self._name, away)
+                kind = "" if isinstance(error, Away) else f"{type(error).__name__}: "
+                if f"{kind}{error}" != self._trouble:
+                    self._trouble = f"{kind}{error}"
+                    log.warning("%s: %s, records are kept and sent later", self._name, self._trouble)
                 self._rest(self._backoff.pause(lasting=False))
         self._sync()
 

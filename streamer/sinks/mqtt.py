@@ -63,14 +63,16 @@ class MqttCourier:
         """Publish records and wait until the broker has acknowledged the last."""
         messages = [self._client.publish(self._topic, line, qos=1, retain=self._retain) for line in lines]
         until = time.monotonic() + PATIENCE + len(lines) * 0.01
-        for message in messages:
-            while not message.is_published():
-                if self._broken.is_set():
-                    raise Away(self._reason)
-                if time.monotonic() > until:
-                    raise Away("does not acknowledge")
-                with contextlib.suppress(RuntimeError, ValueError):  # said by _broken
+        try:
+            for message in messages:
+                while not message.is_published():
+                    if self._broken.is_set():
+                        raise Away(self._reason)
+                    if time.monotonic() > until:
+                        raise Away("does not acknowledge")
                     message.wait_for_publish(0.1)
+        except (RuntimeError, ValueError) as error:  # not connected any more
+            raise Away(str(error)) from error
 
     def idle(self) -> None:
         """Notice that the broker is gone."""

@@ -77,6 +77,8 @@ class NatsCourier:
             password=place.password or None,
             connect_timeout=PATIENCE,
             allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
             error_cb=ignore,
         )
 
