@@ -84,20 +84,43 @@ def run(
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
     ] = False,
+    wait: Annotated[
+        bool | None, typer.Option("--wait", help="Start although no source answers, and try on.")
+    ] = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(help="Pictures of live sources to withhold: corrupt,black,frozen (by default) or none."),
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option(help="Keep 95 of 100 live results younger than this, as 150ms.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write what becomes of each frame; `streamer ledger FILE` tells.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
     """Process sources to their end or to Ctrl-C: once finishes what is under way, twice stops at once."""
+    from streamer.follow import Follower
     from streamer.pipeline import Pipeline
-    from streamer.runner import run_to_end, summary
-    from streamer.settings import merge
+    from streamer.runner import run_to_end, say, summary
+    from streamer.settings import Settings, merge
 
     given = {
         "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "track": track, "trails": trails, "show_lost": show_lost, "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
+        "wait": wait, "quarantine": quarantine, "latency": latency,
+        "ledger": str(ledger) if ledger else None,
     }  # fmt: skip
-    with Pipeline(merge(sources or [], model, sink or [], config, given)) as pipeline:
+
+    def read() -> Settings:
+        return merge(sources or [], model, sink or [], config, given)
+
+    tell = (lambda sentence: None) if quiet else say
+    with Pipeline(read(), say=tell) as pipeline:
+        if config is not None and not sources:
+            pipeline.each_second(Follower(config, pipeline, read, tell).look)
         status = run_to_end(pipeline, quiet=quiet)
         if not quiet:
             summary(pipeline)
@@ -175,6 +198,19 @@ def evaluate(
     from streamer.evaluate import print_scores
 
     print_scores(score(gt, tracks))
+
+
+@app.command("ledger")
+def ask_ledger(
+    file: Annotated[Path, typer.Argument(help="What `run --ledger FILE` wrote.")],
+    frame: Annotated[int | None, typer.Option(help="Tell where the frame of this index went.")] = None,
+    stream: Annotated[str, typer.Option(help="Of this stream; of all by default.")] = "",
+) -> None:
+    """Tell what became of the frames of a run, and whether the sums agree; exit code 1 if they do not."""
+    from streamer.ledger import print_balance, print_journey
+
+    balanced = print_balance(file) if frame is None else print_journey(file, frame, stream)
+    raise typer.Exit(0 if balanced else 1)
 
 
 @app.command()

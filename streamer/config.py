@@ -122,6 +122,10 @@ class PipelineConfig(_Strict):
     every: Count = 1  # infer on every n-th frame
     realtime: bool = False  # pace files by their pts
     loop: bool = False  # begin a file again at its end
+    wait: bool = False  # start although no source answers, and try on
+    quarantine: tuple[Word, ...] = Field(default=("corrupt", "black", "frozen"), strict=False)  # [] = none
+    latency: Word = ""  # target for the age of live results, as 150ms
+    ledger: Word = ""  # file that tells what became of each frame
 
 
 def load(path: str | Path) -> PipelineConfig:

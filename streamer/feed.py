@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from streamer.frame import Frame
+from streamer.journal import Journal
 from streamer.metrics import Tally
 from streamer.sources import Source
 
@@ -28,12 +29,22 @@ class Limits:
 class Feed:
     """Iterate once, in one thread; `stop` from any."""
 
-    def __init__(self, source: Source, reopen: Callable[[], Source], limits: Limits, tally: Tally) -> None:
+    def __init__(
+        self,
+        source: Source,
+        reopen: Callable[[], Source],
+        limits: Limits,
+        tally: Tally,
+        journal: Journal | None = None,
+    ) -> None:
         self.source = source
         self._reopen = reopen
         self._limits = limits
         self._tally = tally
+        self._journal = journal
         self._stopped = threading.Event()
+        self._playing = threading.Event()
+        self._playing.set()
         self._failed: Counter[str] = Counter()  # of this round's source, as far as the tally knows
         self._given = 0
         self._first = 0.0  # pts of the first frame
@@ -43,12 +54,30 @@ class Feed:
     def stop(self) -> None:
         """End after the frame at hand."""
         self._stopped.set()
+        self._playing.set()
         self.source.stop()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it gives out nothing for now."""
+        return not self._playing.is_set()
+
+    def pause(self, paused: bool) -> None:
+        """Give out nothing, or go on; frames of a live source that come meanwhile are counted as paused."""
+        if paused and not self._stopped.is_set():
+            self._playing.clear()
+        else:
+            self._playing.set()
 
     def __iter__(self) -> Iterator[Frame]:
         frames = self._paced() if self._limits.realtime and not self.source.live else self._rounds()
         try:
             for frame in frames:
+                if self.paused:
+                    if self.source.live:
+                        self._lose({"paused": 1})
+                        continue
+                    self._playing.wait()
                 if self._spent(frame):
                     break
                 self._given += 1
@@ -103,3 +132,15 @@ class Feed:
         self._failed = self.source.failures.copy()
         self._tally.offered += fresh.total()
         self._tally.failed.update(fresh)
+        self._note(fresh)
+
+    def _lose(self, lost: Mapping[str, int]) -> None:
+        """Count frames that are not given out."""
+        self._tally.offered += sum(lost.values())
+        self._tally.dropped.update(lost)
+        self._note(lost)
+
+    def _note(self, lost: Mapping[str, int]) -> None:
+        if self._journal is not None:
+            for why, frames in lost.items():
+                self._journal.count(self.source.name, f"decode:{self.source.name}", why, frames)

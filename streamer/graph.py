@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from engines.errors import InputError, WorkError
 from streamer.frame import Frame
 from streamer.inbox import Aborted, Inbox, Lane, Policy
+from streamer.journal import Journal
 from streamer.metrics import Histogram, Ledger
 
 __all__ = ["Cargo", "Edge", "Graph", "Node", "Stage"]
@@ -70,8 +71,9 @@ class Node:
 class Graph:
     """Nodes and edges; may grow and shrink while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         self.ledger = Ledger()
+        self.journal = journal
         self.nodes: dict[str, Node] = {}
         self.error: tuple[str, BaseException] | None = None  # node, what it raised
         self._lock = threading.Lock()
@@ -94,12 +96,25 @@ class Graph:
         lane = head.inbox.lane(stream or tail.name, policy=policy, capacity=capacity)
         tail.edges = [*tail.edges, Edge(head, lane, stream, policy)]
 
-    def disconnect(self, tail: Node, head: Node) -> None:
-        """Send nothing more from `tail` to `head`; what is under way still arrives."""
-        gone = [edge for edge in tail.edges if edge.head is head]
-        tail.edges = [edge for edge in tail.edges if edge.head is not head]
+    def disconnect(self, tail: Node, stream: str) -> list[Node]:
+        """Send nothing more of `stream` from `tail` along edges of its own; what is under way still arrives.
+
+        Return the nodes at whose other end the edges were.
+        """
+        gone = [edge for edge in tail.edges if edge.stream == stream]
+        tail.edges = [edge for edge in tail.edges if edge.stream != stream]
         for edge in gone:
             edge.lane.close()
+        return [edge.head for edge in gone]
+
+    def remove(self, node: Node, timeout: float) -> bool:
+        """Forget a node once its thread has ended; False if it has not in time."""
+        if node.thread is not None:
+            node.thread.join(timeout)
+            if node.thread.is_alive():
+                return False
+        self.nodes.pop(node.name, None)
+        return True
 
     def outlet(self, name: str) -> Node:
         """Add a node whose items the caller takes with `pump`."""
@@ -165,6 +180,8 @@ class Graph:
         def lost(item: Item, reason: str) -> None:
             for frame in frames_of(item):
                 self.ledger.tally(stage, frame.stream).dropped[reason] += 1
+                if self.journal is not None:
+                    self.journal.note(frame, stage, reason)
 
         return lost
 
@@ -198,11 +215,15 @@ class Graph:
             tally.out += 1
             if node.is_source:
                 tally.offered += 1
+            if self.journal is not None:
+                self.journal.note(frame, node.name, "out", captured=node.is_source)
         for edge in node.edges:
             if edge.stream and (not isinstance(item, Frame) or item.stream != edge.stream):
                 continue
             for frame in frames_of(item):
                 self.ledger.tally(edge.head.name, frame.stream).offered += 1
+                if self.journal is not None:
+                    self.journal.note(frame, edge.head.name, "in")
             try:
                 edge.lane.put(item)
             except Aborted:
@@ -225,8 +246,13 @@ class Graph:
         with self._changed:
             self._running -= 1
             if self._aborted and not self._running:
-                self.ledger.write_off("aborted")
+                self._write_off("aborted")
             self._changed.notify_all()
+
+    def _write_off(self, reason: str) -> None:
+        for stage, stream, frames in self.ledger.write_off(reason):
+            if self.journal is not None:
+                self.journal.count(stream, stage, reason, frames)
 
     def raise_error(self) -> None:
         """Raise what ended the graph, if anything did, with the stage's name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Literal, TypeVar
 
@@ -35,6 +35,12 @@ class Lane(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def resize(self, capacity: int) -> None:
+        """Hold so many items from now on; a smaller number takes effect with the next `put`."""
+        with self._inbox._lock:
+            self._capacity = capacity
+            self._room.notify_all()
 
     def put(self, item: T) -> float:
         """Hand over one item; return the seconds it had to wait for room.
@@ -101,21 +107,30 @@ class Inbox(Generic[T]):
             self._lanes.append(lane)
         return lane
 
-    def take(self, most: int, *, deadline: float | None = None) -> list[T]:
+    def take(
+        self,
+        most: int,
+        *,
+        deadline: float | None = None,
+        share: int = 0,
+        taken: Counter[str] | None = None,
+    ) -> list[T]:
         """Return 1..most items, one of each lane in turn; block until there is one.
 
         With a `deadline` (time.perf_counter() seconds) wait no longer than that, and return what is there,
-        perhaps nothing. Without one, an empty list means that the inbox has ended.
+        perhaps nothing. Without one, an empty list means that the inbox has ended. `share`: take no more from
+        a lane, together with what `taken` says was taken from it already; `taken` is brought up to date.
 
         Raises:
             Aborted: the inbox was aborted.
         """
+        taken = Counter() if taken is None else taken
         with self._lock:
-            if not self._count:
-                self._await_item(deadline)
+            if not self._may_pick(share, taken):
+                self._await_item(deadline, share, taken)
             if self._aborted:
                 raise Aborted
-            return self._pick(most)
+            return self._pick(most, share, taken)
 
     def check(self) -> None:
         """Raise Aborted if the inbox was aborted."""
@@ -146,24 +161,39 @@ class Inbox(Generic[T]):
         with self._lock:
             return {lane.name: len(lane) for lane in self._lanes}
 
-    def _await_item(self, deadline: float | None) -> None:
+    def _may_pick(self, share: int, taken: Counter[str]) -> bool:
+        if not share or not self._count:
+            return self._count > 0
+        return any(lane._items and taken[lane.name] < share for lane in self._lanes)
+
+    def _await_item(self, deadline: float | None, share: int, taken: Counter[str]) -> None:
         began = time.perf_counter()
-        while not self._count and not self._aborted and not self._finished():
+        while not self._may_pick(share, taken) and not self._aborted and not self._finished():
             left = None if deadline is None else deadline - time.perf_counter()
             if left is not None and left <= 0:
                 break
             self._filled.wait(left)
         self.waited += time.perf_counter() - began
 
-    def _pick(self, most: int) -> list[T]:
+    def _pick(self, most: int, share: int, taken: Counter[str]) -> list[T]:
         items: list[T] = []
         lanes = self._lanes
-        while self._count and len(items) < most:
+        passed = 0  # lanes in a row that gave nothing
+        while self._count and passed < len(lanes) and len(items) < most:
             lane = lanes[0]
             lanes.rotate(-1)
-            if lane._items:
+            if not lane._items:
+                if lane.closed:
+                    lanes.pop()  # where the rotation has put it
+                else:
+                    passed += 1
+            elif share and taken[lane.name] >= share:
+                passed += 1
+            else:
                 items.append(lane._items.popleft())
+                taken[lane.name] += 1
                 self._count -= 1
+                passed = 0
                 if len(lane._items) <= lane._capacity // 2:  # not each time: a producer works best in bursts
                     lane._room.notify()
         return items

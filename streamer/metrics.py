@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,11 +95,20 @@ class Ledger:
                     total[f"{stage}: {reason}"] += count
         return total
 
-    def write_off(self, reason: str) -> None:
-        """Count every frame still in flight as dropped for this reason: nobody works on them any more."""
-        for tally in self._tallies.values():
-            if tally.in_flight:
-                tally.dropped[reason] += tally.in_flight
+    def write_off(self, reason: str) -> list[tuple[str, str, int]]:
+        """Count every frame still in flight as dropped for this reason: nobody works on them any more.
+
+        Return stage, stream and how many frames, for each that had any.
+        """
+        gone = [(*key, tally.in_flight) for key, tally in self._tallies.items() if tally.in_flight]
+        for stage, stream, frames in gone:
+            self._tallies[stage, stream].dropped[reason] += frames
+        return gone
+
+    def under_way(self, stream: str, stages: Sequence[str]) -> int:
+        """Return how many frames of a stream are in flight at these stages."""
+        tallies = (self._tallies.get((stage, stream)) for stage in stages)
+        return sum(tally.in_flight for tally in tallies if tally is not None)
 
     def unbalanced(self) -> list[str]:
         """Return one sentence for each stage and stream with frames still in flight; empty is a clean end."""

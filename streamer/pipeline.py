@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from engines.errors import InputError, nearest
+from engines.errors import InputError, WorkError, nearest
 from streamer import stages
+from streamer.batching import LIVE_WAIT, SHARE, Batching
 from streamer.feed import Feed
 from streamer.frame import Frame
+from streamer.governor import Governor
 from streamer.graph import Graph, Node
 from streamer.inbox import Policy
+from streamer.journal import Journal
 from streamer.metrics import Histogram
 from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
-from streamer.sinks import Sink, open_sink, sink_kind, target
+from streamer.sinks import Attendant, Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
+from streamer.stream import Status, Stream, status
 from streamer.tuning import tune
+from streamer.watch import Overload, Watch
 
 if TYPE_CHECKING:
     from engines.model import Model
+    from streamer.overlay import Overlay
 
 __all__ = ["Pipeline", "run", "stream"]
 
-_LIVE_BATCH_WAIT = 0.02  # seconds after which a live batch leaves though it is not full
+_COMMON = ("submit", "collect", "track")  # stages that frames of all streams go through
+_LOOK = 0.01  # seconds
 _TO_ENGINE: dict[bool, tuple[Policy, int]] = {True: ("latest", 2), False: ("block", 6)}  # live? -> lane
 _TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block", 4)}
+_TO_VIEWERS = 2  # frames; what waits longer would only be seen later
 
 
 class Pipeline:
@@ -50,17 +60,30 @@ class Pipeline:
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.settings = settings
-        self.graph = Graph()
+        self.journal = Journal(Path(settings.ledger)) if settings.ledger else None
+        self.graph = Graph(self.journal)
+        self.streams: dict[str, Stream] = {}
+        self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
         self.began = self.ended = 0.0  # time.perf_counter()
         self._own_model = model is None
+        self._say = say
+        self._lock = threading.Lock()  # one change of the streams at a time
+        self._tick = threading.Event()
+        self._stopped = False
         self._window: Node | None = None
-        self._feeds: list[Feed] = []
-        self.sources, self.model = _open(settings, model, say)
+        self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
+        sources, self.model = _open(settings, model, say)
+        self.governor: Governor | None = None
+        if settings.latency:
+            self.governor = Governor(settings.latency, self.batching, say)
+        self._watch = Watch(Overload(self, say).look, self._govern)
         try:
-            self._build()
+            self._build(sources)
         except BaseException:
+            for source in sources:
+                source.close()
             self.__exit__()
             raise
 
@@ -71,8 +94,11 @@ class Pipeline:
         self.stop()
         self.graph.abort()
         self.graph.wait(10.0)
+        self._watch.stop()
         for source in self.sources:
             source.close()
+        if self.journal is not None:
+            self.journal.close()
         if self._own_model:
             self.model.close()
 
@@ -86,6 +112,7 @@ class Pipeline:
         """Start every stage but a window, which belongs to the thread that calls `join`."""
         self.began = time.perf_counter()
         self.graph.start()
+        self._watch.start()
 
     def join(self) -> None:
         """Wait for the end, and raise what ended it if that was a failure."""
@@ -108,8 +135,100 @@ class Pipeline:
 
     def stop(self) -> None:
         """End the sources; what is under way is finished and every file completed. From any thread."""
-        for feed in self._feeds:
-            feed.stop()
+        self._stopped = True
+        for stream in list(self.streams.values()):
+            stream.feed.stop()
+
+    def add_stream(self, url: str, name: str = "", *, every: int = 1) -> str:
+        """Take up another source while the pipeline runs, or before; return its stream's name.
+
+        A live source that does not answer within seconds is tried on. It goes to every sink that takes all
+        streams, or that names it.
+
+        Raises:
+            InputError: it can never be opened, or its name is taken.
+            WorkError: the pipeline has ended.
+        """
+        return self.attach(replace(self.settings.sources[0], url=url, name=name, every=every))
+
+    def attach(self, told: SourceSettings) -> str:
+        """Take up another source as `add_stream` does, with all its settings."""
+        (source,) = settle([self._opening(told)], wait=True)
+        with self._lock:
+            try:
+                self._check_open(source.name)
+                before = set(self.graph.nodes)
+                self._add(told, source)
+            except BaseException:
+                source.close()
+                raise
+            if self.began:
+                self.graph.start(*(node for name, node in self.graph.nodes.items() if name not in before))
+        return source.name
+
+    def remove_stream(self, name: str, *, timeout: float = 10.0) -> None:
+        """End a stream while the others go on: what is under way is finished and its files are completed.
+
+        Raises:
+            InputError: there is no such stream.
+            WorkError: a stage did not let go of it in time.
+        """
+        with self._lock:
+            stream = self._stream(name)
+            stream.feed.stop()
+            until = time.monotonic() + timeout
+            done = self.graph.remove(stream.decoder, timeout)
+            while done and self.graph.ledger.under_way(name, _COMMON) and time.monotonic() < until:
+                self._tick.wait(_LOOK)
+            for tail in (self._results, *stream.nodes):
+                self.graph.disconnect(tail, name)
+            for node in (stream.decoder, *stream.nodes):
+                for edge in node.edges:
+                    edge.lane.close()
+                left = max(until - time.monotonic(), 0.1)
+                done = self.graph.remove(node, left) and done
+            del self.streams[name]
+            self.rates.forget(name)
+        if not done:
+            raise WorkError(f"{name}: was not let go within {timeout:g} s")
+
+    def change_stream(self, told: SourceSettings) -> None:
+        """Replace the stream of this name by what is told now, even if it is the only one."""
+        self._stream(told.name)
+        nodes = [self._engine, *self._shared.values()]
+        held = [node.inbox.lane("change") for node in nodes]
+        try:
+            self.remove_stream(told.name)
+            self.attach(told)
+        finally:
+            for lane in held:
+                lane.close()
+
+    def each_second(self, look: Callable[[], None]) -> None:
+        """Call a function once a second while the pipeline runs."""
+        self._watch.add(look)
+
+    def pause(self, name: str, paused: bool = True) -> None:
+        """Stop giving out frames of a stream, or go on: a live one stays connected, a file waits.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        self._stream(name).feed.pause(paused)
+
+    def overlays(self) -> list[Overlay]:
+        """Return what is drawn on the pictures of one stream; some of it remembers, so one list for each."""
+        from streamer.overlay import overlays
+        from streamer.overlay.trails import lost
+
+        if not self.settings.overlay:
+            return []
+        shown = overlays(self.model.spec, trails=self._trails, hud=self.rates.hud)
+        return [*shown, lost] if self.settings.show_lost else shown
+
+    def status(self) -> Status:
+        """Return what the pipeline and each stream do right now."""
+        return status(self)
 
     def forget(self) -> None:
         """Start the figures of time anew (counts of frames stay): for a measurement after a warm-up."""
@@ -121,21 +240,61 @@ class Pipeline:
         """Return the figures so far; whole and balanced once the run has ended."""
         return report(self)
 
-    def _build(self) -> None:
-        every = {
-            source.name: told.every for source, told in zip(self.sources, self.settings.sources, strict=True)
-        }
-        live = any(source.live for source in self.sources)
-        wait = _LIVE_BATCH_WAIT if live else None
-        engine = self.graph.stage("submit", stages.submit(self.model, every=every, max_wait=wait))
-        collect = self.graph.stage("collect", stages.collect(self.latency, self.rates))
-        results = self._results = self._tracker(collect)
-        for told, source in zip(self.settings.sources, self.sources, strict=True):
-            policy, capacity = _TO_ENGINE[source.live]
-            self.graph.connect(self._decoder(told, source), engine, policy=policy, capacity=capacity)
-        self.graph.connect(engine, collect, capacity=len(self.model.engine.requests))
+    @property
+    def sources(self) -> list[Source]:
+        """The sources of all streams."""
+        return [stream.source for stream in list(self.streams.values())]
+
+    def _build(self, sources: Sequence[Source]) -> None:
+        self._engine = self.graph.stage("submit", stages.submit(self.model, self.batching))
+        collect = self.graph.stage("collect", stages.collect(self.latency, self.rates, self.batching))
+        self.graph.connect(self._engine, collect, capacity=len(self.model.engine.requests))
+        self._results = self._tracker(collect)
+        names = [source.name for source in sources]
         for sink in self.settings.sinks:
-            self._add_sink(sink, results)
+            for name in sink.streams:
+                if name not in names:
+                    raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
+        for told, source in zip(self.settings.sources, sources, strict=True):
+            self._add(told, source)
+
+    def _add(self, told: SourceSettings, source: Source) -> None:
+        """Put a source and all that works for it alone into the graph."""
+        if source.live:
+            self.batching.max_wait, self.batching.share = LIVE_WAIT, SHARE
+        self.batching.every[source.name] = told.every
+        stream = self._read(told, source)
+        policy, capacity = _TO_ENGINE[source.live]
+        self.graph.connect(stream.decoder, self._engine, policy=policy, capacity=capacity)
+        for sink in self.settings.sinks:
+            if not sink.streams or source.name in sink.streams:
+                self._connect_sink(sink, stream)
+
+    def _stream(self, name: str) -> Stream:
+        if name not in self.streams:
+            raise InputError(f"stream {name!r}: there is none{nearest(name, self.streams)}")
+        return self.streams[name]
+
+    def _check_open(self, name: str) -> None:
+        if name in self.streams:
+            raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
+        if self._stopped or (self.began and self._engine.thread and not self._engine.thread.is_alive()):
+            raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")
+
+    def _opening(self, told: SourceSettings) -> Opening:
+        return Opening(told.url, told.name, withheld=self.settings.quarantine, say=self._say)
+
+    def _govern(self) -> None:
+        """Let the governor act on the ages of the last second."""
+        if self.governor is None:
+            return
+        lanes = [
+            edge.lane
+            for stream in list(self.streams.values())
+            if stream.source.live
+            for edge in stream.decoder.edges
+        ]
+        self.governor.look(self.rates.ages(), lanes, time.monotonic())
 
     @property
     def _trails(self) -> float:
@@ -153,62 +312,55 @@ class Pipeline:
         self.graph.connect(collect, node)
         return node
 
-    def _decoder(self, told: SourceSettings, source: Source) -> Node:
+    def _read(self, told: SourceSettings, source: Source) -> Stream:
         def reopen() -> Source:
             return open_source(told.url, name=source.name)
 
         stage = f"decode:{source.name}"
-        feed = Feed(source, reopen, told.limits, self.graph.ledger.tally(stage, source.name))
-        self._feeds.append(feed)
-        return self.graph.source(stage, feed.__iter__)
+        feed = Feed(source, reopen, told.limits, self.graph.ledger.tally(stage, source.name), self.journal)
+        stream = Stream(told, source, feed, self.graph.source(stage, feed.__iter__))
+        self.streams[source.name] = stream
+        return stream
 
-    def _add_sink(self, sink: SinkSettings, results: Node) -> None:
-        kind, sources = sink_kind(sink.url), self._sources_of(sink)
-        if kind.takes_nothing:
-            return  # results are counted where they are collected; a thread to drop them would only cost
+    def _connect_sink(self, sink: SinkSettings, stream: Stream) -> None:
+        kind, source = sink_kind(sink.url), stream.source
         label = f"write:{Path(target(sink.url)).name}"
         if kind.shared:
-            node = self._sink_node(label, sink.url, sources[0])
-            for source in sources:
-                self._connect_sink(sink.url, results, node, source)
+            node = self._shared.get(sink.url) or self._sink_node(label, sink.url, source)
+            self._shared[sink.url] = node
             if kind.main_thread:
                 node.is_callers = True
                 self._window = node
-            return
-        for source in sources:
-            name = label if len(sources) == 1 else f"{label}:{source.name}"
-            self._connect_sink(sink.url, results, self._sink_node(name, sink.url, source), source)
-
-    def _sources_of(self, sink: SinkSettings) -> list[Source]:
-        names = [source.name for source in self.sources]
-        for stream in sink.streams:
-            if stream not in names:
-                raise InputError(f"sink {sink.url}: streams: no stream {stream!r}{nearest(stream, names)}")
-        return [source for source in self.sources if not sink.streams or source.name in sink.streams]
-
-    def _sink_node(self, name: str, url: str, source: Source) -> Node:
-        def opener() -> Sink:
-            return open_sink(url, stream=source.name, info=source.info, spec=self.model.spec)
-
-        return self.graph.stage(name, stages.write(opener, self.stop))
-
-    def _connect_sink(self, url: str, results: Node, node: Node, source: Source) -> None:
-        tail = self._drawer(results, source) if sink_kind(url).overlay and self.settings.overlay else results
+        elif label in self.graph.nodes and "{stream}" not in sink.url:
+            return  # the sink of one stream, which is another one
+        else:
+            name = f"{label}:{source.name}" if "{stream}" in sink.url else label
+            node = self._sink_node(name, sink.url, source)
+            stream.nodes.append(node)
+        tail = self._drawer(stream) if kind.overlay and self.settings.overlay else self._results
         policy, capacity = _TO_SINK[source.live]
+        if kind.attends:
+            capacity = _TO_VIEWERS
         self.graph.connect(tail, node, stream=source.name, policy=policy, capacity=capacity)
 
-    def _drawer(self, results: Node, source: Source) -> Node:
-        name = f"draw:{source.name}"
-        if name not in self.graph.nodes:
-            from streamer.overlay import overlays
-            from streamer.overlay.trails import lost
+    def _sink_node(self, name: str, url: str, source: Source) -> Node:
+        attends = sink_kind(url).attends
 
-            shown = overlays(self.model.spec, trails=self._trails, hud=self.rates.hud)
-            if self.settings.show_lost:
-                shown.append(lost)
-            node = self.graph.stage(name, stages.draw(shown))
-            policy, capacity = _TO_SINK[source.live]
-            self.graph.connect(results, node, stream=source.name, policy=policy, capacity=capacity)
+        def opener() -> Sink:
+            sink = open_sink(url, stream=source.name, info=source.info, spec=self.model.spec)
+            if attends:
+                cast("Attendant", sink).attend(self)
+            return sink
+
+        return self.graph.stage(name, stages.write(opener, self.stop, early=attends))
+
+    def _drawer(self, stream: Stream) -> Node:
+        name = f"draw:{stream.name}"
+        if name not in self.graph.nodes:
+            node = self.graph.stage(name, stages.draw(self.overlays()))
+            stream.nodes.insert(0, node)
+            policy, capacity = _TO_SINK[stream.source.live]
+            self.graph.connect(self._results, node, stream=stream.name, policy=policy, capacity=capacity)
         return self.graph.nodes[name]
 
 
@@ -217,7 +369,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, wait, quarantine.
+    show_lost, wait, quarantine, latency, ledger.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()

@@ -83,8 +83,8 @@ def _done(pipeline: Pipeline) -> tuple[int, int]:
 def expected(pipeline: Pipeline) -> int:
     """Return how many frames the sources promise, within the limits; 0 when that is unknown."""
     total = 0
-    for told, source in zip(pipeline.settings.sources, pipeline.sources, strict=True):
-        limits = told.limits
+    for stream in list(pipeline.streams.values()):
+        limits, source = stream.told.limits, stream.source
         frames = 0 if limits.loop else source.info.frames
         if limits.seconds and source.info.fps:
             by_time = round(limits.seconds * source.info.fps)

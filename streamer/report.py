@@ -24,6 +24,7 @@ class Rates:
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
         self._latency: dict[str, float] = {}
+        self._ages: deque[float] = deque(maxlen=2048)  # of live results since they were last asked for
         self._lock = threading.Lock()
 
     def add(self, frame: Frame, now: float) -> float:
@@ -34,16 +35,36 @@ class Rates:
             times.append(now)
             while now - times[0] > _WINDOW:
                 times.popleft()
+            if frame.live:
+                self._ages.append(latency)
             before = self._latency.get(frame.stream, latency)
             self._latency[frame.stream] = before + 0.1 * (latency - before)
         return latency
+
+    def ages(self) -> list[float]:
+        """Return the latencies of live results since the last call, in seconds; at most the last 2048."""
+        with self._lock:
+            ages = list(self._ages)
+            self._ages.clear()
+        return ages
+
+    def latency(self, stream: str) -> float:
+        """Return a stream's latency in seconds, smoothed over about ten results; 0 before the first."""
+        return self._latency.get(stream, 0.0)
+
+    def forget(self, stream: str) -> None:
+        """Drop the figures of a stream."""
+        with self._lock:
+            self._times.pop(stream, None)
+            self._latency.pop(stream, None)
 
     def fps(self, stream: str) -> float:
         """Return results per second of a stream; 0 before the second one."""
         with self._lock:
             times = self._times.get(stream) or [0.0]
             span = times[-1] - times[0]
-            return (len(times) - 1) / span if span > 0 else 0.0
+            is_now = time.monotonic() - times[-1] < 2 * _WINDOW
+            return (len(times) - 1) / span if span > 0 and is_now else 0.0
 
     def total(self) -> float:
         """Return results per second of all streams."""
@@ -91,6 +112,7 @@ class Report:
     latency_ms: tuple[float, float, float]  # median, p95, p99 from capture to result
     streams: tuple[StreamReport, ...]
     stages: tuple[StageReport, ...]
+    occupancy: float  # frames in a batch, as a part of its size; 0 before the first
     unbalanced: tuple[str, ...]
 
     @property
@@ -114,7 +136,7 @@ def report(pipeline: Pipeline) -> Report:
     seconds = (pipeline.ended or time.perf_counter()) - pipeline.began
     streams = tuple(_stream(pipeline, source.name) for source in pipeline.sources)
     results = sum(stream.results for stream in streams)
-    latency = pipeline.latency
+    latency, batching = pipeline.latency, pipeline.batching
     return Report(
         seconds=seconds,
         fps=results / seconds if seconds > 0 else 0.0,
@@ -132,6 +154,7 @@ def report(pipeline: Pipeline) -> Report:
             )
             for node in graph.nodes.values()
         ),
+        occupancy=batching.frames / max(batching.batches * pipeline.model.batch, 1),
         unbalanced=tuple(ledger.unbalanced()),
     )
 

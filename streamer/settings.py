@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError
+from streamer.durations import seconds_of
 from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
@@ -57,6 +58,8 @@ class Settings:
     show_lost: bool = False  # draw tracks that are not seen now
     wait: bool = False  # start although no source can be opened, and try on
     quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
+    latency: float = 0.0  # seconds, target for 95 of 100 live results, 0 = none
+    ledger: str = ""  # path of the file that tells what became of each frame, "" = none
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -97,6 +100,7 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     every = how.pop("every", 1)
     if isinstance(how.get("quarantine"), str):
         how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
+    how["latency"] = _latency(how.pop("latency", 0.0))
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
         tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
@@ -144,13 +148,23 @@ def merge(
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
-_WHOLE = ("overlay", "wait", "quarantine", "track", "trails", "show_lost")  # of the run
+_WHOLE = ("overlay", "wait", "quarantine", "latency", "ledger", "track", "trails", "show_lost")  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:
     for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0)):
         if how.get(name, least) < least:
             raise InputError(f"{name}: {how[name]}, {least} or more would be right")
+
+
+def _latency(told: str | float) -> float:
+    try:
+        seconds = seconds_of(told) if isinstance(told, str) else told
+    except ValueError as error:
+        raise InputError(f"latency: {error}") from error
+    if seconds < 0 or 0 < seconds < 0.005:
+        raise InputError(f"latency: {told}, 5ms or more would be right")
+    return seconds
 
 
 def _read_plan(config: Path) -> PipelineConfig:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engines.detections import EMPTY, Detections
+from streamer.batching import Batching
 from streamer.frame import Frame
 from streamer.inbox import Inbox
 from streamer.metrics import Histogram
@@ -33,31 +35,26 @@ class Flight:
     batch: Batch | None
 
 
-def submit(
-    model: Model, *, every: Mapping[str, int], max_wait: float | None = None
-) -> Callable[[Inbox[Frame]], Iterator[Flight]]:
+def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterator[Flight]]:
     """Scale frames into the engine's own input buffers and start it.
 
-    `every`: stream -> infer each so-manieth of its frames. `max_wait`: seconds after its first frame at which
-    a batch that is not full leaves anyway; None waits until it is full or the input ends.
+    A frame stays in its lane, where a newer one of a live stream replaces it, until the engine takes it.
     """
     from streamer.planes import scale_rgb
 
-    ages: dict[str, int] = {}  # stream -> frames since the last that was inferred
-
-    def is_due(frame: Frame) -> bool:
-        age = ages.get(frame.stream, 0)
-        ages[frame.stream] = (age + 1) % every.get(frame.stream, 1)
-        return age == 0
-
     def stage(inbox: Inbox[Frame]) -> Iterator[Flight]:
-        while frames := inbox.take(model.batch):
-            deadline = None if max_wait is None else time.perf_counter() + max_wait
+        while True:
+            batching.await_turn(inbox.check)
+            taken: Counter[str] = Counter()
+            frames = inbox.take(model.batch, share=batching.share, taken=taken)
+            if not frames:
+                return
+            deadline = batching.deadline()
             flight, filled = Flight([], [], None), 0
             while frames:
                 for frame in frames:
                     flight.frames.append(frame)
-                    if not is_due(frame):
+                    if not batching.is_due(frame.stream):
                         flight.rows.append(-1)
                         continue
                     flight.batch = flight.batch or _acquire(model, inbox)
@@ -66,9 +63,11 @@ def submit(
                     filled += 1
                 if filled in (0, model.batch):
                     break
-                frames = inbox.take(model.batch - filled, deadline=deadline)
+                room = model.batch - filled
+                frames = inbox.take(room, deadline=deadline, share=batching.share, taken=taken)
             if flight.batch:
                 flight.batch.submit()
+                batching.submitted(filled)
             yield flight
 
     return stage
@@ -81,13 +80,18 @@ def _acquire(model: Model, inbox: Inbox[Frame]) -> Batch:
     return batch
 
 
-def collect(latency: Histogram, rates: Rates) -> Callable[[Inbox[Flight]], Iterator[Frame]]:
+def collect(
+    latency: Histogram, rates: Rates, batching: Batching
+) -> Callable[[Inbox[Flight]], Iterator[Frame]]:
     """Wait for the engine and give each frame its detections; one between keeps those of the one before."""
 
     def stage(inbox: Inbox[Flight]) -> Iterator[Frame]:
         last: dict[str, Detections] = {}
         for flight in inbox:
-            found = flight.batch.collect() if flight.batch else []
+            found = []
+            if flight.batch:
+                found = flight.batch.collect()
+                batching.collected()
             for frame, row in zip(flight.frames, flight.rows, strict=True):
                 if row >= 0:
                     frame.inferred = True
@@ -111,20 +115,21 @@ def draw(overlays: list[Overlay]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
 
 
 def write(
-    open_sink: Callable[[], Sink], on_closed: Callable[[], None]
+    open_sink: Callable[[], Sink], on_closed: Callable[[], None], *, early: bool = False
 ) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
     """Write each frame to a sink that is opened for the first one and closed whatever happens.
 
-    A sink that raises Closed wants no more: `on_closed` is called and the stage ends in peace.
+    A sink that raises Closed wants no more: `on_closed` is called and the stage ends in peace. `early`: open
+    it before there is a frame.
     """
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        first = inbox.take(1)
-        if not first:
+        first = [] if early else inbox.take(1)
+        if not first and not early:
             return
         sink = open_sink()  # now, since a source that was away at the start is not known before
         try:
-            yield from _written(inbox, sink, first)
+            yield from _written(inbox, sink, first or inbox.take(1))
         except Closed:
             on_closed()
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainers import checkpoints
 from trainers.config import Config
 from trainers.data.scenes import SEEDS, render_scenes
-from trainers.evaluate import Report, evaluate
+from trainers.evaluate import Report, evaluate, task_of
 
 __all__ = ["write_card"]
 
@@ -27,7 +27,9 @@ def write_card(checkpoint: str | Path, model: str | Path, pictures: int = 400) -
     config = Config.model_validate(saved.config)
     reports = []
     for title, split, held_out in _SPLITS:
-        samples = render_scenes(pictures, SEEDS[split], 640, held_out=held_out, fixed=(640, 360))
+        samples = render_scenes(
+            pictures, SEEDS[split], 640, held_out=held_out, fixed=(640, 360), task=task_of(checkpoint)
+        )
         reports.append((title, SEEDS[split], evaluate(model, samples)))
     path = Path(model).with_suffix(".md")
     path.write_text(_text(config, saved.step, Path(model), reports), encoding="utf-8")
@@ -59,7 +61,8 @@ def _text(config: Config, step: int, model: Path, reports: list[tuple[str, int, 
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for title, seed, report in reports:
-        for name, (ap, ap50) in {"all": (report.ap, report.ap50), **report.classes}.items():
+        figures = {"all": (report.ap, report.ap50), **report.classes, **report.parts}
+        for name, (ap, ap50) in figures.items():
             lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap:.3f} | {ap50:.3f} |")
     lines += [
         "",

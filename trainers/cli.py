@@ -55,16 +55,20 @@ def evaluate(
     from engines.errors import InputError, nearest
     from trainers.data.scenes import SEEDS, render_scenes
     from trainers.evaluate import evaluate as run
+    from trainers.evaluate import task_of
 
     if split not in SEEDS or split == "train":
         raise InputError(f"split: {split!r}, val, held_out or fresh is right{nearest(split, SEEDS)}")
     if appearance not in ("held-out", "usual"):
         raise InputError(f"appearance: {appearance!r}, held-out or usual is right")
-    samples = render_scenes(pictures, SEEDS[split], 640, held_out=appearance == "held-out", fixed=(640, 360))
+    held_out = appearance == "held-out"
+    samples = render_scenes(
+        pictures, SEEDS[split], 640, held_out=held_out, fixed=(640, 360), task=task_of(model)
+    )
     report = run(model, samples)
     typer.echo(f"{model}: {report.pictures} pictures, {appearance} appearance, seeds from {SEEDS[split]}")
     typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
-    for name, (ap, ap50) in {"all": (report.ap, report.ap50), **report.classes}.items():
+    for name, (ap, ap50) in {"all": (report.ap, report.ap50), **report.classes, **report.parts}.items():
         typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engines.detections import Detections
-from engines.letterbox import place
+from engines.detections import Detections, Masks
+from engines.letterbox import Placement, place
+from engines.masks import rle
+from engines.spec import Task
 from engines.suppress import nms
 from trainers.augment import fit
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
-__all__ = ["Predict", "Report", "evaluate", "measure", "predictor"]
+__all__ = ["Predict", "Report", "evaluate", "measure", "predictor", "task_of"]
+
+_FILLED = 0.53  # share of a person's box that the person fills: COCO's scale of a pose is the mask's area
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], list[Detections]]  # RGB pictures -> what is in them
 
@@ -33,6 +37,20 @@ class Report:
     ap50: float
     classes: dict[str, tuple[float, float]]  # name -> AP, AP50
     pictures: int
+    parts: dict[str, tuple[float, float]] = field(default_factory=dict)  # masks, keypoints -> AP, AP50
+
+
+def task_of(model: str | Path) -> Task:
+    """Return what a checkpoint or a model file gives."""
+    if Path(model).suffix == ".pt":
+        from trainers.checkpoints import load, network
+
+        task: Task = network(load(model))[0].task
+        return task
+    import engines
+
+    with contextlib.closing(engines.load(model)) as loaded:
+        return loaded.spec.task
 
 
 def evaluate(model: str | Path, samples: list[Sample]) -> Report:
@@ -75,53 +93,128 @@ def predictor(net: Any, size: tuple[int, int], conf: float = 0.001, iou: float =
             at = place((width, height), size, net.input.resize)
             own = at.to_source(boxes[kept].reshape(-1, 2, 2)).reshape(-1, 4)
             own = np.clip(own, 0, np.array([width, height] * 2, np.float32))
-            found.append(Detections.of(own, scores[cell, label][kept], label[kept]))
+            parts = {name: part[cell[kept]] for name, part in output.items() if name != "prototypes"}
+            found.append(
+                Detections.of(
+                    own,
+                    scores[cell, label][kept],
+                    label[kept],
+                    **_extras(parts, output.get("prototypes"), at, size),
+                )
+            )
         return found
 
     return predict
 
 
+def _extras(
+    parts: dict[str, Any], prototypes: NDArray[np.float32] | None, at: Placement, size: tuple[int, int]
+) -> dict[str, Any]:
+    """Return masks or keypoints of the chosen rows in the picture's pixels, as their task has them."""
+    if prototypes is not None:
+        grids = np.einsum("np,phw->nhw", parts["coefficients"], prototypes)
+        corners = np.array([[0, 0], size], np.float32)
+        regions = np.tile(at.to_source(corners).reshape(1, 4), (len(grids), 1))
+        return {"masks": Masks(tuple(grids), regions)}
+    if "keypoints" in parts:
+        points = parts["keypoints"]
+        return {"keypoints": np.concatenate([at.to_source(points[..., :2]), points[..., 2:]], 2)}
+    return {}
+
+
 def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -> Report:
-    """Compare predictions with the samples' boxes by COCO's rules."""
+    """Compare predictions with the samples by COCO's rules.
+
+    Masks and keypoints are measured where the samples have them; keypoints of classes that have any.
+    """
     found = [detections for sample in samples for detections in predict([sample.image])]
-    precision = _precision(samples, found, classes)
+    precision = _precision(samples, found, classes, "bbox")
     by_class = {
         name: (_mean(precision[:, :, k]), _mean(precision[:1, :, k])) for k, name in enumerate(classes)
     }
-    return Report(_mean(precision), _mean(precision[:1]), by_class, len(samples))
+    parts = {}
+    for name, kind, known in (
+        ("masks", "segm", any(len(sample.masks) for sample in samples)),
+        ("keypoints", "keypoints", any(sample.keypoints.size for sample in samples)),
+    ):
+        if known:
+            further = _precision(samples, found, classes, kind)
+            parts[name] = (_mean(further), _mean(further[:1]))
+    return Report(_mean(precision), _mean(precision[:1]), by_class, len(samples), parts)
 
 
 def _precision(
-    samples: list[Sample], found: list[Detections], classes: tuple[str, ...]
+    samples: list[Sample], found: list[Detections], classes: tuple[str, ...], kind: str
 ) -> NDArray[np.float64]:
-    """Return pycocotools' precision (IoU thresholds, recall steps, classes); -1 where a class is absent."""
+    """Return pycocotools' precision (IoU thresholds, recall steps, classes); -1 where a class is absent.
+
+    ``kind`` is pycocotools' bbox, segm or keypoints.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    posed = {int(k) for s in samples for k, p in zip(s.classes, s.keypoints, strict=False) if p.any()}
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image, (sample, detections) in enumerate(zip(samples, found, strict=True)):
-        for box, kind in zip(_xywh(sample.boxes), sample.classes.tolist(), strict=True):
-            row = {"id": len(truth) + 1, "image_id": image, "category_id": kind, "iscrowd": 0}
-            truth.append(row | {"bbox": box, "area": box[2] * box[3]})
-        rows = zip(_xywh(detections.boxes), detections.classes, detections.scores, strict=True)
-        for box, kind, score in rows:
-            results.append({"image_id": image, "category_id": int(kind), "bbox": box, "score": float(score)})
+        shape = (sample.image.shape[1], sample.image.shape[0])
+        real = Detections.of(
+            sample.boxes,
+            np.ones(len(sample.boxes)),
+            sample.classes,
+            masks=sample.masks,
+            **({"keypoints": sample.keypoints} if len(sample.keypoints) else {}),
+        )
+        for row in _rows(real, kind, image, shape):
+            truth.append(row | {"id": len(truth) + 1, "iscrowd": 0})
+        results += _rows(detections, kind, image, shape)
+    if kind == "keypoints":
+        truth = [row for row in truth if row["category_id"] in posed]
+        results = [row for row in results if row["category_id"] in posed]
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": image} for image in range(len(samples))],
+        "images": [
+            {"id": image, "height": sample.image.shape[0], "width": sample.image.shape[1]}
+            for image, sample in enumerate(samples)
+        ],
         "annotations": truth,
-        "categories": [{"id": kind, "name": name} for kind, name in enumerate(classes)],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(classes)],
     }
+    if not results:
+        return np.zeros((10, 101, len(classes)))
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-        scored = COCOeval(coco, coco.loadRes(results) if results else COCO(), "bbox")
-        if not results:
-            return np.zeros((10, 101, len(classes)))
+        scored = COCOeval(coco, coco.loadRes(results), kind)
         scored.evaluate()
         scored.accumulate()
-    precision: NDArray[np.float64] = scored.eval["precision"][:, :, :, 0, 2]
+    precision: NDArray[np.float64] = scored.eval["precision"][:, :, :, 0, -1]
     return precision
+
+
+def _rows(found: Detections, kind: str, image: int, shape: tuple[int, int]) -> list[dict[str, Any]]:
+    """Write detections of one picture of ``shape`` (width, height) as COCO's results."""
+    rows = []
+    for row, box in enumerate(_xywh(found.boxes)):
+        entry: dict[str, Any] = {
+            "image_id": image,
+            "category_id": int(found.classes[row]),
+            "score": float(found.scores[row]),
+            "bbox": box,
+            "area": box[2] * box[3],
+        }
+        if kind == "segm":
+            if not len(found.masks):
+                continue
+            entry["segmentation"] = rle(found.masks, row, found.boxes[row], shape)
+        if kind == "keypoints":
+            if not found.keypoints.shape[1]:
+                continue
+            points = found.keypoints[row]
+            entry["area"] *= _FILLED
+            entry["keypoints"] = [float(value) for value in points.ravel()]
+            entry["num_keypoints"] = int((points[:, 2] > 0).sum())
+        rows.append(entry)
+    return rows
 
 
 def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:

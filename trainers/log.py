@@ -89,6 +89,7 @@ class Log:
         if report is not None:
             row |= {"ap": f"{report.ap:.4f}", "ap50": f"{report.ap50:.4f}"}
             row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.classes.items()}
+            row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.parts.items()}
         self._rows.append(row)
         self._write()
         self._console.print(" ".join(f"{key} {value}" for key, value in row.items()), soft_wrap=True)

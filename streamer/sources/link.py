@@ -116,7 +116,7 @@ class Link:
     def _read(self, source: Source) -> None:
         try:
             if not self._left.is_set():
-                for frame in newest(source) if source.live else source:
+                for frame in newest(source) if getattr(source, "piles_up", False) else source:
                     self._lane.put(frame)
         except Aborted:
             pass
@@ -129,7 +129,8 @@ class Link:
     def _loss(self) -> Lost:
         error = self.error
         if error is None:
-            is_over = self.source is not None and not self.source.live
+            source = self.source
+            is_over = source is not None and (not source.live or source.info.frames > 0)
             return Lost("the stream ended", final=is_over)
         if isinstance(error, Unavailable):
             return Lost(str(error), lasting=error.lasting)

@@ -147,6 +147,8 @@ class Video:
         self._rotation = 0
         self._timeline = Timeline(1 / self._fps if self._fps else USUAL_STEP)
         self._stamp_on_arrival = self._container.format.name in STAMPED_ON_ARRIVAL
+        # FFmpeg reads ahead when it opens a stream of the network, so that the first pictures are old.
+        self.piles_up = self.live and not self._stamp_on_arrival and "v4l2" not in self._container.format.name
         self._began = time.monotonic()
         self._deadline = self._began + OPEN_TIMEOUT
         self._keyed = False  # a keyframe was demuxed

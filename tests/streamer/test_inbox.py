@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -126,3 +127,29 @@ def test_waiting_of_the_consumer_is_measured():
     inbox.lane("never")
     inbox.take(1, deadline=time.perf_counter() + 0.05)
     assert 0.04 < inbox.waited < 5
+
+
+def test_no_lane_gives_more_than_its_share_and_the_others_fill_up():
+    inbox: Inbox[str] = Inbox()
+    lanes = {name: inbox.lane(name, capacity=9) for name in "abc"}
+    for name, count in (("a", 6), ("b", 1), ("c", 3)):
+        for _ in range(count):
+            lanes[name].put(name)
+    taken: Counter[str] = Counter()
+    assert Counter(inbox.take(8, share=2, taken=taken)) == {"a": 2, "b": 1, "c": 2}
+    assert inbox.take(8, share=2, taken=taken, deadline=0.0) == []
+    lanes["b"].put("b")
+    assert inbox.take(8, share=2, taken=taken, deadline=0.0) == ["b"]
+    assert Counter(inbox.take(8, share=2)) == {"a": 2, "c": 1}
+
+
+def test_closed_lanes_are_forgotten_while_others_live():
+    inbox: Inbox[int] = Inbox()
+    alive = inbox.lane("alive")
+    for _ in range(50):
+        inbox.lane("passing").close()
+        alive.put(1)
+        assert inbox.take(1) == [1]
+        alive.put(2)
+        assert inbox.take(4) == [2]
+    assert list(inbox.depths()) == ["alive"]

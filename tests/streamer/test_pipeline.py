@@ -12,6 +12,7 @@ from engines.detections import Detections
 from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer import stages
+from streamer.batching import Batching
 from streamer.inbox import Inbox
 from streamer.pipeline import Pipeline
 from streamer.settings import SinkSettings, gather
@@ -189,7 +190,7 @@ def test_a_partial_batch_leaves_at_its_deadline():
     with Pipeline(gather([synthetic(1)], "grey"), model=GreyModel()) as pipeline:
         (frame,) = pipeline.frames()
     lane.put(frame)
-    flight = next(stages.submit(model, every={}, max_wait=0.01)(inbox))
+    flight = next(stages.submit(model, Batching(max_wait=0.01))(inbox))
     assert (len(flight.frames), list(model.sizes)) == (1, [1])
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from engines.detections import EMPTY, Detections
+from engines.detections import EMPTY, Detections, Masks
+from engines.scenes import Scene
+from engines.spec import Task
 from trainers.data.batch import Sample
+from trainers.data.scenes import scene_sample
 from trainers.evaluate import Predict, measure
 
 CLASSES = ("person", "car", "ball")
@@ -56,3 +60,48 @@ def test_each_class_has_its_own_figures() -> None:
     report = measure(answering(Detections.of(TRUTH[:1], [0.9], [0])), SAMPLES, CLASSES)
     assert report.classes["person"] == pytest.approx((1.0, 1.0))
     assert report.classes["car"] == (0.0, 0.0)
+
+
+def rendered(task: Task) -> list[Sample]:
+    return [scene_sample(Scene((320, 180), 30.0, seed), 40, 320, task) for seed in range(3)]
+
+
+def knowing(samples: list[Sample], drift: float) -> Predict:
+    """Predict the truth of the pictures in turn, masks and keypoints moved to the right by pixels."""
+    turn = iter(samples)
+
+    def predict(_: Sequence[np.ndarray]) -> list[Detections]:
+        sample = next(turn)
+        move = np.array([drift, 0, drift, 0], np.float32)
+        keypoints = sample.keypoints + np.array([drift, 0, 0], np.float32)
+        return [
+            Detections.of(
+                sample.boxes,
+                np.ones(len(sample.boxes)),
+                sample.classes,
+                masks=replace(sample.masks, regions=sample.masks.regions + move),
+                **({"keypoints": keypoints} if len(keypoints) else {}),
+            )
+        ]
+
+    return predict
+
+
+@pytest.mark.parametrize(("task", "part"), [("segment", "masks"), ("pose", "keypoints")])
+@pytest.mark.parametrize(("drift", "low", "high"), [(0.0, 0.999, 1.0), (40.0, 0.0, 0.3)])
+def test_masks_and_keypoints_have_their_own_precision(
+    task: Task, part: str, drift: float, low: float, high: float
+) -> None:
+    samples = rendered(task)
+    report = measure(knowing(samples, drift), samples, CLASSES)
+    assert report.ap == pytest.approx(1.0)
+    assert list(report.parts) == [part]
+    assert low <= report.parts[part][1] <= high
+
+
+def test_what_gives_no_masks_has_none_right() -> None:
+    samples = rendered("segment")
+    plain = [replace(sample, masks=Masks()) for sample in samples]
+    report = measure(knowing(plain, 0.0), samples, CLASSES)
+    assert report.ap == pytest.approx(1.0)
+    assert report.parts["masks"] == (0.0, 0.0)

@@ -1,0 +1,74 @@
+"""Follow: a pipeline file that is watched while it runs, so that cameras come, go and change with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import InputError, WorkError
+from streamer.settings import Settings
+
+if TYPE_CHECKING:
+    from streamer.pipeline import Pipeline
+
+__all__ = ["Follower"]
+
+
+class Follower:
+    """Applies what changes in a file to a running pipeline; a mistake in it is said, and changes nothing."""
+
+    def __init__(
+        self, path: Path, pipeline: Pipeline, read: Callable[[], Settings], say: Callable[[str], None]
+    ) -> None:
+        self._path = path
+        self._pipeline = pipeline
+        self._read = read
+        self._say = say
+        self._settings = pipeline.settings
+        self._seen = self._stamp()
+
+    def look(self) -> None:
+        """Apply the file if it is another one than at the last look."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            wanted = self._read()
+        except InputError as error:
+            self._say(f"{error}\n{self._path}: not taken over, all goes on as before")
+            return
+        self._apply(wanted)
+
+    def _apply(self, wanted: Settings) -> None:
+        now = {source.name: source for source in self._settings.sources}
+        then = {source.name: source for source in wanted.sources}
+        for name, told in then.items():
+            if name not in now:
+                self._try(f"{name}: added", self._pipeline.attach, told)
+            elif told != now[name]:
+                self._try(f"{name}: changed", self._pipeline.change_stream, told)
+        for name in now.keys() - then.keys():
+            self._try(f"{name}: removed", self._pipeline.remove_stream, name)
+        for field in fields(Settings):
+            if field.name != "sources" and getattr(wanted, field.name) != getattr(self._settings, field.name):
+                self._say(f"{self._path}: {field.name}: taken over at the next start")
+        self._settings = wanted
+
+    def _try(self, done: str, change: Callable[..., object], what: object) -> None:
+        try:
+            change(what)
+        except (InputError, WorkError) as error:
+            self._say(f"{self._path}: {error}")
+        else:
+            self._say(f"{self._path}: {done}")
+
+    def _stamp(self) -> tuple[int, int]:
+        """Return what tells one version of the file from another; a file that is away is none."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return (0, 0)
+        return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,83 @@
+"""Governor: brings the age of results under its target in a simulated engine, says so, and undoes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.batching import Batching
+from streamer.governor import STEPS, Governor
+from streamer.inbox import Inbox
+
+
+class Plant:
+    """A stream of 30 a second before an engine: ages follow from what is held back and what it can do."""
+
+    def __init__(self, target: float) -> None:
+        self.batching = Batching()
+        self.said: list[str] = []
+        self.governor = Governor(target, self.batching, self.said.append)
+        self.now = 0.0
+        self.lane = Inbox().lane("cam", policy="latest", capacity=2)
+        self.requests = 4
+
+    def age(self, service: float) -> float:
+        load = service * 30 / self.batching.thin
+        if load < 1:
+            return service + 0.01
+        ahead = self.batching.ahead or self.requests
+        return service * (ahead + self.governor.step.lane)
+
+    def run(self, service: float, seconds: int) -> list[float]:
+        ages = []
+        for _ in range(seconds):
+            self.now += 1.0
+            ages.append(self.age(service))
+            self.governor.look([ages[-1]] * 30, [self.lane], self.now)
+        return ages
+
+
+def test_an_age_under_the_target_changes_nothing():
+    plant = Plant(0.15)
+    plant.run(0.02, 60)
+    assert plant.said == []
+    assert plant.governor.level == 0
+
+
+def test_under_overload_the_age_falls_below_the_target_and_stays():
+    plant = Plant(0.15)
+    ages = plant.run(0.06, 60)
+    assert max(ages[10:]) <= 0.15
+    assert all("ms of 150 ms" in line for line in plant.said)
+
+
+def test_all_is_undone_when_the_load_falls():
+    plant = Plant(0.15)
+    plant.run(0.06, 30)
+    assert plant.governor.level > 0
+    plant.run(0.01, 60)
+    assert plant.governor.level == 0
+    assert (plant.batching.ahead, plant.batching.thin) == (0, 1)
+    assert "again queues as they are" in plant.said[-1]
+
+
+def test_a_target_that_cannot_be_met_is_said_once():
+    plant = Plant(0.05)
+    plant.run(1.0, 60)
+    assert plant.governor.level == len(STEPS) - 1
+    assert [line for line in plant.said if "nothing more" in line] == plant.said[-1:]
+
+
+def test_a_second_without_results_changes_nothing():
+    plant = Plant(0.15)
+    plant.run(0.06, 30)
+    level = plant.governor.level
+    for _ in range(20):
+        plant.now += 1
+        plant.governor.look([], [plant.lane], plant.now)
+    assert plant.governor.level == level
+
+
+@pytest.mark.parametrize("knob", ["lane", "ahead", "wait", "thin"])
+def test_each_step_holds_back_no_more_than_the_one_before(knob):
+    values = [getattr(step, knob) or (9 if knob == "ahead" else 0) for step in STEPS]
+    assert values == sorted(values, reverse=knob != "thin")

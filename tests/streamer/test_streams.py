@@ -1,0 +1,193 @@
+"""Streams that come, go and pause while a pipeline runs, by Python and by an edited file."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engines.errors import InputError, WorkError
+from streamer.follow import Follower
+from streamer.pipeline import Pipeline
+from streamer.settings import Settings, gather, merge
+
+from .test_pipeline import GreyModel, records
+
+LIVE = "synthetic:?size=128x72&fps=100&count=0&live=1"
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for something that must come."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        threading.Event().wait(0.005)
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    settings = gather([LIVE], "grey", [str(tmp_path / "{stream}.jsonl"), str(tmp_path / "all.jsonl")])
+    with Pipeline(settings, model=GreyModel(batch=2)) as pipeline:
+        pipeline.start()
+        yield pipeline
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+
+
+def results(pipeline: Pipeline, name: str) -> int:
+    return pipeline.graph.ledger.tally("collect", name).out
+
+
+def test_a_stream_added_reaches_the_sinks_and_one_removed_leaves_whole_files(pipeline, tmp_path):
+    name = pipeline.add_stream(LIVE + "&seed=1", "yard")
+    assert name == "yard"
+    until(lambda: results(pipeline, "yard") > 5)
+    pipeline.remove_stream("yard")
+    written = records(tmp_path / "yard.jsonl")
+    assert len(written) > 5
+    assert [row["index"] for row in written] == sorted(row["index"] for row in written)
+    assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
+    before = results(pipeline, "synthetic")
+    until(lambda: results(pipeline, "synthetic") > before + 5)
+
+
+def test_fifty_streams_come_and_go_without_a_trace(pipeline):
+    until(lambda: results(pipeline, "synthetic"))
+
+    def footprint() -> tuple[int, int, int, int]:
+        gc.collect()
+        lanes = sum(len(node.inbox._lanes) for node in pipeline.graph.nodes.values())
+        return threading.active_count(), len(os.listdir("/proc/self/fd")), len(pipeline.graph.nodes), lanes
+
+    pipeline.add_stream(LIVE, "yard")
+    pipeline.remove_stream("yard")
+    before = footprint()
+    for _ in range(50):
+        pipeline.add_stream(LIVE, "yard")
+        pipeline.remove_stream("yard")
+    until(lambda: all(now <= then for now, then in zip(footprint(), before, strict=True)))
+
+
+def test_a_paused_stream_gives_nothing_and_goes_on(pipeline):
+    until(lambda: results(pipeline, "synthetic") > 3)
+    pipeline.pause("synthetic")
+    paused = pipeline.graph.ledger.tally("decode:synthetic", "synthetic").dropped
+    until(lambda: paused["paused"] > 3)
+    assert pipeline.status().streams[0].state == "paused"
+    before = results(pipeline, "synthetic")
+    until(lambda: paused["paused"] > 9)
+    assert results(pipeline, "synthetic") <= before + 3
+    pipeline.pause("synthetic", False)
+    until(lambda: results(pipeline, "synthetic") > before + 10)
+
+
+def test_mistakes_are_refused_and_change_nothing(pipeline):
+    with pytest.raises(InputError, match="there is one already"):
+        pipeline.add_stream(LIVE, "synthetic")
+    with pytest.raises(InputError, match="did you mean 'synthetic'"):
+        pipeline.remove_stream("synthetc")
+    with pytest.raises(InputError, match="no such file"):
+        pipeline.add_stream("nowhere.mp4")
+    assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
+
+
+def test_a_pipeline_that_has_ended_takes_no_stream():
+    with Pipeline(gather([LIVE], "grey"), model=GreyModel()) as pipeline:
+        pipeline.start()
+        pipeline.stop()
+        pipeline.join()
+        with pytest.raises(WorkError, match="has ended"):
+            pipeline.add_stream(LIVE, "yard")
+
+
+def test_status_shows_no_secret(pipeline):
+    name = pipeline.add_stream("rtsp://me:hush@127.0.0.1:1/yard?token=hush")
+    until(lambda: "refused" in {s.name: s for s in pipeline.status().streams}[name].reason)
+    (stream,) = [stream for stream in pipeline.status().streams if stream.name == name]
+    assert stream.state in ("waiting", "connecting")
+    assert stream.attempts >= 1
+    assert "hush" not in str(pipeline.status())
+    began = time.monotonic()
+    pipeline.remove_stream(name)
+    assert time.monotonic() - began < 2
+
+
+class File:
+    """A pipeline file and a pipeline that follows it, looked at by hand."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "cams.yaml"
+        self.said: list[str] = []
+        self.write(f"a: {LIVE}")
+        self.pipeline = Pipeline(self.read(), model=GreyModel())
+        self.follower = Follower(self.path, self.pipeline, self.read, self.said.append)
+
+    def read(self) -> Settings:
+        return merge([], "grey", [], self.path, {})
+
+    def write(self, *sources: str, rest: str = "") -> None:
+        lines = "".join(f"  {line}\n" for line in sources)
+        self.path.write_text(f"sources:\n{lines}sinks: ['null:']\n{rest}")
+        os.utime(self.path, ns=(self.path.stat().st_atime_ns, time.monotonic_ns()))
+
+    def look(self) -> list[str]:
+        self.said.clear()
+        self.follower.look()
+        return [line.removeprefix(f"{self.path}: ") for line in self.said]
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = File(tmp_path)
+    with file.pipeline as pipeline:
+        pipeline.start()
+        yield file
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+
+
+def test_cameras_of_an_edited_file_come_change_and_go(file):
+    assert file.look() == []
+    file.write(f"a: {LIVE}", f"b: {{url: '{LIVE}', every: 2}}")
+    assert file.look() == ["b: added"]
+    assert file.look() == []
+    until(lambda: results(file.pipeline, "b") > 3)
+    file.write(f"a: {LIVE}&seed=3", f"b: {{url: '{LIVE}', every: 2}}")
+    assert file.look() == ["a: changed"]
+    before = results(file.pipeline, "a")
+    until(lambda: results(file.pipeline, "a") > before + 3)
+    file.write(f"b: {{url: '{LIVE}', every: 2}}")
+    assert file.look() == ["a: removed"]
+    assert list(file.pipeline.streams) == ["b"]
+
+
+def test_the_only_camera_may_change(file):
+    until(lambda: results(file.pipeline, "a") > 3)
+    file.write(f"a: {LIVE}&seed=3")
+    assert file.look() == ["a: changed"]
+    before = results(file.pipeline, "a")
+    until(lambda: results(file.pipeline, "a") > before + 3)
+
+
+def test_a_broken_edit_is_refused_with_its_line_and_all_goes_on(file):
+    file.write(f"a: {{url: '{LIVE}', evry: 2}}")
+    said = file.look()
+    assert "cams.yaml:2: " in "".join(file.said)
+    assert "did you mean 'every'" in "".join(said)
+    assert "all goes on as before" in "".join(said)
+    before = results(file.pipeline, "a")
+    until(lambda: results(file.pipeline, "a") > before + 3)
+    file.path.unlink()
+    assert "all goes on as before" in "".join(file.look())
+
+
+def test_what_needs_a_new_start_is_said(file):
+    file.write(f"a: {LIVE}", rest="latency: 100ms\n")
+    assert file.look() == ["latency: taken over at the next start"]
