@@ -19,7 +19,7 @@ from engines import metadata
 from engines.options import Options
 from engines.spec import ModelSpec
 
-__all__ = ["Entry", "entry", "folder"]
+__all__ = ["Entry", "downloads", "entry", "folder"]
 
 _KEPT = 32  # entries; of more, the longest unused go
 _SAFE = 3600.0  # seconds since its last use in which an entry never goes: another process may be loading it
@@ -76,6 +76,11 @@ def folder() -> Path:
     """Where the cache lives: $XDG_CACHE_HOME/streamer/engines, by default ~/.cache/streamer/engines."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "streamer" / "engines"
+
+
+def downloads() -> Path:
+    """Where public models are downloaded to, a folder for each: .../streamer/models."""
+    return folder().with_name("models")
 
 
 def entry(sources: list[Path], options: Options) -> Entry:

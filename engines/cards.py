@@ -1,18 +1,35 @@
 """Cards: a YAML file beside an ONNX file (same name, .yaml) that says what the file itself does not.
 
-Its keys are the fields of `engines.spec.ModelSpec`, plus ``model``: the path of the ONNX file, relative to
-the card, where the card is given in the model's place.
+Its keys are the fields of `engines.spec.ModelSpec`, plus ``model``: the path of the model's file, relative to
+the card, where the card is given in the model's place. A card of a public model says as well where the file
+comes from: ``url``, ``licence``, ``sha256`` (by which the file is known under any name), and for the weights
+of an OpenVINO IR ``weights_sha256``.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.cache import downloads
 from engines.errors import InputError
 from engines.facts import Facts, checked
 
-__all__ = ["model_of", "read_card"]
+__all__ = ["Origin", "digest_of", "model_of", "origin_of", "read_card"]
+
+_ORIGIN = ("url", "licence", "sha256", "weights_sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the file of a public model comes from."""
+
+    file: str  # its name
+    url: str
+    licence: str  # "" where the card does not say
+    digests: dict[str, str]  # sha256 by name of file, of those that the card knows
 
 
 def read_card(path: Path) -> Facts:
@@ -20,20 +37,45 @@ def read_card(path: Path) -> Facts:
     values = {
         key: checked(key, value, f"{path}:{line}")
         for key, (line, value) in _load(path).items()
-        if key != "model"
+        if key != "model" and key not in _ORIGIN
     }
     return Facts(f"card {path.name}", values)
 
 
 def model_of(path: Path) -> Path:
     """Return the ONNX file that a card describes: its key ``model``, else the file of the card's own name."""
-    line, named = _load(path).get("model", (1, path.with_suffix(".onnx").name))
-    model = path.parent / str(named)
-    if not model.is_file():
-        raise InputError(
-            f"{path}:{line}: model: {str(named)!r}: no such file, a path relative to the card is needed"
-        )
-    return model
+    card = _load(path)
+    line, named = card.get("model", (1, path.with_suffix(".onnx").name))
+    pulled = downloads() / path.stem / Path(str(named)).name
+    for model in (path.parent / str(named), pulled):
+        if model.is_file():
+            return model
+    what = (
+        f"`engines pull {path.stem}` downloads it"
+        if "url" in card
+        else "a path relative to the card is needed"
+    )
+    raise InputError(f"{path}:{line}: model: {str(named)!r}: no such file, {what}")
+
+
+def origin_of(path: Path) -> Origin:
+    """Return where the file of a card comes from. Raises InputError where the card does not say."""
+    card = {key: str(value) for key, (_, value) in _load(path).items() if key in (*_ORIGIN, "model")}
+    if "url" not in card:
+        raise InputError(f"{path}: url: none, this card does not say where its model comes from")
+    name = Path(card.get("model", path.with_suffix(".onnx").name)).name
+    digests = {
+        name: card.get("sha256", ""),
+        str(Path(name).with_suffix(".bin")): card.get("weights_sha256", ""),
+    }
+    known = {file: digest for file, digest in digests.items() if digest}
+    return Origin(name, card["url"], card.get("licence", ""), known)
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 that a card names, "" for none; only looks at the text, so that many can be asked."""
+    found = re.search(r"^sha256: *([0-9a-f]{64})", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _load(path: Path) -> dict[str, tuple[int, Any]]:

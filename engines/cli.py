@@ -68,6 +68,20 @@ def bench(
     _print_report(report)
 
 
+@app.command()
+def pull(name: Annotated[str, typer.Argument(help="The name of a card in configs/models.")]) -> None:
+    """Download a public model; what was cut goes on where it ended, and its sha256 is checked."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    from engines.pull import pull as download
+
+    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
+        task = bar.add_task(name, total=None)
+        path = download(name, lambda done, total: bar.update(task, completed=done, total=total or None))
+    Console().print(str(path), highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command; exit codes: 0 done, 1 failed at work, 2 wrong usage or input, 130 interrupted."""
     from engines.console import run

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError, nearest
 from engines.shipped import FOLDER, names
 
-__all__ = ["Located", "locate"]
+__all__ = ["Located", "card_named", "locate"]
 
 _CARDS = Path(__file__).parents[1] / "configs" / "models"  # of a checkout
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
@@ -55,6 +56,26 @@ def locate(model: str | Path) -> Located:
     return _beside(path)
 
 
+def card_named(name: str) -> Path:
+    """Return the card of this name in configs/models. Raises InputError."""
+    path = _CARDS / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(card.stem for card in _CARDS.glob("*.yaml"))
+        raise InputError(
+            f"model: {name!r}: no card of this name{nearest(name, known)}; known: "
+            f"{', '.join(known) or 'none'}"
+        )
+    return path
+
+
 def _beside(path: Path) -> Located:
+    """A card beside the file comes before one that knows the file by its content."""
     cards = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    return Located(path, next((card for card in cards if card.is_file()), None))
+    return Located(path, next((card for card in cards if card.is_file()), None) or _by_content(path))
+
+
+def _by_content(path: Path) -> Path | None:
+    from engines.cards import digest_of
+
+    known = {digest_of(card): card for card in sorted(_CARDS.glob("*.yaml"))}
+    return known.get(hashlib.sha256(path.read_bytes()).hexdigest()) if any(known) else None

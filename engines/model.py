@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, overload
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engines.backends import Progress, silent
 from engines.detections import Detections
 from engines.engine import Engine, Request
+from engines.errors import InputError
 from engines.letterbox import Placement, place
 from engines.options import Options
 from engines.reading import Reading
@@ -72,22 +73,46 @@ class Model:
 
     def predict(self, images: Sequence[Picture]) -> list[Detections]:
         """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels."""
+        self._must_give("detections")
+        return [found for batch in self._fly(images) for found in batch.collect()]
+
+    def embed(self, images: Sequence[Picture]) -> NDArray[np.float32]:
+        """Describe RGB pictures (H, W, 3) uint8 by vectors of length one: (N, D) float32.
+
+        The product of two is their cosine. Raises InputError for a model that detects.
+        """
+        self._must_give("embeddings")
+        vectors = [batch.collect_embeddings() for batch in self._fly(images)]
+        width = self.engine.outputs[0].shape[1]
+        return np.concatenate([np.zeros((0, width), np.float32), *vectors])
+
+    @property
+    def invalid(self) -> int:
+        """How many candidates were dropped so far because they were not finite numbers."""
+        return self._reading.invalid
+
+    def _must_give(self, what: str) -> None:
+        gives = "embeddings" if self.spec.task == "embed" else "detections"
+        if gives != what:
+            raise InputError(
+                f"model: {self.spec.name}: it gives {gives}, a model that gives {what} is needed"
+            )
+
+    def _fly(self, images: Sequence[Picture]) -> Iterator[Batch]:
+        """Run pictures, batch after batch; what is given is to be collected before the next is asked for."""
         import cv2
 
-        found: list[Detections] = []
         flying: deque[Batch] = deque()
         for start in range(0, len(images), self.batch):
             if len(flying) == len(self.engine.requests):
-                found += flying.popleft().collect()
+                yield flying.popleft()
             batch = self.acquire()
             for image in images[start : start + self.batch]:
                 view = batch.add((image.shape[1], image.shape[0]))
                 cv2.resize(image, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)
             batch.submit()
             flying.append(batch)
-        while flying:
-            found += flying.popleft().collect()
-        return found
+        yield from flying
 
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
@@ -143,5 +168,16 @@ class Batch:
                 for slot in range(self._filled)
             ]
         finally:
-            self._filled = 0
-            self._free.put(self)
+            self._release()
+
+    def collect_embeddings(self) -> NDArray[np.float32]:
+        """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch."""
+        try:
+            vectors: NDArray[np.float32] = self._request.wait()["embeddings"][: self._filled].copy()
+            return vectors
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._filled = 0
+        self._free.put(self)

@@ -24,7 +24,7 @@ _CLEAR = 0.1  # score from which a candidate must be found again
 class Difference:
     """The worst that was seen over some pictures."""
 
-    score: float  # between candidates of equal rank
+    score: float  # between candidates of equal rank; of embeddings 1 less their cosine
     iou: float  # of a clear candidate with the nearest of the other engine; 1 = the same box
 
     @property
@@ -53,6 +53,9 @@ def compare(reference: Sequence[Tensors], other: Sequence[Tensors]) -> Differenc
     """
     score, iou = 0.0, 1.0
     for mine, theirs in zip(reference, other, strict=True):
+        if "embeddings" in mine:
+            score = max(score, 1 - float(mine["embeddings"] @ theirs["embeddings"]))
+            continue
         score = max(score, float(np.abs(mine["scores"] - theirs["scores"])[:_RANKS].max()))
         clear = mine["scores"][:_RANKS] >= _CLEAR
         if clear.any():

@@ -28,12 +28,15 @@ class Reading:
         self._iou = spec.iou if options.iou == -1 else options.iou
         self._agnostic = options.class_agnostic
         self._max_det = options.max_det
+        self.invalid = 0  # candidates that were not finite numbers, and were dropped
         wanted = chosen_classes(options.classes, spec)
         self._keep = np.array([number in wanted for number in range(len(spec.classes))])
         self._all = bool(self._keep.all())
 
     def detections(self, tensors: Tensors, placement: Placement) -> Detections:
         """Threshold, suppress and map one picture's tensors: boxes (K,4), scores (K,) best first, ..."""
+        if not np.isfinite(tensors["scores"]).all() or not np.isfinite(tensors["boxes"]).all():
+            tensors = self._finite(tensors)
         scores = tensors["scores"]
         count = int(np.count_nonzero(scores >= self._conf))
         if not count:
@@ -58,6 +61,14 @@ class Reading:
             _keypoints(tensors, rows, placement),
             _masks(tensors, rows, inside, self.spec, placement),
         )
+
+    def _finite(self, tensors: Tensors) -> Tensors:
+        """The candidates that are numbers, best first again: sorting knows no order for others."""
+        sound = np.isfinite(tensors["scores"]) & np.isfinite(tensors["boxes"]).all(axis=1)
+        self.invalid += int(np.count_nonzero(~sound))
+        rows = np.flatnonzero(sound)
+        rows = rows[np.argsort(-tensors["scores"][rows], kind="stable")]
+        return {name: values if name == "prototypes" else values[rows] for name, values in tensors.items()}
 
     def _nothing(self) -> Detections:
         joints = len(self.spec.keypoints)

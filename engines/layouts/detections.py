@@ -39,13 +39,13 @@ __all__ = [
 
 _DONE = {"iou": 1.0}  # suppression: none, it is done
 _IMAGENET = {"scale": 1.0, "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395), "colour": "bgr"}
-_MOST_ROWS = 1000  # of Ultralytics' outputs: more are cells of a grid
+_MOST_ROWS = 300  # of Ultralytics' exports: more are cells of a grid
 
 
 def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """(B, n, 6 + extras): xyxy in input pixels, score, class, then mask coefficients or keypoints.
 
-    Without metadata, only detections are known: keypoints could be coefficients.
+    Only metadata (or a card) can tell it from others of this shape.
     """
     shapes = [output.shape for output in network.outputs]
     if not shapes or len(shapes[0]) != 3 or shapes[0][1] > _MOST_ROWS:
@@ -55,7 +55,7 @@ def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[st
     extras = {"detect": 0, "segment": prototypes, "pose": 3 * len(known.get("keypoints", ()))}.get(task, -1)
     if shapes[0][2] != 6 + extras or len(shapes) != (2 if task == "segment" else 1):
         return None
-    if (task == "segment") != bool(prototypes) or "classes" not in known:
+    if (task == "segment") != bool(prototypes) or not {"task", "classes"} <= set(known):
         return None
     return {"task": task, **_DONE}
 

@@ -47,6 +47,23 @@ def test_the_card_beside_a_file_goes_with_it(tmp_path: Path) -> None:
     assert locate(tmp_path / "a.onnx").card == tmp_path / "a.yml"
 
 
+def test_a_known_file_is_known_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hashlib import sha256
+
+    from engines import locate as module
+
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    monkeypatch.setattr(module, "_CARDS", cards)
+    (tmp_path / "renamed.onnx").write_bytes(b"weights")
+    (cards / "other.yaml").write_text("name: other\n")
+    assert locate(tmp_path / "renamed.onnx").card is None
+    (cards / "net.yaml").write_text(f"name: net\nsha256: {sha256(b'weights').hexdigest()}\n")
+    assert locate(tmp_path / "renamed.onnx").card == cards / "net.yaml"
+    (tmp_path / "renamed.yaml").touch()
+    assert locate(tmp_path / "renamed.onnx").card == tmp_path / "renamed.yaml", "the nearer card comes first"
+
+
 REFUSED = {
     "a name nearly right": (
         "tiny-yolo8",

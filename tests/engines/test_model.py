@@ -202,6 +202,61 @@ def test_what_was_collected_stays_when_the_request_runs_again(bright: Path) -> N
     np.testing.assert_array_equal(first.scores, kept[1])
 
 
+NOT_NUMBERS = {
+    "a score": ("scores", [0], [0.8, 0.7, 0.6]),
+    "a coordinate": ("boxes", [1, 2], [0.9, 0.6]),
+    "all": ("boxes", [0, 1, 2, 3, 4], []),
+}
+
+
+@pytest.mark.parametrize(("name", "rows", "scores"), NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
+def test_candidates_that_are_no_numbers_are_counted_and_dropped(
+    name: str, rows: list[int], scores: list[float], saved: Save
+) -> None:
+    outputs = {"boxes": BOXES.copy(), "scores": SCORES.copy()}
+    outputs[name][0, rows] = np.nan
+    with engines.load(saved(outputs), Options(backend="onnxruntime", conf=0.2)) as model:
+        (found,) = model.predict([picture()])
+        assert model.invalid == len(rows)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert np.isfinite(found.boxes).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp_path: Path) -> None:
+    """Red, green and blue means of a picture as its vector."""
+    from onnx import TensorProto, helper
+
+    axes, shape = ([2, 3], [1, 3, 32, 64]) if order == "nchw" else ([1, 2], [1, 32, 64, 3])
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["images"], ["vector"], axes=axes, keepdims=0)],
+        "means",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "means.onnx"
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".yaml").write_text("task: embed\ncolour: bgr\n")
+    pictures = [np.full((20, 10, 3), colour, np.uint8) for colour in ([255, 0, 0], [0, 30, 40], [9, 9, 9])]
+    for batch in (1, 2):
+        with engines.load(path, Options(backend=backend, precision="fp32", batch=batch)) as loaded:
+            vectors = loaded.embed(pictures)
+            assert loaded.embed([]).shape == (0, 3)
+            with pytest.raises(InputError, match="it gives embeddings, a model that gives detections"):
+                loaded.predict(pictures)
+        np.testing.assert_allclose(vectors, [[0, 0, 1], [0.8, 0.6, 0], [3**-0.5] * 3], atol=1e-4)
+
+
+def test_a_detector_embeds_nothing(pets: Path) -> None:
+    with (
+        engines.load(pets, Options(backend="onnxruntime")) as model,
+        pytest.raises(InputError, match="it gives detections, a model that gives embeddings"),
+    ):
+        model.embed([picture()])
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_keypoints_are_mapped_and_keep_their_visibility(backend: str, saved: Save) -> None:
     points = np.array([[[[10, 6, 0.9], [20, 18, 0.2]]]], np.float32)

@@ -1,0 +1,111 @@
+"""Networks whose outputs are known tables, loaded the way a user's file is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engines
+from engines.detections import Detections
+from engines.options import Options
+from engines.spec import ModelSpec
+
+Run = Callable[..., tuple[ModelSpec, Detections]]
+
+
+def table_network(
+    outputs: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    *,
+    open_length: bool = False,
+    decoded: bool = False,
+    sizes: bool = False,
+    dtype: str = "float32",
+    metadata: dict[str, str] | None = None,
+) -> Any:
+    """An ONNX model that gives ``outputs`` whatever it sees.
+
+    ``open_length`` hides how many rows there are, ``decoded`` leaves an Exp in the graph, ``sizes`` adds the
+    input that asks for the size of the picture, by which boxes are then multiplied.
+    """
+    from onnx import helper, numpy_helper
+
+    nodes, stored, values = [], [], []
+    for name, array in outputs.items():
+        stored.append(numpy_helper.from_array(array, f"{name}/table"))
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        source = f"{name}/table"
+        dims: list[int | str] = list(array.shape)
+        axis = 0 if len(shape) == 3 or array.shape[1:] == (7,) else 1
+        if open_length and axis < array.ndim:
+            stored.append(numpy_helper.from_array(np.ones(array.shape[axis], bool), f"{name}/all"))
+            nodes.append(helper.make_node("Compress", [source, f"{name}/all"], [f"{name}/open"], axis=axis))
+            source, dims[axis] = f"{name}/open", "n"
+        if sizes and name == "boxes":
+            nodes += [
+                helper.make_node("Cast", ["orig_target_sizes"], ["wh"], to=1),
+                helper.make_node("Concat", ["wh", "wh"], ["whwh"], axis=1),
+                helper.make_node("Mul", [source, "whwh"], [f"{name}/scaled"]),
+            ]
+            source = f"{name}/scaled"
+        nodes.append(helper.make_node("Identity", [source], [name]))
+        values.append(helper.make_tensor_value_info(name, kind, dims))
+    if decoded:
+        stored.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
+        nodes.append(helper.make_node("Exp", ["zero"], ["one"]))
+    inputs = [
+        helper.make_tensor_value_info("images", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+    ]
+    if sizes:
+        inputs.append(helper.make_tensor_value_info("orig_target_sizes", 7, ["n", 2]))
+    graph = helper.make_graph(nodes, "tables", inputs, values, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    for key, value in (metadata or {}).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    return model
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Makes a network of tables, loads it, and returns what it is and what it finds in a grey picture."""
+
+    def load(
+        outputs: dict[str, np.ndarray],
+        size: tuple[int, int],
+        *,
+        order: str = "nchw",
+        card: str = "",
+        conf: float = 0.25,
+        **rest: Any,
+    ) -> tuple[ModelSpec, Detections]:
+        axes = {"n": 1, "c": 3, "w": size[0], "h": size[1]}
+        model = table_network(outputs, tuple(axes[axis] for axis in order), **rest)
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        if card:
+            path.with_suffix(".yaml").write_text(card)
+        with engines.load(path, Options(backend="onnxruntime", conf=conf)) as loaded:
+            (found,) = loaded.predict([np.full((size[1], size[0], 3), 128, np.uint8)])
+            return loaded.spec, found
+
+    return load
+
+
+def assert_found(
+    found: Detections, objects: list[tuple[list[float], float, int]], tolerance: float = 0.01
+) -> None:
+    """``found`` holds these (box xyxy, score, class), best first, and nothing else."""
+    np.testing.assert_allclose(found.boxes, [box for box, _, _ in objects], atol=tolerance)
+    np.testing.assert_allclose(found.scores, [score for _, score, _ in objects], atol=1e-4)
+    assert found.classes.tolist() == [label for _, _, label in objects]
+
+
+@pytest.fixture
+def same() -> Callable[..., None]:
+    """Asserts that detections are the planted objects, see `assert_found`."""
+    return assert_found

@@ -1,0 +1,194 @@
+"""Outputs that are detections already: every producer's order of columns, its padding and its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.classes import COCO, COCO_KEYPOINTS
+from engines.masks import bitmap
+
+SIZE = (128, 96)
+CAT, DOG = ([10.0, 12, 50, 60], 0.9, 15), ([60.0, 20, 120, 90], 0.7, 16)
+DOUBLE = ([11.0, 12, 50, 60], 0.6, 15)  # nothing is suppressed twice
+THEIRS = {"names": repr(dict(enumerate(COCO))), "imgsz": "[96, 128]", "stride": "32"}
+
+Run = Callable[..., Any]
+Same = Callable[..., None]
+
+
+def rows(*objects: Any, columns: str, count: int = 300, fill: float = 0) -> np.ndarray:
+    """(count, len(columns)): b is the four of a box, s score, c class, i the picture's number, . anything."""
+    table = np.full((count, len(columns.replace("b", "bbbb"))), fill, np.float32)
+    for row, (box, score, label) in zip(table, objects, strict=False):
+        values: list[float] = []
+        for column in columns:
+            values += {"b": box, "s": [score], "c": [label], "i": [0], ".": [7]}[column]
+        row[:] = values
+    return table
+
+
+ULTRALYTICS = {
+    "suppression inside": {"args": "{'nms': True}"},
+    "no suppression needed": {"end2end": "True"},
+}
+
+
+@pytest.mark.parametrize("words", ULTRALYTICS.values(), ids=ULTRALYTICS.keys())
+def test_ultralytics_detections(words: dict, run: Run, same: Same) -> None:
+    spec, found = run(
+        {"output0": rows(CAT, DOG, DOUBLE, columns="bsc")[None]},
+        SIZE,
+        metadata=THEIRS | {"task": "detect"} | words,
+    )
+    assert (spec.layout, spec.classes) == ("ultralytics-end2end", COCO)
+    same(found, [CAT, DOG, DOUBLE])
+
+
+def test_ultralytics_segments(run: Run, same: Same) -> None:
+    """Two prototypes, one positive on the left, one on the right; the second object wants the right."""
+    table = np.zeros((1, 300, 8), np.float32)
+    table[0, :, :6] = rows(CAT, DOG, columns="bsc")
+    table[0, :2, 6:] = [[1, 0], [0, 1]]
+    prototypes = np.full((1, 2, 24, 32), -1, np.float32)
+    prototypes[0, 0, :, :8] = prototypes[0, 1, :, 24:] = 1
+    spec, found = run(
+        {"output0": table, "output1": prototypes},
+        SIZE,
+        metadata=THEIRS | {"task": "segment", "args": "{'nms': True}"},
+    )
+    assert (spec.layout, spec.task) == ("ultralytics-end2end", "segment")
+    same(found, [CAT, DOG])
+    left, _, pixels = bitmap(found.masks, 0, found.boxes[0], SIZE)
+    assert pixels[:, : 30 - left].all()
+    assert not pixels[:, 34 - left :].any()
+    left, _, pixels = bitmap(found.masks, 1, found.boxes[1], SIZE)
+    assert not pixels[:, : 94 - left].any()
+    assert pixels[:, 98 - left :].all()
+
+
+def test_ultralytics_poses(run: Run, same: Same) -> None:
+    person = ([10.0, 12, 50, 60], 0.9, 0)
+    points = np.random.default_rng(0).uniform(10, 60, (17, 3))
+    table = np.zeros((1, 300, 57), np.float32)
+    table[0, :, :6] = rows(person, columns="bsc")
+    table[0, 0, 6:] = points.ravel()
+    words = {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[17, 3]", "imgsz": "[96, 128]"}
+    spec, found = run({"output0": table}, SIZE, metadata=words)
+    assert (spec.layout, spec.keypoints) == ("ultralytics-end2end", COCO_KEYPOINTS)
+    same(found, [person])
+    np.testing.assert_allclose(found.keypoints[0], points, atol=1e-3)
+
+
+def counted(prefix: str, objects: list[Any], count: int) -> dict[str, np.ndarray]:
+    table = rows(*objects, columns="bsc", count=100)[None]
+    return {
+        {"det": "num_dets", "pred": "num_predictions", "detection": "num_detections"}[prefix]: np.array(
+            [[count]]
+        ),
+        f"{prefix}_boxes": table[..., :4],
+        f"{prefix}_scores": table[..., 4],
+        f"{prefix}_classes": table[..., 5].astype(np.int32),
+    }
+
+
+@pytest.mark.parametrize("prefix", ["det", "pred", "detection"])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_rows_beyond_the_count_are_leftovers(prefix: str, count: int, run: Run, same: Same) -> None:
+    spec, found = run(counted(prefix, [CAT, DOG, DOUBLE], count), SIZE)
+    assert (spec.layout, spec.scale) == ("counted", 1 / 255)
+    if count:
+        same(found, [CAT, DOG][:count])
+    else:
+        assert len(found) == 0
+
+
+def test_a_network_that_takes_bytes_gets_them_as_they_are(run: Run) -> None:
+    spec, found = run(counted("pred", [CAT], 1), SIZE, dtype="uint8")
+    assert (spec.scale, len(found)) == (1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "layout"),
+    [("output", "ibcs", "yolov7-end2end"), ("graph2_flat_predictions", "ibsc", "yolo-nas-flat")],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_flat_rows_of_any_number(
+    name: str, columns: str, layout: str, count: int, run: Run, same: Same
+) -> None:
+    table = rows(*[CAT, DOG][:count], columns=columns, count=count)
+    spec, found = run({name: table}, SIZE, open_length=True)
+    assert spec.layout == layout
+    same(found, [CAT, DOG][:count])
+
+
+@pytest.mark.parametrize("open_length", [True, False])
+def test_mmdet(open_length: bool, run: Run, same: Same) -> None:
+    table = rows(CAT, DOG, columns="bs", count=2)[None]
+    labels = np.array([[15, 16]], np.int64)
+    spec, found = run({"dets": table, "labels": labels}, SIZE, open_length=open_length)
+    assert (spec.layout, spec.colour, spec.mean[0]) == ("mmdet", "bgr", 103.53)
+    same(found, [CAT, DOG])
+
+
+def test_rtmo_still_suppresses(run: Run, same: Same) -> None:
+    people = [(box, score, 0) for box, score, _ in (CAT, DOG, DOUBLE)]
+    points = np.random.default_rng(0).uniform(10, 60, (1, 3, 17, 3)).astype(np.float32)
+    table = rows(*people, columns="bs", count=3)[None]
+    spec, found = run({"dets": table, "keypoints": points}, SIZE, open_length=True)
+    assert (spec.layout, spec.resize, spec.scale) == ("rtmo", "letterbox-topleft", 1.0)
+    same(found, people[:2])
+    np.testing.assert_allclose(found.keypoints, points[0, :2], atol=1e-3)
+
+
+def test_rtdetr_is_asked_for_the_inputs_size(run: Run, same: Same) -> None:
+    shares = np.zeros((1, 300, 4), np.float32)
+    shares[0, :2] = [np.array(box) / [128, 96, 128, 96] for box, _, _ in (CAT, DOG)]
+    table = rows(CAT, DOG, columns="sc")
+    outputs = {"labels": table[None, :, 1].astype(np.int64), "boxes": shares, "scores": table[None, :, 0]}
+    spec, found = run(outputs, SIZE, sizes=True)
+    assert (spec.layout, spec.resize, spec.classes) == ("rtdetr", "stretch", COCO)
+    same(found, [CAT, DOG])
+
+
+def test_detectionoutput_ends_at_a_negative_picture(run: Run, same: Same) -> None:
+    table = np.zeros((1, 1, 200, 7), np.float32)
+    for row, (box, score, label) in enumerate([CAT, DOG]):
+        table[0, 0, row] = [0, label + 1, score, *(np.array(box) / [128, 96, 128, 96])]
+    table[0, 0, 2] = [-1, 3, 0.99, 0, 0, 1, 1]
+    card = f"classes: [{', '.join(f'{name!r}' for name in COCO)}]\n"
+    spec, found = run({"detection_out": table}, SIZE, card=card)
+    assert (spec.layout, spec.resize) == ("detectionoutput", "stretch")
+    same(found, [CAT, DOG])
+
+
+@pytest.mark.parametrize("labels_last", [True, False], ids=["SSD and RetinaNet", "Faster R-CNN"])
+@pytest.mark.parametrize("count", [2, 0])
+def test_torchvision(labels_last: bool, count: int, run: Run, same: Same) -> None:
+    """Label 18 of the ids with gaps is the dog, of which 16 is the number among the eighty."""
+    boxes = np.array([CAT[0], DOG[0]], np.float32)[:count]
+    scores, labels = np.array([0.9, 0.7], np.float32)[:count], np.array([17, 18])[:count]
+    parts = {"12": scores, "34": labels} if labels_last else {"34": labels, "12": scores}
+    spec, found = run({"11": boxes, **parts}, SIZE, order="chw", open_length=True)
+    assert spec.layout == "torchvision"
+    if count:
+        same(found, [(CAT[0], 0.9, 16), (DOG[0], 0.7, 17)])
+    assert [spec.classes[label] for label in found.classes] == ["cat", "dog"][:count]
+
+
+def test_torchvision_keypoints(run: Run, same: Same) -> None:
+    points = np.random.default_rng(0).uniform(10, 60, (1, 17, 3)).astype(np.float32)
+    outputs = {
+        "1": np.array([CAT[0]], np.float32),
+        "2": np.array([1]),
+        "3": np.array([0.9], np.float32),
+        "4": points,
+        "5": np.ones((1, 17), np.float32),
+    }
+    spec, found = run(outputs, SIZE, order="chw", open_length=True)
+    assert (spec.layout, spec.task) == ("torchvision", "pose")
+    same(found, [(CAT[0], 0.9, 0)])
+    np.testing.assert_allclose(found.keypoints, points, atol=1e-3)
