@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,8 @@ def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
     """Return a frame's detections as plain lists, in pixels of the frame as displayed.
 
     ``id`` is None for a detection without a track; ``keypoints`` and ``mask`` (COCO's compressed RLE) are
-    only there when the model gives them. Times are rounded to microseconds, scores to 4 decimals, pixels to
-    2.
+    only there when the model gives them; ``captured``, ``age`` and ``wall`` for live sources. Presentation
+    times are rounded to microseconds, scores to 4 decimals, pixels to 2.
     """
     found = frame.detections
     names, known = spec.classes, len(spec.classes)
@@ -50,7 +52,8 @@ def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
             row["keypoints"] = points
     if len(found.masks):
         _add_masks(rows, frame)
-    return {"stream": frame.stream, "index": frame.index, "pts": round(frame.pts, 6), "detections": rows}
+    place = {"stream": frame.stream, "index": frame.index, "pts": round(frame.pts, 6)}
+    return {**place, **_times(frame), "detections": rows}
 
 
 class RecordSink:
@@ -118,6 +121,15 @@ class RecordSink:
         """Take back the torn line that a full disk leaves."""
         with contextlib.suppress(OSError, ValueError):
             self._file.truncate(self._size)
+
+
+def _times(frame: Frame) -> dict[str, float]:
+    """Return when a live frame came, how old it is now, and when the sender says that it was made."""
+    if not frame.live:
+        return {}
+    age = time.monotonic() - frame.captured
+    times = {"captured": round(time.time() - age, 3), "age": round(age, 4)}
+    return times if math.isnan(frame.wall) else {**times, "wall": round(frame.wall, 3)}
 
 
 def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:

@@ -19,7 +19,9 @@ from streamer.sources import Source, SourceInfo, Unavailable
 
 __all__ = ["BACKLOG", "Link", "Lost", "newest"]
 
-SPAN = 0.08  # seconds of a stream from which its pace is told
+SPAN = 0.15  # seconds of a stream from which its pace is told
+PACE = 0.8  # of real time; what comes faster had piled up
+CATCHING_UP = 5.0  # seconds after which pictures are given out in any case
 CAPACITY = 2  # frames between the reader and whoever receives them
 BACKLOG = "old when we joined"  # reason why pictures are not given out
 
@@ -149,12 +151,14 @@ def newest(source: Source) -> Iterator[Frame]:
     """
     frames = iter(source)
     arrivals: deque[tuple[float, float]] = deque()  # captured and pts, over the last SPAN seconds of pts
+    began = 0.0
     for frame in frames:
         arrivals.append((frame.captured, frame.pts))
         while len(arrivals) > 2 and frame.pts - arrivals[1][1] >= SPAN:
             arrivals.popleft()
         waited, step = frame.captured - arrivals[0][0], frame.pts - arrivals[0][1]
-        if step >= SPAN and waited >= step / 2:
+        began = began or frame.captured
+        if (step >= SPAN and waited >= PACE * step) or frame.captured - began > CATCHING_UP:
             yield frame
             break
         source.failures[BACKLOG] += 1

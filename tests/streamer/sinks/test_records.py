@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,20 @@ def test_a_line_keeps_to_the_schema(
     assert len(lines) == 2
     for line in lines:
         assert _faults(json.loads(line), SCHEMA) == []
+
+
+def test_a_live_frame_tells_when_it_came_and_how_old_it_is(frames: Callable[..., list[Frame]]) -> None:
+    (frame,) = frames([0.5])
+    assert record(frame, SPEC).keys().isdisjoint({"captured", "age", "wall"})
+    frame.live, frame.captured = True, time.monotonic() - 0.25
+    told = record(frame, SPEC)
+    assert told["age"] == pytest.approx(0.25, abs=0.1)
+    assert told["captured"] == pytest.approx(time.time() - 0.25, abs=0.1)
+    assert "wall" not in told
+    frame.wall = 1_700_000_000.25
+    told = record(frame, SPEC)
+    assert told["wall"] == 1_700_000_000.25
+    assert _faults(json.loads(json.dumps(told)), SCHEMA) == []
 
 
 @pytest.mark.parametrize(
@@ -164,6 +179,7 @@ def test_a_torn_line_is_taken_back(
 
 STDOUT = """
 import sys
+import time
 import numpy as np
 from engines.spec import ModelSpec
 from streamer.frame import Frame, Planes
