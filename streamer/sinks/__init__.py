@@ -13,10 +13,12 @@ from streamer.urls import redact
 
 if TYPE_CHECKING:
     from engines.spec import ModelSpec
+    from streamer.pipeline import Pipeline
     from streamer.sources import SourceInfo
 
 __all__ = [
     "SINKS",
+    "Attendant",
     "Closed",
     "Kind",
     "Opener",
@@ -46,6 +48,13 @@ class Sink(Protocol):
         """Finish: what was written is whole and playable afterwards. Called once, also after a failure."""
 
 
+class Attendant(Sink, Protocol):
+    """A sink that shows and steers the pipeline itself, not only its frames."""
+
+    def attend(self, pipeline: Pipeline) -> None:
+        """Take the pipeline; called once, before the first `write`, by the thread that will write."""
+
+
 class Opener(Protocol):
     """The class of a sink: made from what is known before the first frame."""
 
@@ -64,17 +73,20 @@ class Kind:
     shared: bool  # True: one sink takes the frames of all streams; False: one sink for each stream
     main_thread: bool = False  # True: it must be opened, written and closed on the process' main thread
     takes_nothing: bool = False  # True: every frame is dropped, so none need be sent
+    attends: bool = False  # True: an Attendant, opened before the first frame
 
 
 VIDEO = Kind("streamer.sinks.video:VideoSink", overlay=True, shared=False)
 IMAGES = Kind("streamer.sinks.images:ImageSink", overlay=True, shared=False)
 RECORDS = Kind("streamer.sinks.records:RecordSink", overlay=False, shared=True)
+PUSH = Kind("streamer.sinks.push:PushSink", overlay=True, shared=False)
 MESSAGES = Kind("streamer.sinks.publish:PublishSink", overlay=False, shared=True)
 
 SINKS: dict[str, Kind] = {
     ".mp4": VIDEO,
     ".mkv": VIDEO,
     ".mov": VIDEO,
+    ".m3u8": Kind("streamer.sinks.hls:HlsSink", overlay=True, shared=False),
     ".jsonl": RECORDS,
     ".txt": Kind("streamer.sinks.mot:MotSink", overlay=False, shared=False),
     "-": RECORDS,
@@ -91,6 +103,12 @@ SINKS: dict[str, Kind] = {
     "webhook+http:": MESSAGES,
     "webhook+https:": MESSAGES,
     "tcp:": MESSAGES,
+    "http:": Kind("streamer.sinks.web:WebSink", overlay=False, shared=True, attends=True),  # draws by itself
+    "rtsp:": Kind("streamer.sinks.rtsp:RtspSink", overlay=True, shared=False),
+    "push+rtsp:": PUSH,
+    "push+rtmp:": PUSH,
+    "push+rtmps:": PUSH,
+    "push+srt:": PUSH,
     "null:": Kind("streamer.sinks.null:NullSink", overlay=False, shared=True, takes_nothing=True),
 }
 

@@ -148,7 +148,8 @@ class Film:
 class Clock:
     """Source seconds to ticks of the file: the same time, moved only where a file could not hold it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str = "") -> None:
+        """Count for the file of that name, or for nobody who need be told."""
         self.shift = 0.0  # seconds from the source's time to the file's
         self._path = path
         self._last = -1
@@ -169,7 +170,8 @@ class Clock:
 
     def _move(self, shift: float, pts: float) -> None:
         self.shift = shift
-        log.warning("%s: source time %.3f s becomes %.3f s in the file", self._path, pts, pts + shift)
+        if self._path:
+            log.warning("%s: source time %.3f s becomes %.3f s in the file", self._path, pts, pts + shift)
 
 
 def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Settings) -> VideoStream:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from streamer.frame import Frame
 from streamer.sinks import Sink
 from streamer.sinks.delivery import BATCH
 from tests.servers.brokers import Broker
+from tests.servers.camera import until
 
 pytestmark = pytest.mark.timeout(120)
 ROOT = Path(__file__).parents[3]
@@ -110,13 +110,6 @@ def broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
         one.kill()
 
 
-def _until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    limit, tick = time.monotonic() + seconds, threading.Event()
-    while not condition():
-        assert time.monotonic() < limit, "it did not come"
-        tick.wait(0.02)
-
-
 class RedisReader:
     def __init__(self, port: int) -> None:
         self._client = pytest.importorskip("redis").Redis(port=port)
@@ -169,24 +162,24 @@ def test_broker_and_publisher_are_killed_and_no_record_is_missing(
 ) -> None:
     server = broker(program)
     there = reader(server.port)
-    _until(there.is_ready)
+    until(there.is_ready)
     url = f"{scheme}://127.0.0.1:{server.port}/records?spool={tmp_path}/spool&linger=40"
     first = Publisher(url, 0, 10_000)
-    _until(lambda: first.last > 150)
+    until(lambda: first.last > 150)
     server.kill()
     away = first.last
-    _until(lambda: first.last > away + AWAY * 200)
+    until(lambda: first.last > away + AWAY * 200)
     first.hold()
     server.up()
-    _until(there.is_ready)
+    until(there.is_ready)
     first.go_on()
-    _until(lambda: bool(there.read()) and there.read()[-1]["seq"] > away + AWAY * 200)
+    until(lambda: bool(there.read()) and there.read()[-1]["seq"] > away + AWAY * 200)
     first.kill()
     second = Publisher(url, first.last + 1, 100)
     assert second.wait() == 0
     # The killed child may have spooled one record more than it could tell of.
     total = second.last + 1
-    _until(lambda: len(_first_seen(there.read())) >= total)
+    until(lambda: len(_first_seen(there.read())) >= total)
     records = there.read()
     seen = _first_seen(records)
     assert seen == list(range(len(seen)))
@@ -211,16 +204,16 @@ def test_a_subscriber_is_told_when_we_go(
     client.loop_start()
     url = f"mqtt://127.0.0.1:{server.port}/street?spool={tmp_path}/spool&linger=40"
     child = Publisher(url, 0, 10_000)
-    _until(lambda: said[-1:] == [b"online"])
+    until(lambda: said[-1:] == [b"online"])
     child.kill()
-    _until(lambda: said[-1:] == [b"offline"])
+    until(lambda: said[-1:] == [b"offline"])
     frame = frames([0.0])[0]
     frame.inferred = True
     opened = sink(url)
     opened.write(frame)
-    _until(lambda: said[-1:] == [b"online"])
+    until(lambda: said[-1:] == [b"online"])
     opened.close()
-    _until(lambda: said[-1:] == [b"offline"])
+    until(lambda: said[-1:] == [b"offline"])
     client.loop_stop()
 
 
@@ -240,11 +233,11 @@ def test_nats_is_killed_and_no_record_is_missing(
         frame.inferred = True
     for frame in pictures[:100]:
         opened.write(frame)
-    _until(lambda: opened.counts["delivered"] == 100)  # type: ignore[attr-defined]
+    until(lambda: opened.counts["delivered"] == 100)  # type: ignore[attr-defined]
     server.kill()
     for frame in pictures[100:]:
         opened.write(frame)
-    _until(lambda: opened.counts["lost connections"] > 1)  # type: ignore[attr-defined]
+    until(lambda: opened.counts["lost connections"] > 1)  # type: ignore[attr-defined]
     server.up()
     opened.close()
     found = asyncio.run(_read_stream(server.port, 300))

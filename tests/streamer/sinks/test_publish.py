@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +20,7 @@ from engines.errors import InputError
 from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink, sink_kind, target
 from streamer.sinks.publish import COURIERS
+from tests.servers.camera import until
 
 CAR = Detections.of([[1, 2, 30, 40]], [0.9], [1]).with_ids(np.array([7]))
 Found = list[dict[str, Any]]
@@ -104,14 +104,6 @@ def _hang_up(one: socket.socket) -> None:
     one.close()
 
 
-def _until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for what another thread does."""
-    limit, tick = time.monotonic() + seconds, threading.Event()
-    while not condition():
-        assert time.monotonic() < limit, "it did not come"
-        tick.wait(0.01)
-
-
 def _inferred(frames: list[Frame], found: Detections = CAR) -> list[Frame]:
     for frame in frames:
         frame.inferred, frame.detections = True, found
@@ -187,7 +179,7 @@ def test_what_could_not_be_delivered_waits_for_the_next_run(
     with caplog.at_level(logging.WARNING):
         for frame in _inferred(frames([0.0, 0.1, 0.2])):
             opened.write(frame)
-        _until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+        until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
         opened.close()
     assert "stay in the spool" in caplog.text
     assert "secret" not in caplog.text
@@ -195,7 +187,7 @@ def test_what_could_not_be_delivered_waits_for_the_next_run(
         again = sink(url + "20")
         again.write(_inferred(frames([0.3]))[0])
         again.close()
-        _until(lambda: b"".join(said).count(b"\n") == 4)
+        until(lambda: b"".join(said).count(b"\n") == 4)
     assert [json.loads(line)["seq"] for line in b"".join(said).splitlines()] == [0, 1, 2, 3]
 
 
@@ -207,13 +199,13 @@ def test_a_listener_that_leaves_and_returns_misses_nothing_that_it_had_not_read(
         opened = sink(f"tcp://127.0.0.1:{port}?spool={tmp_path}/s&linger=20")
         for frame in pictures[:3]:
             opened.write(frame)
-        _until(lambda: b"".join(before).count(b"\n") == 3)
-    _until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+        until(lambda: b"".join(before).count(b"\n") == 3)
+    until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
     for frame in pictures[3:]:
         opened.write(frame)
     with _listening(port) as (_, after):
         opened.close()
-        _until(lambda: b"".join(after).count(b"\n") >= 3)
+        until(lambda: b"".join(after).count(b"\n") >= 3)
     lines = b"".join(before).splitlines() + b"".join(after).splitlines()
     assert sorted({json.loads(line)["seq"] for line in lines}) == list(range(6))
 
@@ -226,7 +218,7 @@ def test_writing_does_not_wait_for_a_service_that_never_answers(
         pictures = _inferred(frames([0.0]))
         for _ in range(400):
             opened.write(pictures[0])
-        _until(lambda: bool(said))
+        until(lambda: bool(said))
         opened.close()
     counts = opened.counts  # type: ignore[attr-defined]
     assert counts["appended"] == 400

@@ -1,0 +1,381 @@
+"""An RTSP server in a thread of its own: it hands on RTP packets that others make, over TCP and UDP.
+
+RTSP 1.0 by RFC 2326: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER and SET_PARAMETER; Basic
+authorisation by RFC 7617; H.264 described by RFC 6184, its parameter sets in the stream itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import logging
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from engines.errors import InputError
+
+__all__ = ["PAYLOAD", "Channel", "RtspServer"]
+
+log = logging.getLogger(__name__)
+
+PAYLOAD = 96  # RTP's payload type
+MOST_CLIENTS = 64
+LONGEST_HEAD = 8192  # bytes of a request's lines
+LONGEST_BODY = 65_536
+FULLEST = 1 << 20  # bytes that wait for one client; what comes then is not for it
+PATIENCE = 10.0  # seconds for which a client may take nothing of what waits
+IDLE = 60.0  # seconds for which a client that does not play may stay silent
+BACKLOG = 64  # pictures on their way from the encoder's thread to ours
+VERBS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Channel:
+    """What one name on the server stands for. `send` belongs to one thread; the rest to the server's."""
+
+    def __init__(self, name: str, login: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = name
+        self.login = login  # user:password that is asked for, "" = none
+        self.viewers: tuple[Client, ...] = ()
+        self.newcomers = False  # somebody waits for a keyframe
+        self.counts: Counter[str] = Counter()  # pictures sent, pictures skipped for slow clients
+        self._loop = loop
+        self._waiting = 0  # pictures handed over and not sent yet
+
+    def send(self, packets: list[bytes], *, is_key: bool) -> None:
+        """Hand the RTP packets of one picture to whoever watches; never blocks."""
+        if self._waiting >= BACKLOG:
+            self.counts["skipped"] += 1
+            self.newcomers = True
+            return
+        self._waiting += 1
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._deliver, packets, is_key)
+
+    def _deliver(self, packets: list[bytes], is_key: bool) -> None:
+        self._waiting -= 1
+        self.counts["sent"] += 1
+        for viewer in self.viewers:
+            if is_key:
+                viewer.is_apart = False
+            if viewer.is_apart:
+                continue
+            if not viewer.send(packets):
+                self.counts["skipped"] += 1
+                viewer.is_apart = True
+            elif viewer.lags:
+                viewer.lags = False
+        if any(viewer.is_apart and not viewer.lags for viewer in self.viewers):
+            self.newcomers = True
+
+
+class Client:
+    """One connection and how packets reach it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.session = secrets.token_hex(8)
+        self.channel: Channel | None = None
+        self.is_apart = True  # pictures are of no use to it before a keyframe
+        self.lags = False  # it took nothing for a while
+        self._since = 0.0  # time.monotonic() from which on it took nothing
+        self._channels: tuple[int, int] | None = None  # of RTP and RTCP within the connection
+        self._sockets: list[asyncio.DatagramTransport] = []  # for RTP and RTCP
+
+    def send(self, packets: list[bytes]) -> bool:
+        """Send packets; False where the client is too slow for them."""
+        if self._sockets:
+            for packet in packets:
+                self._sockets[_is_rtcp(packet)].sendto(packet)
+            return True
+        transport = self.writer.transport
+        if transport.get_write_buffer_size() > FULLEST:
+            self.lags = True
+            now = time.monotonic()
+            self._since = self._since or now
+            if now - self._since > PATIENCE:
+                transport.abort()
+            return False
+        self._since = 0.0
+        rtp, rtcp = self._channels or (0, 1)
+        self.writer.write(
+            b"".join(
+                b"$%c%b%b" % (rtcp if _is_rtcp(packet) else rtp, len(packet).to_bytes(2, "big"), packet)
+                for packet in packets
+            )
+        )
+        return True
+
+    async def set_up(self, asked: str) -> str:
+        """Choose how packets go by a Transport header; return the answer to it, "" where none suits."""
+        self.unset()
+        for offer in asked.split(","):
+            if "multicast" in offer or "RECORD" in offer.upper():
+                continue
+            if "TCP" in offer:
+                found = re.search(r"interleaved=(\d{1,3})-(\d{1,3})", offer)
+                pair = (int(found[1]), int(found[2])) if found else (0, 1)
+                if max(pair) > 255:
+                    continue
+                self._channels = pair
+                return f"RTP/AVP/TCP;unicast;interleaved={pair[0]}-{pair[1]}"
+            found = re.search(r"client_port=(\d{1,5})-(\d{1,5})", offer)
+            if found and 0 < int(found[1]) < 65536 and 0 < int(found[2]) < 65536:
+                return await self._open_sockets(int(found[1]), int(found[2]))
+        return ""
+
+    @property
+    def is_set_up(self) -> bool:
+        """True once it is known how packets go."""
+        return bool(self._sockets) or self._channels is not None
+
+    def unset(self) -> None:
+        """Close the sockets."""
+        for socket in self._sockets:
+            socket.close()
+        self._sockets, self._channels = [], None
+
+    async def _open_sockets(self, *ports: int) -> str:
+        """Send by UDP, to the address of the connection and nowhere else."""
+        loop = asyncio.get_running_loop()
+        here = self.writer.get_extra_info("sockname")[0]
+        there = self.writer.get_extra_info("peername")[0]
+        own = []
+        for port in ports:
+            socket, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, local_addr=(here, 0), remote_addr=(there, port)
+            )
+            self._sockets.append(socket)
+            own.append(socket.get_extra_info("sockname")[1])
+        return f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={own[0]}-{own[1]}"
+
+
+class RtspServer:
+    """One listening port; `at` gives the server of an address, `release` ends it after its last user."""
+
+    _running: ClassVar[dict[tuple[str, int], RtspServer]] = {}
+    _guard: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def at(cls, host: str, port: int) -> RtspServer:
+        """Return the server of this address, started if need be; port 0 is any free one, for one user.
+
+        Raises InputError where it cannot listen there.
+        """
+        with cls._guard:
+            server = cls._running.get((host, port))
+            if server is None:
+                server = cls(host, port)
+                if port:
+                    cls._running[host, port] = server
+            server._users += 1
+            return server
+
+    def __init__(self, host: str, port: int) -> None:
+        self._key = (host, port)
+        self._users = 0
+        self._channels: dict[str, Channel] = {}
+        self._clients: set[Client] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"rtsp:{port}", daemon=True)
+        self._thread.start()
+        try:
+            self._call(self._listen(host, port))
+        except OSError as error:
+            self._end()
+            raise InputError(f"rtsp://{host}:{port}: cannot listen: {error.strerror}") from error
+        if host not in LOOPBACK:
+            log.warning("rtsp://%s:%d: open to the network", host, self.port)
+
+    def release(self) -> None:
+        """Let go of the server; its last user ends it."""
+        with self._guard:
+            self._users -= 1
+            if self._users:
+                return
+            self._running.pop(self._key, None)
+        self._call(self._close())
+        self._end()
+
+    def open(self, name: str, login: str = "") -> Channel:
+        """Add a name to what is served. Raises InputError where it is served already."""
+        channel = Channel(name, login, self._loop)
+        with self._guard:
+            if name in self._channels:
+                raise InputError(
+                    f"rtsp://{self._key[0]}:{self.port}/{name}: two sinks, give each its own name"
+                )
+            self._channels[name] = channel
+        return channel
+
+    def shut(self, channel: Channel) -> None:
+        """End a channel and the connections of those who watch it."""
+        with self._guard:
+            self._channels.pop(channel.name, None)
+        self._call(self._cut(channel))
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10.0)
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10.0)
+        self._loop.close()
+
+    async def _listen(self, host: str, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, host, port, limit=LONGEST_HEAD)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def _cut(self, channel: Channel) -> None:
+        for client in tuple(self._clients):
+            if client.channel is channel:
+                client.writer.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._clients) >= MOST_CLIENTS:
+            writer.write(b"RTSP/1.0 503 Service Unavailable\r\n\r\n")
+            writer.close()
+            return
+        client = Client(reader, writer)
+        self._clients.add(client)
+        self._tasks.add(task)
+        try:
+            await self._converse(client)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ValueError):
+            pass  # it went, said nothing for too long, or something else than RTSP
+        finally:
+            self._leave(client)
+            client.unset()
+            writer.close()
+            self._clients.discard(client)
+            self._tasks.discard(task)
+
+    async def _converse(self, client: Client) -> None:
+        while True:
+            plays = client.channel is not None and client in client.channel.viewers
+            start = await asyncio.wait_for(client.reader.readexactly(1), None if plays else IDLE)
+            if start == b"$":  # a receiver's report
+                size = int.from_bytes((await client.reader.readexactly(3))[1:], "big")
+                await client.reader.readexactly(size)
+                continue
+            head = start + await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            request, *lines = head.decode("latin-1").strip().split("\r\n")
+            fields = {key.strip().lower(): value.strip() for key, _, value in map(_split, lines)}
+            if body := int(fields.get("content-length", "0")):
+                if not 0 < body <= LONGEST_BODY:
+                    raise ValueError("body")
+                await asyncio.wait_for(client.reader.readexactly(body), PATIENCE)
+            status, extra, content = await self._answer(client, request, fields)
+            reply = [f"RTSP/1.0 {status}", f"CSeq: {fields.get('cseq', '0')}", "Server: streamer", *extra]
+            if content:
+                reply.append(f"Content-Length: {len(content)}")
+            client.writer.write("\r\n".join([*reply, "", content]).encode())
+            if status.startswith("200") and request.startswith("PLAY "):
+                self._join(client)
+            if request.startswith("TEARDOWN "):
+                return
+
+    async def _answer(
+        self, client: Client, request: str, fields: dict[str, str]
+    ) -> tuple[str, list[str], str]:
+        """Return status, headers and body of the answer to a request."""
+        verb, _, rest = request.partition(" ")
+        url, _, version = rest.partition(" ")
+        if version != "RTSP/1.0":
+            raise ValueError(request)
+        if verb == "OPTIONS":
+            return "200 OK", [f"Public: {VERBS}"], ""
+        channel = self._channels.get(_name_of(url))
+        if channel is None and verb in ("DESCRIBE", "SETUP"):
+            return "404 Not Found", [], ""
+        channel = channel or client.channel
+        if channel is not None and not _is_welcome(channel.login, fields.get("authorization", "")):
+            return "401 Unauthorized", ['WWW-Authenticate: Basic realm="streamer"'], ""
+        session = [f"Session: {client.session};timeout={IDLE:.0f}"]
+        if verb == "DESCRIBE":
+            base = f"Content-Base: {url.rstrip('/')}/"
+            return "200 OK", [base, "Content-Type: application/sdp"], _sdp(_name_of(url))
+        if verb == "SETUP":
+            self._leave(client)
+            client.channel = channel
+            transport = await client.set_up(fields.get("transport", ""))
+            if not transport:
+                return "461 Unsupported Transport", [], ""
+            return "200 OK", [*session, f"Transport: {transport}"], ""
+        if verb == "PLAY":
+            if not client.is_set_up:
+                return "455 Method Not Valid in This State", [], ""
+            return "200 OK", [*session, "Range: npt=now-"], ""
+        if verb in ("PAUSE", "TEARDOWN"):
+            self._leave(client)
+            return "200 OK", session, ""
+        if verb in ("GET_PARAMETER", "SET_PARAMETER"):
+            return "200 OK", session, ""
+        return "501 Not Implemented", [f"Public: {VERBS}"], ""
+
+    def _join(self, client: Client) -> None:
+        channel = client.channel
+        if channel is not None and client not in channel.viewers:
+            client.is_apart = True
+            channel.viewers = (*channel.viewers, client)
+            channel.newcomers = True
+
+    def _leave(self, client: Client) -> None:
+        channel = client.channel
+        if channel is not None:
+            channel.viewers = tuple(other for other in channel.viewers if other is not client)
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    return line.partition(":")
+
+
+def _name_of(url: str) -> str:
+    """Return the name that a request's URL is about, without its track."""
+    path = re.sub(r"^rtsps?://[^/]*", "", url).partition("?")[0]
+    return unquote(re.sub(r"/trackID=\d+/?$|/$", "", path).lstrip("/"))
+
+
+def _is_welcome(login: str, said: str) -> bool:
+    wanted = "Basic " + base64.b64encode(login.encode()).decode()
+    return not login or hmac.compare_digest(wanted.encode(), said.encode())
+
+
+def _is_rtcp(packet: bytes) -> bool:
+    return 192 <= packet[1] <= 223  # RFC 5761 section 4
+
+
+def _sdp(name: str) -> str:
+    return "\r\n".join(
+        [
+            "v=0",
+            "o=- 0 0 IN IP4 127.0.0.1",
+            f"s={name}",
+            "c=IN IP4 0.0.0.0",
+            "t=0 0",
+            "a=control:*",
+            f"m=video 0 RTP/AVP {PAYLOAD}",
+            f"a=rtpmap:{PAYLOAD} H264/90000",
+            f"a=fmtp:{PAYLOAD} packetization-mode=1",
+            "a=control:trackID=0",
+            "",
+        ]
+    )

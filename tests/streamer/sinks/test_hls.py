@@ -1,0 +1,118 @@
+"""HLS: what players make of the folder, while it grows and afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from engines.errors import InputError
+from streamer import planes as pixels
+from streamer.frame import Frame
+from streamer.sinks import Sink, check_sink
+from tests.servers.camera import FPS, PICTURES
+from tests.servers.clip import number_of
+
+
+def _film(count: int, *, start: float = 0.0) -> list[Frame]:
+    return [
+        Frame("cam", index, start + index / FPS, PICTURES[index % len(PICTURES)]) for index in range(count)
+    ]
+
+
+def _numbers(playlist: Path) -> list[int]:
+    with av.open(str(playlist)) as container:
+        return [number_of(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+
+def _lengths(playlist: Path) -> list[float]:
+    return [
+        float(line[8:].rstrip(","))
+        for line in playlist.read_text().splitlines()
+        if line.startswith("#EXTINF:")
+    ]
+
+
+def test_every_picture_is_in_the_playlist_and_segments_have_their_length(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "hls" / "live.m3u8"
+    write(f"{path}?segment=1&keep=0", _film(100))
+    assert _numbers(path) == list(range(100))
+    assert _lengths(path) == pytest.approx([1, 1, 1, 1 / 3], abs=0.04)
+
+
+def test_old_segments_go_and_the_folder_stays_bounded(tmp_path: Path, write: Callable[..., None]) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=3", _film(250))
+    assert len(_lengths(path)) == 3
+    assert len(list(tmp_path.glob("*.m4s"))) <= 5
+    assert _numbers(path)[-1] == 249
+
+
+def test_it_plays_while_it_grows(tmp_path: Path, sink: Callable[..., Sink]) -> None:
+    path = tmp_path / "live.m3u8"
+    opened = sink(f"{path}?segment=0.5")
+    for frame in _film(60):
+        opened.write(frame)
+    assert "#EXT-X-ENDLIST" not in path.read_text()
+    listed = [line for line in path.read_text().splitlines() if line.endswith(".m4s")]
+    assert len(listed) >= 2
+    init = (tmp_path / "live-init.mp4").read_bytes()
+    piece = tmp_path / "piece.mp4"
+    piece.write_bytes(init + (tmp_path / listed[0]).read_bytes())
+    assert _numbers(piece) == list(range(15))
+    opened.close()
+    assert "#EXT-X-ENDLIST" in path.read_text()
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="no ffprobe")
+def test_ffprobe_finds_no_fault(tmp_path: Path, write: Callable[..., None]) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=1&keep=0", _film(60))
+    show = ["-show_entries", "stream=codec_name,width,height", "-of", "json"]
+    run = subprocess.run(["ffprobe", "-v", "warning", *show, str(path)], capture_output=True, text=True)
+    assert run.stderr == ""
+    assert json.loads(run.stdout)["streams"] == [{"codec_name": "h264", "width": 320, "height": 180}]
+
+
+def test_time_that_falls_back_or_starts_late_does_not_stop_it(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=1&keep=0", _film(45, start=5000) + _film(45))
+    assert len(_numbers(path)) == 90
+
+
+def test_a_picture_of_another_size_is_fitted_into_the_first(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    frames = _film(20)
+    large = pixels.from_rgb(np.full((400, 400, 3), 90, np.uint8), subsampling=(2, 2), full_range=False)
+    frames[10].planes = large
+    write(f"{path}?keep=0", frames)
+    with av.open(str(path)) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(320, 180)}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("segment=0", ["segment", "0.2 to 60"]),
+        ("keep=-1", ["keep", "0 to 100000"]),
+        ("segments=2", ["segments", "did you mean 'segment'"]),
+    ],
+)
+def test_a_wrong_url_is_refused_with_what_would_be_right(
+    tmp_path: Path, query: str, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        check_sink(f"{tmp_path}/live.m3u8?{query}")
+    assert [word for word in words if word not in str(refused.value)] == []

@@ -1,0 +1,197 @@
+"""Pushing: what real receivers get, and targets that never read, die and return."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+
+from engines.errors import InputError
+from streamer.sinks import Sink, check_sink
+from tests.servers.camera import FPS, Camera, until
+from tests.servers.clip import number_of
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt-get install ffmpeg"),
+    pytest.mark.timeout(120),
+]
+
+
+class Receiver:
+    """ffmpeg as a server that writes so many pictures to a file and ends."""
+
+    def __init__(self, scheme: str, port: int, path: Path, count: int) -> None:
+        self.path = path
+        place = f"127.0.0.1:{port}"
+        how = {
+            "rtsp": ["-rtsp_flags", "listen", "-i", f"rtsp://{place}/live/cam"],
+            "rtmp": ["-listen", "1", "-i", f"rtmp://{place}/live/cam"],
+            "srt": ["-i", f"srt://{place}?mode=listener"],
+        }[scheme]
+        self._process = subprocess.Popen(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-analyzeduration",
+                "100000",
+                *how,
+                "-c",
+                "copy",
+                "-flush_packets",
+                "1",
+                "-frames:v",
+                str(count),
+                str(path),
+            ],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def wait(self) -> list[int]:
+        """Return the numbers of the pictures that came."""
+        self._process.wait(60)
+        with av.open(str(self.path)) as container:
+            return [number_of(frame.to_ndarray(format="gray")) for frame in container.decode(video=0)]
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def _deaf(port: int) -> Iterator[list[socket.socket]]:
+    """Accept connections and never read."""
+    server = socket.create_server(("127.0.0.1", port))
+    peers: list[socket.socket] = []
+
+    def accept() -> None:
+        try:
+            while True:
+                peers.append(server.accept()[0])
+        except OSError:
+            pass
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield peers
+    server.shutdown(socket.SHUT_RDWR)
+    for one in (server, *peers):
+        one.close()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def push(sink: Callable[..., Sink], port: int) -> Iterator[Callable[..., tuple[Sink, Camera]]]:
+    made: list[tuple[Sink, Camera]] = []
+
+    def start(scheme: str, query: str = "") -> tuple[Sink, Camera]:
+        path = "" if scheme == "srt" else "/live/cam"
+        opened = sink(f"push+{scheme}://127.0.0.1:{port}{path}?preset=ultrafast&gop=15{query}", fps=FPS)
+        made.append((opened, Camera(opened)))
+        return made[-1]
+
+    yield start
+    for opened, running in made:
+        running.stop()
+        opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "srt"])
+def test_a_receiver_that_comes_late_gets_every_picture_from_then_on(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]], scheme: str
+) -> None:
+    if (
+        scheme == "srt"
+        and b" srt" not in subprocess.run(["ffmpeg", "-protocols"], capture_output=True).stdout
+    ):
+        pytest.skip("this ffmpeg knows no SRT")
+    sink, _ = push(scheme)
+    counts = lambda: sink.counts  # type: ignore[attr-defined]  # noqa: E731
+    if scheme != "srt":  # by UDP nobody refuses
+        until(lambda: counts()["lost"] > 0)
+    numbers = Receiver(scheme, port, tmp_path / "got.nut", 40).wait()
+    assert len(numbers) >= 38
+    assert {(later - earlier) % 256 for earlier, later in pairwise(numbers)} == {1}
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp"])
+def test_a_target_that_never_reads_dies_and_returns_costs_no_frame_of_the_graph(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]], scheme: str
+) -> None:
+    with _deaf(port) as peers:
+        sink, camera = push(scheme, "&crf=1&patience=0.5")
+        counts = lambda: sink.counts  # type: ignore[attr-defined]  # noqa: E731
+        until(lambda: len(peers) >= 2)
+        assert counts()["lost"] >= 1
+    lost, written = counts()["lost"], camera.written
+    until(lambda: counts()["lost"] > lost)
+    assert len(Receiver(scheme, port, tmp_path / "got.nut", 20).wait()) >= 18
+    assert camera.written > written
+    assert counts()["started"] >= counts()["lost"]
+    assert counts()["sent"] + counts()["away"] >= camera.written - 1
+
+
+def test_a_receiver_that_is_killed_is_served_again_when_it_returns(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]]
+) -> None:
+    first = Receiver("rtmp", port, tmp_path / "first.nut", 100_000)
+    sink, _ = push("rtmp")
+    counts = lambda: sink.counts  # type: ignore[attr-defined]  # noqa: E731
+    until(lambda: first.path.exists() and first.path.stat().st_size > 0)
+    first.kill()
+    lost = counts()["lost"]
+    until(lambda: counts()["lost"] > lost)
+    assert len(Receiver("rtmp", port, tmp_path / "second.nut", 20).wait()) >= 18
+
+
+def test_the_end_of_the_run_ends_the_push(
+    tmp_path: Path, port: int, sink: Callable[..., Sink], caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver("rtmp", port, tmp_path / "got.nut", 100_000)
+    opened = sink(f"push+rtmp://me:secret@127.0.0.1:{port}/live/cam?preset=ultrafast", fps=FPS)
+    camera = Camera(opened)
+    until(lambda: receiver.path.exists() and receiver.path.stat().st_size > 0)
+    camera.stop()
+    opened.close()
+    numbers = receiver.wait()
+    assert numbers[-1] == (camera.written - 1) % 256
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("push+rtsp://host", ["no path", "push+rtsp://HOST:554/PATH"]),
+        ("push+rtmp://me:secret@host/a?gopp=3", ["gopp", "did you mean 'gop'"]),
+        ("push+srt://host:9000?patience=0", ["patience", "0.1 to 600"]),
+        ("push+http://host/x", ["push+http", "did you mean"]),
+    ],
+)
+def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        check_sink(url)
+    assert [word for word in words if word not in str(refused.value)] == []
+    assert "secret" not in str(refused.value)
+
+
+def test_a_machine_without_ffmpeg_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InputError, match=r"no ffmpeg to push with: pip install 'streamer\[publish\]'"):
+        check_sink("push+srt://host:9000")

@@ -1,0 +1,241 @@
+"""The RTSP server: what players that are not ours see, and what those who misbehave do to others."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import av
+import pytest
+
+from engines.errors import InputError
+from streamer.sinks import Sink, check_sink
+from tests.servers.camera import FPS, PICTURES, SIZE, Camera, until
+from tests.servers.clip import number_of
+
+
+@pytest.fixture
+def camera(sink: Callable[..., Sink]) -> Iterator[Callable[..., tuple[str, Sink, Camera]]]:
+    """Serve numbered pictures; give their URL, the sink and the camera."""
+    made: list[tuple[Sink, Camera]] = []
+
+    def start(
+        query: str = "", *, login: str = "", port: int = 0, name: str = "cam"
+    ) -> tuple[str, Sink, Camera]:
+        opened = sink(f"rtsp://{login}:{port}/{name}{query}", fps=FPS, stream=name)
+        made.append((opened, Camera(opened, name)))
+        return f"rtsp://127.0.0.1:{opened.port}/{name}", *made[-1]  # type: ignore[attr-defined]
+
+    yield start
+    for opened, running in made:
+        running.stop()
+        opened.close()
+
+
+def _watch(
+    url: str, count: int, transport: str = "tcp", seen: Callable[[int], None] = lambda number: None
+) -> list[int]:
+    """Read pictures by PyAV and return their numbers; `seen` is told of each at once."""
+    options = {"rtsp_transport": transport, "fflags": "nobuffer", "flags": "low_delay"}
+    numbers: list[int] = []
+    with av.open(url, options=options, timeout=(15, 10)) as container:
+        for frame in container.decode(video=0):
+            assert (frame.width, frame.height) == SIZE
+            numbers.append(number_of(frame.to_ndarray(format="gray")))
+            seen(numbers[-1])
+            if len(numbers) == count:
+                return numbers
+    return numbers
+
+
+def _opencv(url: str, count: int) -> int:
+    cv2 = pytest.importorskip("cv2")
+    capture, found = cv2.VideoCapture(url), 0
+    while found < count and capture.read()[0]:
+        found += 1
+    capture.release()
+    return found
+
+
+def _talk(url: str, *requests: str) -> list[str]:
+    """Send requests over one connection and return the first line of each answer."""
+    _, _, place = url.partition("//")
+    answers = []
+    with socket.create_connection(("127.0.0.1", int(place.partition(":")[2].partition("/")[0])), 10) as peer:
+        file = peer.makefile("rb")
+        for at, request in enumerate(requests):
+            peer.sendall(f"{request}CSeq: {at}\r\n\r\n".encode())
+            answers.append(file.readline().decode().strip())
+            size = 0
+            while (line := file.readline()) not in (b"\r\n", b""):
+                size = int(line.split(b":")[1]) if line.startswith(b"Content-Length") else size
+            file.read(size)
+    return answers
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_pictures_arrive_whole_and_in_order(
+    camera: Callable[..., tuple[str, Sink, Camera]], transport: str
+) -> None:
+    url, _, _ = camera()
+    numbers = _watch(url, 45, transport)
+    assert len(numbers) == 45
+    steps = {(later - earlier) % len(PICTURES) for earlier, later in pairwise(numbers)}
+    assert steps == {1}
+
+
+def test_opencv_plays_it(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    assert _opencv(camera()[0], 20) == 20
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg")
+def test_ffmpeg_and_ffprobe_find_no_fault(
+    camera: Callable[..., tuple[str, Sink, Camera]], transport: str
+) -> None:
+    url, _, _ = camera()
+    show = ["-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0"]
+    probe = subprocess.run(
+        ["ffprobe", "-v", "warning", "-rtsp_transport", transport, *show, url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (probe.stdout.strip(), probe.stderr) == ("h264,320,180", "")
+    play = ["-rtsp_transport", transport, "-i", url, "-frames:v", "20", "-f", "null", "-"]
+    run = subprocess.run(["ffmpeg", "-v", "warning", *play], capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_nothing_is_encoded_while_nobody_watches(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    url, sink, running = camera()
+    until(lambda: running.written > 10)
+    assert sink.counts["encoded"] == 0  # type: ignore[attr-defined]
+    assert len(_watch(url, 5)) == 5
+    encoded = lambda: sink.counts["encoded"]  # type: ignore[attr-defined]  # noqa: E731
+    unwatched = sink.counts["unwatched"]  # type: ignore[attr-defined]
+    until(lambda: sink.counts["unwatched"] > unwatched)  # type: ignore[attr-defined]
+    before, written = encoded(), running.written
+    until(lambda: running.written > written + 10)
+    assert encoded() == before
+
+
+def test_several_viewers_cost_one_encoding(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    url, sink, running = camera()
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(len(_watch(url, 30)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [30] * 4
+    assert sink.counts["encoded"] <= running.written  # type: ignore[attr-defined]
+
+
+def test_a_viewer_that_never_reads_holds_up_nobody(
+    camera: Callable[..., tuple[str, Sink, Camera]],
+) -> None:
+    url, sink, _ = camera("?crf=0&gop=1")
+    port = sink.port  # type: ignore[attr-defined]
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(f"SETUP {url} RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n".encode())
+        deaf.sendall(f"PLAY {url} RTSP/1.0\r\n\r\n".encode())
+        channel = sink._channel  # type: ignore[attr-defined]
+        until(lambda: channel.counts["skipped"] > 0)
+        assert len(_watch(url, 30)) == 30
+        assert max(client.writer.transport.get_write_buffer_size() for client in channel.viewers) < 4 << 20
+
+
+def test_streams_share_a_port(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    left, _, _ = camera(port=port, name="left")
+    right, _, _ = camera(port=port, name="right")
+    assert len(_watch(left, 5)) == len(_watch(right, 5)) == 5
+    with pytest.raises(InputError, match="two sinks"):
+        camera(port=port, name="left")
+
+
+def test_a_login_is_asked_for(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    url, _, _ = camera(login="me:secret@")
+    with pytest.raises(av.error.HTTPUnauthorizedError):
+        _watch(url, 1)
+    assert len(_watch(url.replace("//", "//me:secret@"), 3)) == 3
+    setup = f"SETUP {url}/trackID=0 RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n"
+    assert _talk(url, setup, f"PLAY {url} RTSP/1.0\r\n") == ["RTSP/1.0 401 Unauthorized"] * 2
+
+
+@pytest.mark.parametrize(
+    ("request_lines", "answer"),
+    [
+        ("DESCRIBE {}x RTSP/1.0\r\n", "RTSP/1.0 404 Not Found"),
+        ("DESCRIBE {}/../../etc/passwd RTSP/1.0\r\n", "RTSP/1.0 404 Not Found"),
+        ("SETUP {} RTSP/1.0\r\nTransport: RTP/AVP;multicast\r\n", "RTSP/1.0 461 Unsupported Transport"),
+        ("SETUP {} RTSP/1.0\r\nTransport: RTP/AVP;client_port=0-99999\r\n", "RTSP/1.0 461 Unsupported"),
+        ("PLAY {} RTSP/1.0\r\n", "RTSP/1.0 455 Method Not Valid"),
+        ("ANNOUNCE {} RTSP/1.0\r\n", "RTSP/1.0 501 Not Implemented"),
+        ("GET {} HTTP/1.1\r\n", ""),
+        ("DESCRIBE {} RTSP/1.0\r\nContent-Length: 99999999\r\n", ""),
+        ("DESCRIBE {} RTSP/1.0\r\nX: " + "x" * 20_000 + "\r\n", ""),
+    ],
+)
+def test_what_is_no_sound_request_is_refused(
+    camera: Callable[..., tuple[str, Sink, Camera]], request_lines: str, answer: str
+) -> None:
+    url, _, _ = camera()
+    try:
+        said = _talk(url, request_lines.format(url))[0]
+    except ConnectionError:
+        said = ""
+    assert said.startswith(answer)
+    assert bool(said) == bool(answer)
+    assert _talk(url, f"DESCRIBE {url} RTSP/1.0\r\n") == ["RTSP/1.0 200 OK"]
+
+
+def test_viewers_are_told_when_the_stream_ends(sink: Callable[..., Sink]) -> None:
+    opened = sink("rtsp://:0/cam", fps=FPS)
+    running = Camera(opened)
+    url = f"rtsp://127.0.0.1:{opened.port}/cam"  # type: ignore[attr-defined]
+    found: list[int] = []
+    viewer = threading.Thread(target=_watch, args=(url, 100_000, "tcp", found.append))
+    viewer.start()
+    until(lambda: len(found) > 5)
+    running.stop()
+    opened.close()
+    viewer.join(20)
+    assert not viewer.is_alive()
+
+
+def test_a_port_that_is_taken_is_the_users_mistake(sink: Callable[..., Sink]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot listen"):
+            sink(f"rtsp://:{port}/cam")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("rtsp://:8554", ["no name", "rtsp://HOST:8554/NAME"]),
+        ("rtsp://:8554/cam?bitrat=5", ["bitrat", "did you mean 'bitrate'"]),
+        ("rtsp://:8554/cam?encoder=h264", ["encoder", "'h264'"]),
+        ("rtsp://:8554/cam?preset=fastest", ["preset", "fast"]),
+    ],
+)
+def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        check_sink(url)
+    assert [word for word in words if word not in str(refused.value)] == []
+
+
+def test_nothing_runs_on_after_the_last_sink(sink: Callable[..., Sink]) -> None:
+    before = set(threading.enumerate())
+    opened = sink("rtsp://:0/cam")
+    opened.close()
+    assert set(threading.enumerate()) <= before
