@@ -51,5 +51,6 @@ def rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:
     rounds.match(tracks.similarity, told.weak_iou, confirmed & (tracks.misses == 0), weak)
     rounds.match(surely, told.iou, ~confirmed, strong)
     rounds.match(tracks.closeness, told.reach, tracks.strayed, strong)
+    rounds.match(tracks.closeness, told.reach, tracks.strayed & confirmed, weak)
     begin: NDArray[np.bool_] = strong & (scores >= told.begin)
     return begin

@@ -58,6 +58,7 @@ def _rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:
     rounds.match(partial(_as_last_seen, tracks), told.sure_iou, confirmed, strong)
     rounds.match(tracks.similarity, told.iou, ~confirmed, strong)
     rounds.match(tracks.closeness, told.reach, tracks.strayed, strong)
+    rounds.match(tracks.closeness, told.reach, tracks.strayed & confirmed, weak)
     _rewind(rounds, tracks)
     return strong
 

@@ -22,7 +22,7 @@ PAST = 4  # observations that are remembered of each track
 PATIENCE = 4.5  # frame intervals that a track outlives in any case, however far apart frames are
 TRIAL = 0.5, 0.2  # of these two patiences, what an unconfirmed track is given
 OTHER_CLASS = 0.7  # what an overlap counts between different classes
-STRAY = 1.0  # deviation of a predicted centre, in shorter sides, from which overlap says little
+STRAY = 0.75  # deviation of a predicted centre, in shorter sides, from which overlap says little
 STEPS = 9  # frame intervals whose median is the stream's own
 NEVER = -1
 
