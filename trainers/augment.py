@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +38,7 @@ def fit(sample: Sample, size: tuple[int, int], resize: Resize = "letterbox") -> 
 
 
 def augment(
-    samples: list[Sample], index: int, size: tuple[int, int], how: Augment, rng: np.random.Generator
+    samples: Sequence[Sample], index: int, size: tuple[int, int], how: Augment, rng: np.random.Generator
 ) -> Sample:
     """Return sample ``index`` of ``samples`` changed at random to (width, height)."""
     if rng.random() < how.mosaic:

@@ -28,9 +28,15 @@ class Network(_Strict):
 
 
 class Data(_Strict):
-    """The rendered data set."""
+    """The data set: rendered scenes, or pictures and labels on disk."""
 
-    kind: Literal["scenes"] = "scenes"
+    kind: Literal["scenes", "coco", "yolo", "voc"] = "scenes"
+    images: str = ""  # folder of pictures
+    labels: str = ""  # COCO: the JSON file; YOLO, VOC: the folder of label files
+    val_images: str = ""  # none: validation sees the training pictures
+    val_labels: str = ""
+    classes: tuple[str, ...] = ()  # names in the order of their ids; COCO: those to keep, none = all
+    keypoints: int = Field(0, ge=0)  # that each object of the labels has; 0 = none are read
     train: int = Field(3000, ge=1)  # pictures
     val: int = Field(120, ge=1)  # pictures of the same appearance, other seeds
     clutter: float = Field(0.35, ge=0, le=1)  # share of training pictures before a background of no meaning

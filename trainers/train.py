@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from trainers.augment import augment
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import Sample, collate
-from trainers.data.scenes import CLASSES, SEEDS, render_scenes
+from trainers.data.dataset import open_dataset
 from trainers.evaluate import Report, measure, predictor
 from trainers.log import Log
 from trainers.models import prepare
@@ -46,23 +46,13 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    net = checkpoints.build(config, len(CLASSES)).to(device, memory_format=torch.channels_last)
-    run = _Run(net, copy.deepcopy(net).eval(), _optimizer(net, config), 0, -1.0)
+    dataset = open_dataset(config)
+    net = checkpoints.build(config, len(dataset.classes)).to(device, memory_format=torch.channels_last)
+    run = _Run(net, copy.deepcopy(net).eval(), _optimizer(net, config), dataset.classes)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
     with Log(output, resume_at=run.step, quiet=quiet) as log:
-        longest = max(config.size) * 5 // 4
-        data = render_scenes(
-            config.data.train,
-            SEEDS["train"],
-            longest,
-            clutter=config.data.clutter,
-            task=net.task,
-            tell=log.preparing,
-        )
-        val = render_scenes(
-            config.data.val, SEEDS["val"], longest, fixed=(640, 360), task=net.task, tell=log.preparing
-        )
+        data, val = dataset.samples(net.task, log.preparing)
         steps = -(-len(data) // config.optim.batch)
         total = steps * config.optim.epochs
         log.start(total, steps)
@@ -85,7 +75,7 @@ def train(
                     epoch = run.step // steps
                     report = None
                     if epoch % config.val_every == 0 or run.step == total:
-                        report = measure(predictor(run.average, config.size), val, CLASSES)
+                        report = measure(predictor(run.average, config.size), val, dataset.classes)
                     log.epoch(epoch, rate, report)
                     _keep(run, config, output, report)
     return last
@@ -127,13 +117,14 @@ class _Run:
     net: Any  # a Detector
     average: Any
     optimizer: torch.optim.Optimizer
-    step: int
-    best: float
+    classes: tuple[str, ...]
+    step: int = 0
+    best: float = -1.0
 
     def checkpoint(self, config: Config) -> Checkpoint:
         return Checkpoint(
             config.model_dump(mode="json"),
-            CLASSES,
+            self.classes,
             self.step,
             self.best,
             self.net.state_dict(),
@@ -193,7 +184,7 @@ def _keep(run: _Run, config: Config, output: Path, report: Report | None) -> Non
 class _Augmented(Dataset[Sample]):
     """Samples by (epoch, index): augmented by a generator of its own, whoever asks and whenever."""
 
-    def __init__(self, samples: list[Sample], config: Config) -> None:
+    def __init__(self, samples: Sequence[Sample], config: Config) -> None:
         self.samples, self.config = samples, config
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:  # type: ignore[override]

@@ -1,0 +1,260 @@
+"""Label files: what is read, what is refused with file and line or id, and training on real ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engines.errors import InputError
+from engines.masks import bitmap
+from trainers import checkpoints
+from trainers.config import Config
+from trainers.data.coco import read_coco
+from trainers.data.dataset import open_dataset
+from trainers.data.pictures import Pictures, Record
+from trainers.data.voc import read_voc
+from trainers.data.yolo_txt import read_yolo
+from trainers.train import train
+
+CLASSES = ("cat", "dog")
+
+
+def picture(path: Path, size: tuple[int, int] = (40, 20)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((size[1], size[0], 3), 90, np.uint8))
+    return path
+
+
+def coco(folder: Path, **changes: Any) -> Path:
+    """A file of one picture of 40x20 with one dog and one crowd; ``changes`` replace fields of the dog."""
+    picture(folder / "a.jpg")
+    dog = {"id": 7, "image_id": 3, "category_id": 18, "bbox": [10, 5, 20, 10], "iscrowd": 0, "area": 200}
+    dog |= {"segmentation": [[10, 5, 30, 5, 30, 15, 10, 15]], "keypoints": [20, 10, 2]} | changes
+    tree = {
+        "images": [{"id": 3, "file_name": "a.jpg", "width": 40, "height": 20}],
+        "annotations": [dog, dog | {"id": 8, "iscrowd": 1}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}],
+    }
+    path = folder / "labels.json"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def voc(folder: Path, name: str = "dog", box: tuple[object, ...] = (11, 6, 30, 15)) -> Path:
+    picture(folder / "a.png")
+    corners = "".join(
+        f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    text = "<annotation>\n<size><width>40</width><height>20</height></size>\n"
+    text += f"<object><name>{name}</name>\n<bndbox>{corners}</bndbox></object>\n</annotation>\n"
+    (folder / "a.xml").write_text(text)
+    return folder
+
+
+def yolo(folder: Path, text: str = "1 0.5 0.5 0.5 0.5\n") -> Path:
+    picture(folder / "a.png")
+    (folder / "a.txt").write_text(text)
+    return folder
+
+
+def check(record: Record) -> None:
+    """A dog in the middle of the picture."""
+    sample = Pictures([record], 640, "detect")[0]
+    assert sample.image.shape == (20, 40, 3)
+    assert np.allclose(sample.boxes, [[10, 5, 30, 15]], atol=1e-3)
+    assert sample.classes.tolist() == [1]
+
+
+def test_every_reader_reads_the_same_box(tmp_path: Path) -> None:
+    records, names = read_coco(tmp_path / "coco", coco(tmp_path / "coco"))
+    assert names == ("cat", "dog")  # by id; the crowd is left out
+    check(records[0])
+    check(read_voc(voc(tmp_path / "voc"), tmp_path / "voc", CLASSES)[0])
+    check(read_yolo(yolo(tmp_path / "yolo"), tmp_path / "yolo", CLASSES)[0])
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_outlines_become_masks(kind: str, tmp_path: Path) -> None:
+    if kind == "coco":
+        record = read_coco(tmp_path, coco(tmp_path))[0][0]
+    else:
+        record = read_yolo(yolo(tmp_path, "1 .25 .25 .75 .25 .75 .75 .25 .75\n"), tmp_path, CLASSES)[0]
+    sample = Pictures([record], 640, "segment")[0]
+    left, top, grid = bitmap(sample.masks, 0, sample.boxes[0], (40, 20))
+    assert (left, top) == (10, 5)
+    assert grid[:10, :20].all()
+
+
+def test_a_packed_outline_is_read_too(tmp_path: Path) -> None:
+    from pycocotools import mask
+
+    shape = np.zeros((20, 40), np.uint8, order="F")
+    shape[5:15, 10:30] = 1
+    packed = mask.encode(shape)
+    path = coco(tmp_path, segmentation={"size": [20, 40], "counts": packed["counts"].decode()})
+    sample = Pictures(read_coco(tmp_path, path)[0], 640, "segment")[0]
+    _, _, grid = bitmap(sample.masks, 0, sample.boxes[0], (40, 20))
+    assert grid.sum() == shape.sum()
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_keypoints_come_in_pixels(kind: str, tmp_path: Path) -> None:
+    if kind == "coco":
+        records, _ = read_coco(tmp_path, coco(tmp_path), keypoints=1)
+    else:
+        records = read_yolo(yolo(tmp_path, "1 .5 .5 .5 .5 .5 .5 2\n"), tmp_path, CLASSES, keypoints=1)
+    assert Pictures(records, 640, "pose")[0].keypoints.tolist() == [[[20, 10, 2]]]
+
+
+def test_a_large_picture_shrinks_with_its_boxes(tmp_path: Path) -> None:
+    record = read_yolo(yolo(tmp_path), tmp_path, CLASSES)[0]
+    sample = Pictures([record], 20, "detect")[0]
+    assert sample.image.shape == (10, 20, 3)
+    assert sample.boxes.tolist() == [[5, 2.5, 15, 7.5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n1 .5 .5 .2 .2\n2 .5 .5 .2 .2\n", r"a\.txt:3: class 2, 0\.\.1 is right"),
+        ("0.5 .5 .5 .2 .2\n", r"a\.txt:1: class 0\.5"),
+        ("1 .5 .5 .2\n", r"a\.txt:1: 4 numbers, 5 for a box"),
+        ("1 .9 .5 .4 .2\n", r"a\.txt:1: reaches outside"),
+        ("1 .5 .5 0 .2\n", r"a\.txt:1: width 0 and height 0\.2"),
+        ("1 .5 x .2 .2\n", r"a\.txt:1: could not convert .*'x', numbers are right"),
+        ("\n", r"no objects: every label file is empty"),
+    ],
+)
+def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        read_yolo(yolo(tmp_path, text), tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"category_id": 99}, r"annotation 7: category_id 99 is none"),
+        ({"image_id": 4}, r"annotation 7: image_id 4 is none"),
+        ({"bbox": [30, 5, 20, 10]}, r"annotation 7 of image 3: bbox .* reaches outside its picture of 40x20"),
+        ({"bbox": [10, 5, 0, 10]}, r"annotation 7 of image 3: bbox .* has no area"),
+        ({"iscrowd": 1}, r"labels\.json: no objects"),
+        ({"keypoints": [1, 2]}, r"annotation 7 of image 3: 2 numbers of keypoints, 3 are right"),
+    ],
+)
+def test_coco_mistakes_are_named_with_ids(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        read_coco(tmp_path, coco(tmp_path, **changes), keypoints=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "box", "said"),
+    [
+        ("dig", (11, 6, 30, 15), r"a\.xml:3: class 'dig' is none of the classes, did you mean 'dog'\?"),
+        ("dog", (11, 6, 60, 15), r"a\.xml:3: bndbox .* reaches outside its picture of 40x20"),
+        ("dog", (31, 6, 30, 15), r"a\.xml:3: bndbox .* has no area"),
+        ("dog", ("", 6, 30, 15), r"a\.xml:3: bndbox: four numbers are right"),
+        ("dog</name>", (11, 6, 30, 15), r"a\.xml:3: not XML"),
+    ],
+)
+def test_voc_mistakes_are_named_with_file_and_line(
+    name: str, box: tuple[object, ...], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read_voc(voc(tmp_path, name, box), tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_picture_that_cannot_be_used_is_named_before_training(
+    kind: str, damage: str, tmp_path: Path
+) -> None:
+    {"coco": coco, "yolo": yolo, "voc": voc}[kind](tmp_path)
+    (path,) = (path for path in tmp_path.iterdir() if path.suffix in (".jpg", ".png"))
+    picture(tmp_path / "other.png")
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    labels = {"coco": tmp_path / "labels.json"}.get(kind, tmp_path)
+    said = {
+        "missing": "a.jpg: No such file|no picture a in",
+        "empty": "is empty",
+        "cut": "its end is missing",
+    }
+    settings = {"kind": kind, "images": str(tmp_path), "labels": str(labels)}
+    settings |= {"classes": CLASSES} if kind != "coco" else {}
+    with pytest.raises(InputError, match=said[damage]):
+        open_dataset(Config.model_validate({"name": "a", "data": settings}))
+
+
+def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    yolo(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"BM of nothing")
+    records = read_yolo(tmp_path, tmp_path, CLASSES)
+    with pytest.raises(InputError, match=r"a\.png: broken picture, it cannot be decoded"):
+        Pictures(records, 640, "detect")[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": "coco", "images": "nowhere"}, "data: kind coco needs both images and labels"),
+        ({"kind": "yolo", "images": "nowhere", "labels": "b"}, "data: kind yolo needs classes"),
+        ({"kind": "coco", "images": "nowhere", "labels": "b.json"}, r"b\.json: No such file"),
+        ({"kind": "yolo", "images": "nowhere", "labels": "b", "classes": ["a"]}, "nowhere: no such folder"),
+    ],
+)
+def test_a_data_set_that_is_not_there_is_one_sentence(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        open_dataset(Config.model_validate({"name": "a", "data": settings}))
+
+
+def real(kind: str, data: Path, folder: Path) -> dict[str, Any]:
+    """Real labels for one reader; VOC's are written from YOLO's."""
+    poses = data / "gt" / "coco8-pose"
+    images, labels = poses / "images" / "train", poses / "labels" / "train"
+    if kind == "coco":
+        root = data / "gt" / "tiny_coco"
+        tree = json.loads((root / "annotations" / "instances_val2017.json").read_text())
+        tree["images"] = tree["images"][:12]
+        kept = {image["id"] for image in tree["images"]}
+        tree["annotations"] = [row for row in tree["annotations"] if row["image_id"] in kept]
+        labels = folder / "labels.json"
+        labels.write_text(json.dumps(tree))
+        return {"images": root / "val2017", "labels": labels}
+    if kind == "yolo":
+        return {"images": images, "labels": labels, "classes": ["person"], "keypoints": 17}
+    for record in read_yolo(images, labels, ("person",), 17):
+        height, width = cv2.imread(str(record.path)).shape[:2]
+        tree = f"<annotation><size><width>{width}</width><height>{height}</height></size>"
+        for x0, y0, x1, y1 in record.boxes * [width, height, width, height]:
+            box = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
+            tree += f"<object><name>person</name><bndbox>{box}</bndbox></object>"
+        (folder / f"{record.path.stem}.xml").write_text(tree + "</annotation>")
+    return {"images": images, "labels": folder, "classes": ["person"]}
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc"])
+def test_training_runs_on_real_labels(kind: str, data_dir: Path, tmp_path: Path) -> None:
+    named = real(kind, data_dir, tmp_path)
+    settings = {key: value if isinstance(value, (list, int)) else str(value) for key, value in named.items()}
+    config = Config.model_validate(
+        {
+            "name": kind,
+            "size": (96, 96),
+            "threads": 1,
+            "model": {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16},
+            "data": {"kind": kind} | settings,
+            "optim": {"epochs": 1, "batch": 8},
+        }
+    )
+    saved = checkpoints.load(train(config, tmp_path / "run", quiet=True))
+    assert saved.step == {"coco": 2, "yolo": 1, "voc": 1}[kind]
+    assert len(saved.classes) == {"coco": 80, "yolo": 1, "voc": 1}[kind]
+    assert all(torch.isfinite(value).all() for value in saved.model.values())

@@ -1,0 +1,112 @@
+"""COCO's label file: one JSON of images, annotations and categories (cocodataset.org, format-data)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InputError, nearest
+from trainers.data.pictures import Outline, Record, check_picture
+
+__all__ = ["read_coco"]
+
+_SLACK = 1.0  # pixels that a box may reach beyond its picture: COCO's own do
+
+
+def read_coco(
+    images: Path, labels: Path, classes: tuple[str, ...] = (), keypoints: int = 0
+) -> tuple[list[Record], tuple[str, ...]]:
+    """Return the pictures of a COCO file and its class names, in the order of their ids.
+
+    ``classes`` keeps only these, in this order. ``keypoints`` is how many each object must have, 0 = none are
+    read. Crowds are no objects: they are left out. InputError names the file and the id of the image or the
+    annotation.
+    """
+    tree = _parse(labels)
+    categories = {row["id"]: row["name"] for row in sorted(tree["categories"], key=lambda row: row["id"])}
+    names = classes or tuple(categories.values())
+    for name in names:
+        if name not in categories.values():
+            raise InputError(
+                f"{labels}: class {name!r} is none of its categories{nearest(name, categories.values())}"
+            )
+    index = {key: names.index(name) if name in names else -1 for key, name in categories.items()}
+    rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in tree["images"]}
+    for row in tree["annotations"]:
+        said = f"{labels}: annotation {row.get('id')}"
+        if row.get("image_id") not in rows:
+            raise InputError(f"{said}: image_id {row.get('image_id')} is none of its images")
+        if row.get("category_id") not in index:
+            raise InputError(f"{said}: category_id {row.get('category_id')} is none of its categories")
+        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
+            rows[row["image_id"]].append(row | {"class": index[row["category_id"]]})
+    if not any(rows.values()):
+        raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(names[:5])}")
+    return [_record(labels, images, image, rows[image["id"]], keypoints) for image in tree["images"]], names
+
+
+def _parse(labels: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(labels.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{labels}: {error.strerror}, a COCO label file is right") from None
+    except ValueError as error:
+        raise InputError(f"{labels}: not JSON: {error}") from None
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
+            raise InputError(f"{labels}: no list of {key}, a COCO label file is right")
+    return dict(tree)
+
+
+def _record(
+    labels: Path, images: Path, image: dict[str, Any], rows: list[dict[str, Any]], keypoints: int
+) -> Record:
+    path, size = images / image["file_name"], np.array([image["width"], image["height"]], np.float32)
+    check_picture(path, f"{labels}: image {image['id']}")
+    boxes = np.zeros((len(rows), 4), np.float32)
+    points = np.zeros((len(rows), keypoints, 3), np.float32)
+    outlines = []
+    for number, row in enumerate(rows):
+        said = f"{labels}: annotation {row['id']} of image {image['id']}"
+        boxes[number] = _box(row["bbox"], size, said)
+        outlines.append(_outline(row.get("segmentation"), size, boxes[number]))
+        if keypoints:
+            flat = row.get("keypoints", [])
+            if len(flat) != 3 * keypoints:
+                raise InputError(f"{said}: {len(flat)} numbers of keypoints, {3 * keypoints} are right")
+            points[number] = np.reshape(flat, (keypoints, 3)) / np.array([*size, 1], np.float32)
+    classes = np.array([row["class"] for row in rows], np.int64)
+    return Record(path, boxes, classes, tuple(outlines), points if keypoints else None)
+
+
+def _box(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
+    x, y, w, h = xywh
+    width, height = size.tolist()
+    if w <= 0 or h <= 0:
+        raise InputError(f"{said}: bbox {xywh} has no area")
+    if min(x, y) < -_SLACK or x + w > width + _SLACK or y + h > height + _SLACK:
+        raise InputError(f"{said}: bbox {xywh} reaches outside its picture of {width:g}x{height:g}")
+    return np.clip(np.array([x, y, x + w, y + h], np.float32) / np.tile(size, 2), 0, 1)
+
+
+def _outline(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32]) -> Outline:
+    """Polygons as shares; what has none is its box."""
+    import cv2
+
+    if isinstance(segmentation, list) and segmentation:
+        return tuple(np.reshape(np.array(part, np.float32), (-1, 2)) / size for part in segmentation)
+    if isinstance(segmentation, dict):
+        from pycocotools import mask
+
+        height, width = segmentation["size"]
+        packed = isinstance(segmentation["counts"], list)
+        bitmap = mask.decode(mask.frPyObjects(segmentation, height, width) if packed else segmentation)
+        found, _ = cv2.findContours(bitmap, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if found:
+            return tuple(part[:, 0].astype(np.float32) / size for part in found)
+    x0, y0, x1, y1 = box.tolist()
+    return (np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32),)

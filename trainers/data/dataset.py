@@ -1,0 +1,62 @@
+"""The data set that a training file names: its classes, and its pictures for training and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engines.errors import InputError
+from engines.spec import Task
+from trainers.config import Config, Data
+from trainers.data.batch import Sample
+from trainers.data.coco import read_coco
+from trainers.data.pictures import Pictures, Record
+from trainers.data.scenes import CLASSES, SEEDS, render_scenes
+from trainers.data.voc import read_voc
+from trainers.data.yolo_txt import read_yolo
+
+__all__ = ["Dataset", "open_dataset"]
+
+Tell = Callable[[int], None]
+
+
+class Dataset:
+    """Classes, and pictures when asked for: ``samples(task, tell)`` gives those of training and of val."""
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        samples: Callable[[Task, Tell], tuple[Sequence[Sample], Sequence[Sample]]],
+    ) -> None:
+        self.classes, self.samples = classes, samples
+
+
+def open_dataset(config: Config) -> Dataset:
+    """Read and check all labels of the data set; InputError says where they are wrong."""
+    data, longest = config.data, max(config.size) * 5 // 4
+    if data.kind == "scenes":
+        return Dataset(CLASSES, lambda task, tell: _render(data, longest, task, tell))
+    train, classes = _read(data, data.images, data.labels)
+    val = train
+    if data.val_images or data.val_labels:
+        val, _ = _read(data.model_copy(update={"classes": classes}), data.val_images, data.val_labels)
+    return Dataset(classes, lambda task, tell: (Pictures(train, longest, task), Pictures(val, longest, task)))
+
+
+def _read(data: Data, images: str, labels: str) -> tuple[list[Record], tuple[str, ...]]:
+    if not images or not labels:
+        raise InputError(f"data: kind {data.kind} needs both images and labels")
+    if data.kind == "coco":
+        return read_coco(Path(images), Path(labels), data.classes, data.keypoints)
+    if not data.classes:
+        raise InputError(f"data: kind {data.kind} needs classes, the names in the order of their ids")
+    if data.kind == "yolo":
+        return read_yolo(Path(images), Path(labels), data.classes, data.keypoints), data.classes
+    return read_voc(Path(images), Path(labels), data.classes), data.classes
+
+
+def _render(data: Data, longest: int, task: Task, tell: Tell) -> tuple[list[Sample], list[Sample]]:
+    return (
+        render_scenes(data.train, SEEDS["train"], longest, clutter=data.clutter, task=task, tell=tell),
+        render_scenes(data.val, SEEDS["val"], longest, fixed=(640, 360), task=task, tell=tell),
+    )

@@ -1,0 +1,116 @@
+"""Pictures on disk with what their label files say: read and checked at once, decoded when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detections import Masks
+from engines.errors import InputError
+from engines.spec import Task
+from trainers.data.batch import Sample
+
+__all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_ENDS = {
+    b"\xff\xd8\xff": b"\xff\xd9",
+    b"\x89PNG": b"IEND",
+}  # first bytes -> bytes near the end of a whole file
+
+Outline = tuple[NDArray[np.float32], ...]  # polygons (P, 2) x, y
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One picture and its objects; coordinates are shares of its width and height."""
+
+    path: Path
+    boxes: NDArray[np.float32]  # (M, 4) xyxy 0..1
+    classes: NDArray[np.int64]  # (M,)
+    outlines: tuple[Outline, ...] = ()  # M of them, or none
+    keypoints: NDArray[np.float32] | None = None  # (M, K, 3) x, y 0..1, COCO's v 0..2
+
+
+class Pictures(Sequence[Sample]):
+    """Records as samples, the longer side of a picture at most ``longest`` pixels."""
+
+    def __init__(self, records: Sequence[Record], longest: int, task: Task) -> None:
+        self.records, self.longest, self.task = records, longest, task
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        record = self.records[index]
+        image = _read(record.path, self.longest)
+        sides = np.array(image.shape[1::-1], np.float32)
+        masks, keypoints = Masks(), np.zeros((0, 0, 3), np.float32)
+        if self.task == "segment":
+            masks = _masks(record.outlines, image.shape[:2])
+        if self.task == "pose" and record.keypoints is not None:
+            keypoints = record.keypoints * np.array([*sides, 1], np.float32)
+        return Sample(image, record.boxes * np.tile(sides, 2), record.classes, masks, keypoints)
+
+
+def find_pictures(folder: Path) -> dict[str, Path]:
+    """Return the pictures of a folder by name without suffix, in order; InputError if there are none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of pictures")
+    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
+    if not found:
+        raise InputError(f"{folder}: no pictures, files that end in {', '.join(SUFFIXES)} are right")
+    return found
+
+
+def check_picture(path: Path, said: str) -> None:
+    """Raise InputError, beginning with ``said``, for a picture that is missing, empty or cut off.
+
+    Only its first and last bytes are read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(max(path.stat().st_size - 65536, 0))
+            rest = file.read()
+    except OSError as error:
+        raise InputError(f"{said}: {path}: {error.strerror}") from None
+    for head, tail in _ENDS.items():
+        if start.startswith(head) and tail not in rest:
+            raise InputError(f"{said}: {path}: broken picture, its end is missing")
+    if len(start) < 4:
+        raise InputError(f"{said}: {path}: broken picture, it is empty")
+
+
+def _read(path: Path, longest: int) -> NDArray[np.uint8]:
+    import cv2
+
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise InputError(f"{path}: broken picture, it cannot be decoded")
+    height, width = image.shape[:2]
+    ratio = longest / max(width, height)
+    if ratio < 1:
+        sides = (max(round(width * ratio), 1), max(round(height * ratio), 1))
+        image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _masks(outlines: tuple[Outline, ...], shape: tuple[int, int]) -> Masks:
+    """Bitmaps of +1 and -1 over the rectangle of each outline."""
+    import cv2
+
+    grids, regions = [], []
+    for outline in outlines:
+        polygons = [np.round(part * np.array(shape[::-1], np.float32)).astype(np.int32) for part in outline]
+        points = np.concatenate(polygons)
+        (x0, y0), (x1, y1) = points.min(0), points.max(0) + 1
+        grid = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillPoly(grid, [part - (x0, y0) for part in polygons], 1)
+        grids.append(grid.astype(np.float32) * 2 - 1)
+        regions.append((x0, y0, x1, y1))
+    return Masks(tuple(grids), np.array(regions, np.float32).reshape(-1, 4))
