@@ -58,6 +58,7 @@ class Source(Protocol):
 
 SOURCES = {
     "camera": "streamer.sources.camera:open_camera",
+    "chaos": "streamer.sources.chaos:open_chaos",
     "file": "streamer.sources.video:open_file",
     "http": "streamer.sources.video:open_network",
     "https": "streamer.sources.video:open_network",
@@ -109,7 +110,8 @@ def _kind(url: str) -> str:
 
 def stream_name(url: str) -> str:
     """Return a name fit for a file: the last part of the path, else the host, else the scheme."""
-    path = redact(url).partition("?")[0].rstrip("/").removeprefix("file:").removeprefix("images:")
+    path = redact(url).partition("?")[0].rstrip("/")
+    path = re.sub(r"^(?:(?:chaos|file|images|record|replay):)*", "", path)
     _, _, address = path.partition("://")
     if path.isdecimal():
         last = f"camera{path}"

@@ -12,6 +12,7 @@ from streamer.sources.knock import knocker
 from streamer.sources.link import Link
 from streamer.sources.quarantine import KINDS, Quarantine
 from streamer.sources.reconnect import Reconnect
+from streamer.urls import scheme
 
 __all__ = ["Opening", "settle"]
 
@@ -32,7 +33,7 @@ class Opening:
     ) -> None:
         self._url = url
         self._name = name or stream_name(url)
-        self._opener = partial(open_source, url, name=self._name)
+        self._opener = opener_of(url, self._name)
         self._withheld = frozenset(withheld)
         self._say = say
         self.link = Link(self._name, self._opener, hand_over=True)
@@ -54,6 +55,19 @@ class Opening:
             knock=knocker(self._url),
             say=self._say,
         )
+
+
+def opener_of(url: str, name: str) -> Callable[[], Source]:
+    """Return what opens a URL, again and again; the faults of a chaos: go on from one time to the next.
+
+    Raises:
+        InputError: the plan of a chaos: cannot be read.
+    """
+    if scheme(url) != "chaos":
+        return partial(open_source, url, name=name)
+    from streamer.sources.chaos import Plan, open_chaos
+
+    return partial(open_chaos, url, name, Plan(url))
 
 
 def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:

@@ -244,7 +244,8 @@ class Reconnect:
         if self._last is not None:
             captured, pts = self._last
             passed = max(frame.captured - captured, 0.001)
-            if offset is None or own + offset - pts - passed > JUMP:
+            leap = own + offset - pts if offset is not None else 0.0
+            if offset is None or leap <= 0 or leap - passed > JUMP:
                 offset = pts + passed - own
         offset = offset or 0.0
         frame.pts = own + offset

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from engines.errors import InputError, WorkError
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.sources import SourceInfo, Unavailable
-from streamer.sources.complaints import Complaints
+from streamer.sources.complaints import LOST, Complaints
 from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
 from streamer.sources.timeline import TICK, Timeline
 from streamer.sources.upright import UPRIGHT, orientation, upright
@@ -98,6 +98,7 @@ class Video:
         self.damaged = 0  # pictures given out although the decoder calls them corrupt
         self._complaints = Complaints()
         self.orientation = UPRIGHT  # EXIF's, of the last picture decoded
+        self.tap: Callable[[Packet[Stream]], bool] | None = None  # sees each packet of the video; False: lost
         self._url = redact(url)
         self._container = container
         self._stopped = threading.Event()
@@ -233,6 +234,10 @@ class Video:
             yield packet
 
     def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
+        if packet is not None and self.tap is not None and packet.size and not self.tap(packet):
+            self._complaints.total[LOST] += 1
+            self._damaged_at = time.monotonic()
+            return ()
         if packet is not None and self.live:
             self._keyed = self._keyed or packet.is_keyframe
             if not self._keyed:

@@ -145,7 +145,7 @@ def test_unusable_files_are_refused_in_one_sentence(
     ("url", "words"),
     [
         ("rstp://cam/1", "unknown scheme 'rstp', did you mean 'rtsp'?"),
-        ("gopher://cam/1", "unknown scheme 'gopher', known are camera, file"),
+        ("gopher://cam/1", "unknown scheme 'gopher', known are camera, chaos, file"),
         ("lavfi:nosuchfilter", "not a filter graph"),
         ("synthetic:?cuont=3", "unknown key 'cuont', did you mean 'count'?"),
     ],
