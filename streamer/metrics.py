@@ -44,6 +44,13 @@ class Histogram:
         place = int(np.searchsorted(sums, q * sums[-1], side="left"))
         return float(10 ** ((place + 0.5) / _PER_DECADE) * 1e-6)
 
+    def cumulative(self, bounds: Sequence[float]) -> list[int]:
+        """Return, for each bound in seconds, how many durations are at most so long, to 1.9 %."""
+        sums = np.concatenate(([0], np.cumsum(self._buckets)))
+        places = np.round(np.log10(np.asarray(bounds) * 1e6) * _PER_DECADE).astype(int)
+        counts: list[int] = sums[np.clip(places, 0, len(sums) - 1)].tolist()
+        return counts
+
     @property
     def mean(self) -> float:
         """Seconds; 0 when there is none."""

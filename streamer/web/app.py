@@ -1,0 +1,304 @@
+"""App: the routes of the live page and its API, as docs/web.md and /openapi.json describe them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from engines.errors import InputError, WorkError
+from streamer.urls import redact
+from streamer.web.audience import Audience, Gone, Viewer
+from streamer.web.figures import figures, streams
+from streamer.web.prometheus import Figures, expose
+from streamer.web.shows import Note, Shows
+
+if TYPE_CHECKING:
+    from streamer.pipeline import Pipeline
+
+__all__ = ["make_app"]
+
+PAGE = {
+    "": ("index.html", "text/html; charset=utf-8"),
+    "app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "player.js": ("player.js", "text/javascript; charset=utf-8"),
+    "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "style.css": ("style.css", "text/css; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+    "openapi.json": ("openapi.json", "application/json"),
+}
+KINDS = ("detections", "event", "status")
+TICK = 1.0  # seconds between two looks at the figures
+SNAPSHOT = 5.0  # seconds that a snapshot waits for a picture
+PATIENCE = 10.0  # seconds that a viewer has to take one item
+MOST_ADDED = 64  # streams at one time
+NAME = re.compile(r"[\w.-]{1,64}")
+
+
+class Api:
+    """The handlers; all of them run in the event loop."""
+
+    def __init__(self, pipeline: Pipeline, shows: Shows, most_viewers: int) -> None:
+        self._pipeline = pipeline
+        self._shows = shows
+        self._seats = most_viewers
+        self._figures = Figures(pipeline, shows)
+        self._changes = asyncio.Lock()
+        self._status: tuple[float, str] = (0.0, "")  # time.monotonic() and JSON
+
+    async def page(self, request: Request) -> Response:
+        """Serve a file of the page."""
+        name, media = PAGE[request.path_params.get("file", "")]
+        return Response((files("streamer.web") / "page" / name).read_bytes(), media_type=media)
+
+    async def health(self, request: Request) -> Response:
+        """Say whether the pipeline runs."""
+        alive = self._pipeline.graph.error is None
+        return PlainTextResponse("ok\n" if alive else "failed\n", 200 if alive else 503)
+
+    async def ready(self, request: Request) -> Response:
+        """Say whether results come: the first has come, and no stage has failed."""
+        ready = self._pipeline.graph.error is None and self._pipeline.latency.count > 0
+        return PlainTextResponse("ready\n" if ready else "not ready\n", 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Serve the figures to Prometheus."""
+        body, media = expose(self._figures, request.headers.get("accept", ""))
+        return Response(body, media_type=media)
+
+    async def status(self, request: Request) -> Response:
+        """Serve the figures to the page."""
+        return Response(self._current(), media_type="application/json")
+
+    async def streams(self, request: Request) -> Response:
+        """List the streams."""
+        return JSONResponse(streams(self._pipeline, self._shows))
+
+    async def add(self, request: Request) -> Response:
+        """Take up another source."""
+        url, name, every = _wanted(request, await request.body())
+        async with self._changes:
+            if len(self._pipeline.streams) >= MOST_ADDED:
+                raise HTTPException(409, f"streams: {MOST_ADDED} at most")
+            added = await asyncio.to_thread(self._pipeline.add_stream, url, name, every=every)
+        return JSONResponse({"name": added}, 201)
+
+    async def remove(self, request: Request) -> Response:
+        """End a stream."""
+        name = self._known(request)
+        async with self._changes:
+            if len(self._pipeline.streams) < 2:
+                raise HTTPException(409, f"stream {name!r}: the last one, the run would end with it")
+            await asyncio.to_thread(self._pipeline.remove_stream, name)
+        show = self._shows.all().get(name)
+        if show is not None:
+            show.dismiss()
+        return Response(status_code=204)
+
+    async def pause(self, request: Request) -> Response:
+        """Give out no frames of a stream for now."""
+        self._pipeline.pause(self._known(request), True)
+        return Response(status_code=204)
+
+    async def resume(self, request: Request) -> Response:
+        """Go on with a stream."""
+        self._pipeline.pause(self._known(request), False)
+        return Response(status_code=204)
+
+    async def snapshot(self, request: Request) -> Response:
+        """Serve the next picture."""
+        show = self._shows[self._known(request)]
+        with self._seat(show.pictures) as viewer:
+            try:
+                picture = await asyncio.wait_for(viewer.next(), SNAPSHOT)
+            except (TimeoutError, Gone):
+                raise HTTPException(503, f"no picture for {SNAPSHOT:g} s") from None
+        return Response(picture, media_type="image/jpeg")
+
+    async def mjpeg(self, request: Request) -> Response:
+        """Serve pictures for as long as somebody looks."""
+        show = self._shows[self._known(request)]
+
+        async def parts() -> AsyncIterator[bytes]:
+            with self._seat(show.pictures) as viewer, contextlib.suppress(Gone):
+                while True:
+                    picture = await viewer.next()
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                    yield head.encode() + picture + b"\r\n"
+
+        self._check_seats()
+        return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=frame")
+
+    async def events(self, request: Request) -> Response:
+        """Serve detections, events and figures as server-sent events."""
+        kinds = {kind for kind in request.query_params.get("kinds", ",".join(KINDS)).split(",") if kind}
+        if not kinds or not kinds <= set(KINDS):
+            raise HTTPException(400, f"kinds: some of {', '.join(KINDS)} would be right")
+        stream = request.query_params.get("stream", "")
+        self._check_seats()
+        return StreamingResponse(self._notes(kinds, stream), media_type="text/event-stream")
+
+    async def video(self, socket: WebSocket) -> None:
+        """Serve a stream as fragmented MP4."""
+        name = socket.path_params["stream"]
+        if name not in self._pipeline.streams:
+            return await socket.send_denial_response(_error(404, f"stream {name!r}: there is none"))
+        show = self._shows[name]
+        try:
+            self._check_seats()
+        except HTTPException as error:
+            return await socket.send_denial_response(_error(error.status_code, error.detail))
+        await socket.accept()
+        with self._seat(show.video) as viewer:
+            sending = asyncio.create_task(_send(socket, viewer))
+            listening = asyncio.create_task(_listen(socket))
+            try:
+                await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (sending, listening):
+                    task.cancel()
+                await asyncio.gather(sending, listening, return_exceptions=True)
+        return None
+
+    async def _notes(self, kinds: set[str], stream: str) -> AsyncIterator[str]:
+        due = time.monotonic()
+        with self._seat(self._shows.notes) as viewer, contextlib.suppress(Gone):
+            while True:
+                if time.monotonic() >= due:
+                    due += TICK
+                    yield f"event: status\ndata: {self._current()}\n\n" if "status" in kinds else ":\n\n"
+                try:
+                    note: Note = await asyncio.wait_for(viewer.next(), max(due - time.monotonic(), 0.001))
+                except TimeoutError:
+                    continue
+                if note.kind in kinds and stream in ("", note.stream):
+                    yield f"event: {note.kind}\ndata: {note.text}\n\n"
+
+    def _current(self) -> str:
+        """Return the figures as JSON, read once for all who ask within a second."""
+        now = time.monotonic()
+        if now - self._status[0] > TICK / 2:
+            self._status = (now, json.dumps(figures(self._pipeline, self._shows), separators=(",", ":")))
+        return self._status[1]
+
+    def _known(self, request: Request) -> str:
+        name: str = request.path_params["stream"]
+        if name not in self._pipeline.streams:
+            raise HTTPException(404, f"stream {name!r}: there is none")
+        return name
+
+    def _check_seats(self) -> None:
+        if self._seats <= 0:
+            raise HTTPException(503, "as many viewers as may be, try again later")
+
+    @contextlib.contextmanager
+    def _seat(self, audience: Audience[Any]) -> Iterator[Viewer[Any]]:
+        self._check_seats()
+        self._seats -= 1
+        viewer = audience.join()
+        try:
+            yield viewer
+        finally:
+            audience.leave(viewer)
+            self._seats += 1
+
+
+def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:
+    """Return the application; call it in the event loop's thread."""
+    api = Api(pipeline, shows, most_viewers)
+
+    def get(path: str, handler: Callable[[Request], Any]) -> Route:
+        return Route(path, handler, methods=["GET"])
+
+    pages = [get(f"/{name}", _of_file(api.page, name)) for name in PAGE]
+    return Starlette(
+        routes=[
+            *pages,
+            get("/healthz", api.health),
+            get("/readyz", api.ready),
+            get("/metrics", api.metrics),
+            get("/status", api.status),
+            get("/events", api.events),
+            get("/streams", api.streams),
+            Route("/streams", api.add, methods=["POST"]),
+            Route("/streams/{stream:path}/pause", api.pause, methods=["POST"]),
+            Route("/streams/{stream:path}/resume", api.resume, methods=["POST"]),
+            Route("/streams/{stream:path}", api.remove, methods=["DELETE"]),
+            get("/snapshot/{stream:path}.jpg", api.snapshot),
+            get("/mjpeg/{stream:path}", api.mjpeg),
+            WebSocketRoute("/video/{stream:path}", api.video),
+        ],
+        exception_handlers={HTTPException: _refused, InputError: _wrong, WorkError: _not_done},
+    )
+
+
+def _of_file(page: Callable[[Request], Any], name: str) -> Callable[[Request], Any]:
+    async def handler(request: Request) -> Any:
+        request.path_params["file"] = name
+        return await page(request)
+
+    return handler
+
+
+def _wanted(request: Request, body: bytes) -> tuple[str, str, int]:
+    """Return URL, name and `every` of a request for a new stream. Raises HTTPException."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "content-type: application/json would be right")
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "body: not JSON") from None
+    if not isinstance(told, dict) or not told.keys() <= {"url", "name", "every"}:
+        raise HTTPException(400, "body: an object with url, and perhaps name and every, would be right")
+    url, name, every = told.get("url"), told.get("name", ""), told.get("every", 1)
+    if not isinstance(url, str) or not url.strip() or "\0" in url:
+        raise HTTPException(400, "url: a source's URL would be right")
+    if not isinstance(name, str) or (name and not NAME.fullmatch(name)):
+        raise HTTPException(400, "name: up to 64 letters, digits, dots, dashes or underscores would be right")
+    if not isinstance(every, int) or isinstance(every, bool) or not 1 <= every <= 1000:
+        raise HTTPException(400, "every: a whole number from 1 to 1000 would be right")
+    return url.strip(), name, every
+
+
+async def _send(socket: WebSocket, viewer: Viewer[bytes]) -> None:
+    """Send what comes until there is no more, or the viewer takes nothing."""
+    with contextlib.suppress(Gone, TimeoutError, WebSocketDisconnect, RuntimeError):
+        while True:
+            await asyncio.wait_for(socket.send_bytes(await viewer.next()), PATIENCE)
+
+
+async def _listen(socket: WebSocket) -> None:
+    """Wait for the end of the connection; what a viewer says is not heard."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _error(status: int, why: str) -> JSONResponse:
+    return JSONResponse({"error": redact(why)}, status)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _error(error.status_code, error.detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _wrong(request: Request, error: Exception) -> Response:
+    return _error(400, str(error))
+
+
+async def _not_done(request: Request, error: Exception) -> Response:
+    return _error(409, str(error))
