@@ -44,7 +44,9 @@ def run(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="a.mp4, a.jsonl, - (records), a.txt (tracks), window:, dir/%06d.jpg, null:; "
+            help="a.mp4, a.jsonl, - (records), a.txt (tracks), window:, dir/%06d.jpg, null:, "
+            "rtsp:// (serves), push+rtmp://, hls/live.m3u8, mqtt:// redis:// nats:// kafka:// tcp:// "
+            "webhook+http:// (records); "
             "{stream} is the stream's name."
         ),
     ] = None,

@@ -14,6 +14,7 @@ from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
 from streamer.trackers import open_tracker
+from streamer.urls import redact, scheme
 
 if TYPE_CHECKING:
     from engines.options import Options
@@ -80,10 +81,14 @@ class Settings:
         count = len(sink.streams or self.sources)
         if count == 1 or sink_kind(sink.url).shared or "{stream}" in sink.url:
             return
-        path = Path(sink.url.split("?")[0])
-        better = path.with_name(f"{path.stem}-{{stream}}{path.suffix}")
+        url = redact(sink.url)
+        place = url.partition("?")[0]
+        path = Path(place)
+        better = (
+            f"{place}-{{stream}}" if scheme(place) else path.with_name(f"{path.stem}-{{stream}}{path.suffix}")
+        )
         raise InputError(
-            f"sink {sink.url}: {count} sources would write one file, put {{stream}} into its name: {better}"
+            f"sink {url}: {count} sources would write to one place, put {{stream}} into its name: {better}"
         )
 
 

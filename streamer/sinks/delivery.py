@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 500  # records that are sent and acknowledged together
 LOOK = 0.25  # seconds between two looks at whether to end, and at an idle connection
-SECOND = 1.0  # between two syncs, and between two lines about losses
+SYNC = 0.5  # seconds between two syncs: of that much at most is sent again what a kill of ours cut off
+SAY = 1.0  # seconds between two lines about losses
 PAUSES = Patience(shortest=0.25, longest=4.0, good=0.0)
 
 
@@ -130,8 +131,11 @@ class Delivery:
             self._sync_now_and_then()
 
     def _sync_now_and_then(self) -> None:
-        if time.monotonic() - self._synced > SECOND:
+        now = time.monotonic()
+        if now - self._synced > SYNC:
             self._sync()
+        if now - self._said > SAY:
+            self._said = now
             self._say_losses()
 
     def _sync(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,20 @@ def test_a_place_that_cannot_be_written_is_refused_early(tmp_path: Path, name: s
         url = tmp_path / "file" / ("" if place == "a file" else "deep") / name
     with pytest.raises(InputError, match="folder"):
         check_sink(str(url))
+
+
+SHOWN = re.findall(
+    r'--sink "([^"]+)"', (Path(__file__).parents[3] / "docs" / "publishing.md").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("url", SHOWN)
+def test_every_sink_that_the_page_on_publishing_shows_is_one(url: str) -> None:
+    try:
+        check_sink(url)
+    except InputError as missing:
+        if "pip install" not in str(missing):
+            raise
 
 
 def test_a_check_leaves_nothing_on_disk(tmp_path: Path) -> None:
