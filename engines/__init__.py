@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engines.bench import Measurement, measure
+    from engines.compile import Prepared, prepare
     from engines.description import Description, describe
     from engines.detections import EMPTY, Detections, Masks
     from engines.errors import InputError, WorkError
@@ -33,11 +34,13 @@ __all__ = [
     "Model",
     "ModelSpec",
     "Options",
+    "Prepared",
     "WorkError",
     "describe",
     "load",
     "measure",
     "models",
+    "prepare",
 ]
 
 _HOMES = {
@@ -51,11 +54,13 @@ _HOMES = {
     "Model": "model",
     "ModelSpec": "spec",
     "Options": "options",
+    "Prepared": "compile",
     "WorkError": "errors",
     "describe": "description",
     "load": "model",
     "measure": "bench",
     "models": "shipped",
+    "prepare": "compile",
 }
 
 

@@ -10,19 +10,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from engines import metadata
+from engines.errors import WorkError
+from engines.files import locked
 from engines.options import Options
 from engines.spec import ModelSpec
 
-__all__ = ["Entry", "downloads", "entry", "folder"]
+__all__ = ["LIMIT", "Entry", "Kept", "clear", "contents", "downloads", "entry", "folder"]
 
-_KEPT = 32  # entries; of more, the longest unused go
+LIMIT = 1 << 30  # bytes; of more, the longest unused entries go
 _SAFE = 3600.0  # seconds since its last use in which an entry never goes: another process may be loading it
+_APART = {"backends", "bench.py", "cli.py", "console.py", "plans.py"}  # code that no composition depends on
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,30 @@ class Entry:
         os.utime(self.path)
         return metadata.from_json(text)
 
+    def drop_if_damaged(self) -> bool:
+        """Remove the entry where a file of it is not as it was stored; True where that was done."""
+        try:
+            stored = json.loads((self.path / "stored.json").read_text(encoding="utf-8"))
+            whole = all(_digest((self.path / name).read_bytes()) == digest for name, digest in stored.items())
+        except (OSError, ValueError, AttributeError):
+            whole = not self.path.exists()
+        if not whole:
+            shutil.rmtree(self.path, ignore_errors=True)
+        return not whole
+
     def store(self, composed: Mapping[str, bytes], spec: ModelSpec) -> None:
-        """Make the entry of these files by name, whole or not at all."""
+        """Make the entry of these files by name, whole or not at all; WorkError where the disk is full."""
+        files = dict(composed) | {"spec.json": metadata.to_json(spec).encode()}
+        files["stored.json"] = json.dumps({name: _digest(data) for name, data in files.items()}).encode()
         fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.path.parent))
-        for name, content in composed.items():
-            (fresh / name).write_bytes(content)
-        (fresh / "spec.json").write_text(metadata.to_json(spec), encoding="utf-8")
+        try:
+            for name, content in files.items():
+                (fresh / name).write_bytes(content)
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise WorkError(
+                f"{self.path.parent}: {error.strerror}, the composed model is not kept"
+            ) from error
         try:
             fresh.rename(self.path)
         except OSError:  # another process was first, with the same content
@@ -83,6 +104,38 @@ def downloads() -> Path:
     return folder().with_name("models")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One entry, for people."""
+
+    path: Path
+    model: str  # its name
+    compiled: tuple[str, ...]  # by which backends
+    size: int  # bytes
+    used: float  # when last, seconds since 1970
+
+
+def contents() -> list[Kept]:
+    """Return what is in the cache, the last used first."""
+    found = []
+    for path in folder().glob("*/spec.json"):
+        with suppress(OSError, ValueError):
+            found.append(_kept(path.parent))
+    return sorted(found, key=lambda kept: kept.used, reverse=True)
+
+
+def clear() -> int:
+    """Remove all but what another process is compiling into; returns the bytes that are free again."""
+    freed = 0
+    with suppress(FileNotFoundError):
+        for path in folder().iterdir():
+            size = _size(path)
+            with suppress(BlockingIOError), locked(path, _busy) if path.is_dir() else nullcontext():
+                _remove(path)
+                freed += size
+    return freed
+
+
 def entry(sources: list[Path], options: Options) -> Entry:
     """Return the place of a model made of these files with these options, by this code."""
     seen = hashlib.sha256(_code().encode())
@@ -90,6 +143,17 @@ def entry(sources: list[Path], options: Options) -> Entry:
         seen.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
     seen.update(repr((options.batch, options.candidates, options.labels)).encode())
     return Entry(_root() / seen.hexdigest()[:32])
+
+
+def _kept(path: Path) -> Kept:
+    name = json.loads((path / "spec.json").read_text(encoding="utf-8"))["name"]
+    compiled = {plan.name.rpartition("-")[0].replace("-", " ") for plan in path.glob("*.plan")}
+    compiled |= {"openvino" for _ in path.glob("*.blob")}
+    return Kept(path, name, tuple(sorted(compiled)), _size(path), path.stat().st_mtime)
+
+
+def _busy() -> None:
+    raise BlockingIOError
 
 
 def _root() -> Path:
@@ -113,11 +177,16 @@ def _own_root() -> Path:
 
 @cache
 def _code() -> str:
-    """A digest of this package's own source: a composition of other code is another one."""
-    seen = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        seen.update(source.read_bytes())
+    """A digest of the source that composes and proves: a composition of other code is another one."""
+    seen, package = hashlib.sha256(), Path(__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        if source.relative_to(package).parts[0] not in _APART:
+            seen.update(source.read_bytes())
     return seen.hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _note(path: Path, question: str) -> Path:
@@ -125,8 +194,24 @@ def _note(path: Path, question: str) -> Path:
 
 
 def _prune(root: Path) -> None:
+    """Let the longest unused go, until the rest is within the limit."""
+    total = 0
     with suppress(OSError):
-        entries = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in entries[_KEPT:]:
-            if time.time() - old.stat().st_mtime > _SAFE:
-                shutil.rmtree(old, ignore_errors=True)
+        for path in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+            total += _size(path)
+            if total > LIMIT and time.time() - path.stat().st_mtime > _SAFE:
+                total -= _size(path)
+                _remove(path)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
+    inside = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in inside if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The command `engines`: look at a model, measure it."""
+"""The command `engines`: look at a model, compile it, measure it, and see what is kept."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+store = typer.Typer(help="What was compiled and is kept for the next start.", no_args_is_help=True)
+app.add_typer(store, name="cache")
+
 ModelName = Annotated[
     str, typer.Argument(help="An .onnx file, a .yaml card, or the name of a shipped model.")
 ]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, tensorrt_rtx, openvino or onnxruntime.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, gpu, cuda:1 ... as the backend knows them.")]
+PrecisionName = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
+Size = Annotated[int, typer.Option(help="Pictures that go through the engine together.")]
 
 
 @app.command()
@@ -47,14 +54,75 @@ def inspect(model: ModelName) -> None:
     console.print(table)
 
 
+@app.command("compile")
+def compile_(
+    model: ModelName,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    batch: Size = 1,
+) -> None:
+    """Compile a model and prove it, so that the next start finds it ready."""
+    from rich.console import Console
+
+    from engines.bar import drawn
+    from engines.compile import prepare
+    from engines.options import Options
+
+    options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
+    with drawn() as progress:
+        made = prepare(model, options, progress)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"{made.spec.name}: {made.backend} {made.version} {made.precision} for {made.device}, "
+        f"batch {made.batch}, in {made.folder}"
+    )
+    for note in made.notes:
+        console.print(f"  {note}")
+
+
+@store.command("list")
+def list_() -> None:
+    """Print what is kept, the last used first."""
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from engines.cache import LIMIT, contents, folder
+
+    kept = contents()
+    table = Table("model", "compiled by", "MB", "last used", "folder")
+    for one in kept:
+        used = datetime.fromtimestamp(one.used).strftime("%Y-%m-%d %H:%M")
+        table.add_row(one.model, ", ".join(one.compiled), f"{one.size / 1e6:.1f}", used, one.path.name)
+    console = Console()
+    if kept:
+        console.print(table)
+    total = sum(one.size for one in kept)
+    console.print(
+        f"{len(kept)} in {folder()}: {total / 1e6:.1f} MB; above {LIMIT / 1e6:.0f} MB the longest unused go",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@store.command("clear")
+def clear_() -> None:
+    """Remove all that is kept; it is compiled again when it is wanted."""
+    from engines.cache import clear, folder
+
+    print(f"{folder()}: {clear() / 1e6:.1f} MB removed")
+
+
 @app.command()
 def bench(
     model: ModelName,
     seconds: Annotated[float, typer.Option(help="How long each measurement runs.")] = 3.0,
-    batch: Annotated[int, typer.Option(help="Pictures that go through the engine together.")] = 1,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, gpu ... as the backend knows them.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch: Size = 1,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file as well.")] = None,
 ) -> None:
     """Measure the engine alone: latency with one request, throughput with several in flight."""

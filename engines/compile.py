@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from engines import cache
-from engines.backends import Build, Opener, Progress, opener, select_backends, silent
+from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
 from engines.engine import Engine
 from engines.errors import InputError, WorkError
 from engines.locate import Located, locate
@@ -17,7 +18,7 @@ from engines.options import Options
 from engines.parity import Difference, compare, outputs, pictures
 from engines.spec import ModelSpec
 
-__all__ = ["Compiled", "compile_model"]
+__all__ = ["Compiled", "Prepared", "compile_model", "prepare"]
 
 _PICTURES = 3  # rendered for a proof
 
@@ -48,6 +49,49 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
             raise
         compiled = _one_by_one(work, options, str(error))
     return replace(compiled, notes=(choice.note, *compiled.notes, *choice.notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model that was compiled into the cache, so that the next start finds it there."""
+
+    spec: ModelSpec
+    backend: str
+    version: str  # of the backend
+    device: str  # that it was opened on; for what was not opened, what it is for
+    precision: str
+    batch: int
+    folder: Path  # of the cache
+    notes: tuple[str, ...]
+
+
+def prepare(model: str | Path, options: Options, progress: Progress = silent) -> Prepared:
+    """Compile a model, prove it and let go of it.
+
+    TensorRT for RTX compiles on machines without a GPU as well: then nothing is proved.
+    """
+    located = locate(model)
+    if options.backend == "tensorrt_rtx" and find_spec("tensorrt_rtx") and missing("tensorrt_rtx"):
+        return _only_compiled(located, options, progress)
+    compiled = compile_model(model, options, progress)
+    engine = compiled.engine
+    batch = engine.inputs[0].shape[0]
+    where = cache.entry(located.sources, replace(options, batch=batch)).path
+    told = (engine.backend, engine.version, engine.device, engine.precision, batch, where, compiled.notes)
+    engine.close()
+    return Prepared(compiled.spec, *told)
+
+
+def _only_compiled(located: Located, options: Options, progress: Progress) -> Prepared:
+    from engines.backends.tensorrt import compile_plan
+
+    notes: list[str] = []
+    entry, spec = _stored(located, options, notes.append)
+    how = (options.device, options.precision, options.batch, options.requests)
+    plan = compile_plan(Build(entry.model, *how, progress, notes.append))
+    notes.append("not proved: there is no NVIDIA GPU to run it on")
+    told = ("tensorrt_rtx", plan.version, "every RTX GPU", plan.precision, options.batch, entry.path)
+    return Prepared(spec, *told, tuple(notes))
 
 
 class _Choice:
@@ -89,8 +133,7 @@ class _Work:
 
 
 def _compile(work: _Work, options: Options) -> Compiled:
-    entry = cache.entry(work.located.sources, options)
-    spec = entry.spec() or _compose(work.located, options, entry)
+    entry, spec = _stored(work.located, options, work.tell)
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
     engine = work.open_engine(build)
@@ -116,6 +159,16 @@ def _one_by_one(work: _Work, options: Options, reason: str) -> Compiled:
     compiled = _compile(work, replace(options, batch=1))
     note = f"batch 1 instead of {options.batch}: the network does not take batches ({reason})"
     return replace(compiled, notes=(*compiled.notes, note))
+
+
+def _stored(
+    located: Located, options: Options, tell: Callable[[str], object]
+) -> tuple[cache.Entry, ModelSpec]:
+    """The composed model, from the cache or made now."""
+    entry = cache.entry(located.sources, options)
+    if entry.drop_if_damaged():
+        tell("composed again: what the cache held is damaged")
+    return entry, entry.spec() or _compose(located, options, entry)
 
 
 def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpec:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines.errors import WorkError
-from engines.files import write_whole
+from engines.files import locked, write_whole
 
-__all__ = ["LAYOUT", "Plan", "find_plan", "keep_plan", "plan_path"]
+__all__ = ["LAYOUT", "Plan", "find_plan", "guarded", "keep_plan", "plan_path"]
 
 LAYOUT = "1"  # of these files and of how plans are made; a new number makes all plans anew
 
@@ -64,6 +65,36 @@ def keep_plan(made: Path, path: Path, parts: Parts, seconds: float) -> bytes:
     except OSError as error:
         raise WorkError(f"{path}: {error.strerror}, the plan is not kept") from error
     return plan
+
+
+@contextmanager
+def guarded(
+    folder: Path, suffix: str, tell: Callable[[str], object], waiting: Callable[[], object]
+) -> Iterator[None]:
+    """Let a library keep compiled files of its own in a folder, one process at a time.
+
+    Those that are not as they were written are removed before: OpenVINO would compute with a damaged blob.
+    """
+    sums = folder / "compiled.json"
+    with locked(folder, waiting):
+        known = {}
+        with suppress(OSError, ValueError):
+            known = dict(json.loads(sums.read_text(encoding="utf-8")))
+        for path in folder.glob(f"*{suffix}"):
+            if known.get(path.name) != _digest(path):
+                tell(f"compiled again: {path.name} is damaged")
+                path.unlink()
+                known.pop(path.name, None)
+        yield
+        now = {path.name: known.get(path.name) or _digest(path) for path in folder.glob(f"*{suffix}")}
+        if now != known:
+            with suppress(OSError):
+                write_whole(sums, json.dumps(now).encode())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sidecar(path: Path) -> Path:

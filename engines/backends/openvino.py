@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from engines.backends import INPUT, OUTPUTS, Build
 from engines.engine import TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.options import Precision
+from engines.plans import guarded
 
 __all__ = ["open_engine"]
 
@@ -30,8 +32,10 @@ def open_engine(build: Build) -> OpenVinoEngine:
     }
     if device == "CPU":
         settings["ENABLE_CPU_PINNING"] = False  # decoding and drawing share the cores
+    waiting = partial(build.progress, -1, "waiting for another process that compiles it")
     try:
-        compiled = core.compile_model(str(build.model), device, settings)
+        with guarded(build.model.parent, ".blob", build.tell, waiting):
+            compiled = core.compile_model(str(build.model), device, settings)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WorkError(f"openvino: the model does not compile for {device}: {reason}") from error

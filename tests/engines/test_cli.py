@@ -56,15 +56,38 @@ def test_bench_measures_latency_and_throughput(
     assert "throughput" in capsys.readouterr().out
 
 
+def test_what_is_compiled_is_listed_and_cleared(
+    saved: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert status("compile", str(saved(OUTPUTS, "street.onnx")), "--backend", "openvino", "--batch", "2") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("street: openvino ")
+    assert ", batch 2, in " in told[0]
+    assert "  backend openvino: asked for" in told
+    assert status("cache", "list") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert any("street" in row and "openvino" in row for row in rows)
+    assert rows[-1].startswith(f"1 in {tmp_path / 'cache'}")
+    assert status("cache", "clear") == 0
+    assert status("cache", "list") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 in ")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
         (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
+        (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
         (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
         (["bench", "tiny-yolo", "--seconds", "0.01", "--json", "nowhere/x.json"], "--json: nowhere/x.json"),
     ],
-    ids=["missing file", "precision", "no time", "figures that cannot be written"],
+    ids=["missing file", "precision", "backend", "no time", "figures that cannot be written"],
 )
 def test_mistakes_end_with_one_sentence_and_2(
     words: list[str],

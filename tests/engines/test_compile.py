@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import engines
-from engines import cache, compile
+from engines import compile
 from engines.backends import Build, select_backends
 from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
@@ -115,74 +114,6 @@ def test_a_proof_holds_for_one_version_only(fakes: Any, path: Path, monkeypatch:
     opened = fakes(0.3)
     assert compile.compile_model(path, Options()).engine.precision == "fp32"
     assert len(opened) == 3
-
-
-def changed(path: Path) -> dict[str, Callable[[], tuple[list[Path], Options]]]:
-    def content() -> tuple[list[Path], Options]:
-        path.write_bytes(path.read_bytes() + b" ")
-        return [path], Options()
-
-    def card() -> tuple[list[Path], Options]:
-        beside = path.with_suffix(".yaml")
-        beside.write_text("pad: 1")
-        return [path, beside], Options()
-
-    def name() -> tuple[list[Path], Options]:
-        return [path.rename(path.with_name("other.onnx"))], Options()
-
-    return {
-        "content": content,
-        "card": card,
-        "name": name,
-        "batch": lambda: ([path], Options(batch=2)),
-        "candidates": lambda: ([path], Options(candidates=7)),
-        "labels": lambda: ([path], Options(labels="all")),
-    }
-
-
-@pytest.mark.parametrize("what", changed(Path()).keys())
-def test_an_entry_is_found_by_all_that_it_depends_on(what: str, path: Path) -> None:
-    before = cache.entry([path], Options()).path
-    assert cache.entry([path], Options(conf=0.9, max_det=5)).path == before, "these do not change the graph"
-    sources, options = changed(path)[what]()
-    assert cache.entry(sources, options).path != before
-
-
-def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
-    entry = cache.entry([path], Options())
-    assert entry.spec() is None
-    spec = engines.describe(path).spec
-    entry.store({"model.onnx": b"composed"}, spec)
-    entry.store({"model.onnx": b"composed"}, spec)  # a second process with the same thought
-    assert (entry.spec(), entry.model.read_bytes()) == (spec, b"composed")
-    assert not list(entry.path.parent.glob("new-*"))
-
-
-def test_the_longest_unused_entries_go_but_none_in_use(
-    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import os
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_KEPT", 2)
-    spec = engines.describe(path).spec
-    entries = [cache.entry([path], Options(candidates=number)) for number in range(1, 5)]
-    for number, entry in enumerate(entries):
-        entry.store({"model.onnx": b"composed"}, spec)
-        if number < 3:
-            os.utime(entry.path, (number, number))  # long ago
-    cache.entry([path], Options(candidates=9)).store({"model.onnx": b"composed"}, spec)
-    assert [entry.spec() is not None for entry in entries] == [False, False, False, True]
-
-
-def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
-    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    entry = cache.entry([path], Options())
-    entry.store({"model.onnx": b"composed"}, engines.describe(path).spec)
-    assert entry.model.read_bytes() == b"composed"
 
 
 def test_the_installed_backend_is_chosen_and_a_missing_one_named(monkeypatch: pytest.MonkeyPatch) -> None:

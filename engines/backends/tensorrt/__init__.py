@@ -33,6 +33,7 @@ class Compiled:
 
     path: Path
     plan: bytes
+    version: str  # of the library
     precision: str
     fresh: bool  # made just now
 
@@ -131,15 +132,15 @@ def _compiled(binding: Binding, build: Build, device: Device | None) -> Compiled
     path = plan_path(folder, parts)
     plan, _ = find_plan(path, parts)
     if plan:
-        return Compiled(path, plan, precision, fresh=False)
+        return Compiled(path, plan, binding.version, precision, fresh=False)
     with locked(folder, lambda: build.progress(-1, "waiting for another process that compiles it")):
         plan, why = find_plan(path, parts)
         if plan:
-            return Compiled(path, plan, precision, fresh=False)
+            return Compiled(path, plan, binding.version, precision, fresh=False)
         if why:
             build.tell(f"compiled again: {why}")
         plan = _make(binding, build, path, parts)
-    return Compiled(path, plan, precision, fresh=True)
+    return Compiled(path, plan, binding.version, precision, fresh=True)
 
 
 def _make(binding: Binding, build: Build, path: Path, parts: dict[str, str]) -> bytes:

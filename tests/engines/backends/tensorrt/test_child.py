@@ -54,7 +54,7 @@ def build() -> Build:
 
 def left(folder: Path) -> set[str]:
     """What a build left beside the composed model."""
-    return {path.name for path in folder.iterdir()} - {"model.onnx", "spec.json", "lock"}
+    return {path.name for path in folder.iterdir()} - {"model.onnx", "spec.json", "stored.json", "lock"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -161,3 +161,20 @@ def test_a_stale_plan_is_made_again_with_a_sentence(build: Build) -> None:
     assert compile_plan(replace(build, tell=notes.append)).fresh
     assert len(notes) == 1
     assert notes[0].startswith(f"compiled again: {compiled.path.name} is of another version: 0")
+
+
+def test_a_model_is_prepared_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines import Options, cache, prepare
+    from engines.backends import cuda
+
+    monkeypatch.setattr(cuda, "find_driver", lambda: None)
+    made = prepare("tiny-yolo", Options(backend="tensorrt_rtx", batch=2))
+    assert (made.backend, made.precision, made.batch, made.device) == (
+        "tensorrt_rtx",
+        "fp16",
+        2,
+        "every RTX GPU",
+    )
+    assert made.notes == ("not proved: there is no NVIDIA GPU to run it on",)
+    (kept,) = cache.contents()
+    assert (kept.path, kept.compiled) == (made.folder, ("tensorrt_rtx fp16",))

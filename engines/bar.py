@@ -1,0 +1,38 @@
+"""Bar: how far compiling is, drawn on the terminal once there is something to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.backends import Progress
+
+__all__ = ["drawn"]
+
+
+@contextmanager
+def drawn() -> Iterator[Progress]:
+    """Give a progress to pass to `engines.load`; what is drawn goes to stderr, and away at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("compiling"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+    drawing = False
+
+    def tell(fraction: float, phase: str) -> None:
+        nonlocal drawing
+        if not drawing:
+            bar.start()
+            drawing = True
+        total = 1.0 if fraction >= 0 else None  # None: a bar that only moves
+        bar.update(task, completed=max(fraction, 0), total=total, description=phase[:60])
+
+    try:
+        yield tell
+    finally:
+        if drawing:
+            bar.stop()

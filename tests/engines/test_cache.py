@@ -1,0 +1,172 @@
+"""The cache: entries found by all that they depend on, whole, bounded, and never used when damaged."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engines
+from engines import cache
+from engines.errors import WorkError
+from engines.files import locked
+from engines.options import Options
+
+COMPOSED = {"model.onnx": b"composed"}
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def path(saved: Callable[..., Path]) -> Path:
+    """A model file."""
+    return saved({"boxes": np.zeros((1, 9, 4), np.float32), "scores": np.zeros((1, 9, 80), np.float32)})
+
+
+def stored(path: Path, number: int = 1, size: int = 8) -> cache.Entry:
+    """An entry with a composed model of ``size`` bytes."""
+    entry = cache.entry([path], Options(candidates=number))
+    entry.store({"model.onnx": bytes(size)}, engines.describe(path).spec)
+    return entry
+
+
+def changed(path: Path) -> dict[str, Callable[[], tuple[list[Path], Options]]]:
+    def content() -> tuple[list[Path], Options]:
+        path.write_bytes(path.read_bytes() + b" ")
+        return [path], Options()
+
+    def card() -> tuple[list[Path], Options]:
+        beside = path.with_suffix(".yaml")
+        beside.write_text("pad: 1")
+        return [path, beside], Options()
+
+    def name() -> tuple[list[Path], Options]:
+        return [path.rename(path.with_name("other.onnx"))], Options()
+
+    return {
+        "content": content,
+        "card": card,
+        "name": name,
+        "batch": lambda: ([path], Options(batch=2)),
+        "candidates": lambda: ([path], Options(candidates=7)),
+        "labels": lambda: ([path], Options(labels="all")),
+    }
+
+
+@pytest.mark.parametrize("what", changed(Path()).keys())
+def test_an_entry_is_found_by_all_that_it_depends_on(what: str, path: Path) -> None:
+    before = cache.entry([path], Options()).path
+    assert cache.entry([path], Options(conf=0.9, max_det=5)).path == before, "these do not change the graph"
+    sources, options = changed(path)[what]()
+    assert cache.entry(sources, options).path != before
+
+
+def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
+    entry = cache.entry([path], Options())
+    assert entry.spec() is None
+    spec = engines.describe(path).spec
+    entry.store(COMPOSED, spec)
+    entry.store(COMPOSED, spec)  # a second process with the same thought
+    assert (entry.spec(), entry.model.read_bytes()) == (spec, b"composed")
+    assert not list(entry.path.parent.glob("new-*"))
+
+
+def test_the_longest_unused_go_when_all_are_too_large_but_none_in_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LIMIT", 250_000)
+    entries = [stored(path, number, 100_000) for number in range(1, 5)]
+    for number, entry in enumerate(entries[:3]):
+        os.utime(entry.path, (number + 1, number + 1))  # long ago
+    stored(path, 9, 100_000)
+    assert [entry.spec() is not None for entry in entries] == [False, False, False, True]
+    assert len(cache.contents()) == 2
+
+
+DAMAGE = {
+    "another bit": lambda folder: (folder / "model.onnx").write_bytes(b"another."),
+    "a file less": lambda folder: (folder / "model.onnx").unlink(),
+    "no record": lambda folder: (folder / "stored.json").unlink(),
+    "half a record": lambda folder: (folder / "stored.json").write_text('["model'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_damaged_is_removed(damage: Callable[[Path], object], path: Path) -> None:
+    entry = stored(path)
+    assert not entry.drop_if_damaged()
+    damage(entry.path)
+    assert entry.drop_if_damaged()
+    assert entry.spec() is None
+    assert not entry.drop_if_damaged(), "where nothing is, nothing is damaged"
+
+
+def test_a_damaged_model_is_composed_again_with_a_sentence() -> None:
+    options = Options(backend="onnxruntime")
+    engines.load("tiny-yolo", options).close()
+    (kept,) = cache.contents()
+    (kept.path / "model.onnx").write_bytes(b"zeros and ones")
+    with engines.load("tiny-yolo", options) as model:
+        assert "composed again: what the cache held is damaged" in model.notes
+
+
+def test_a_damaged_blob_of_openvino_is_compiled_again_with_a_sentence() -> None:
+    options = Options(backend="openvino", precision="fp32")
+    engines.load("tiny-yolo", options).close()
+    (blob,) = cache.folder().rglob("*.blob")
+    damaged = bytearray(blob.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    blob.chmod(0o600)
+    blob.write_bytes(damaged)
+    with engines.load("tiny-yolo", options) as model:
+        assert f"compiled again: {blob.name} is damaged" in model.notes
+    with engines.load("tiny-yolo", options) as model:
+        assert not any("again" in note for note in model.notes)
+
+
+def test_a_full_disk_leaves_no_half_entry(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(WorkError, match="File too large, the composed model is not kept"):
+            stored(path, size=2 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(cache.folder().iterdir())
+
+
+def test_what_is_kept_is_listed_and_cleared(path: Path) -> None:
+    old, new = stored(path, 1, 1000), stored(path, 2, 3000)
+    (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(500))
+    os.utime(old.path, (1, 1))
+    first, second = cache.contents()
+    assert (first.path, second.path) == (new.path, old.path)
+    assert (first.model, first.compiled, second.compiled) == ("model", ("tensorrt_rtx fp16",), ())
+    assert (second.used, first.size - second.size) == (1, 2500)
+    assert cache.clear() == first.size + second.size
+    assert cache.contents() == []
+    assert cache.clear() == 0
+
+
+def test_what_another_process_compiles_is_not_cleared(path: Path) -> None:
+    busy, idle = stored(path, 1), stored(path, 2)
+    with locked(busy.path):
+        cache.clear()
+    assert (busy.spec() is not None, idle.spec()) == (True, None)
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    entry = cache.entry([path], Options())
+    entry.store(COMPOSED, engines.describe(path).spec)
+    assert entry.model.read_bytes() == b"composed"
