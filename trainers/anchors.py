@@ -95,7 +95,7 @@ def decode(offsets: Tensor, anchors: Tensor, weights: Weights) -> Tensor:
 def rows(x: Tensor, columns: int) -> Tensor:
     """Turn a map (B, A * columns, h, w) into rows (B, h * w * A, columns)."""
     height, width = int(x.shape[2]), int(x.shape[3])
-    each = x.shape[1] // columns
+    each = int(x.shape[1]) // columns
     x = x.reshape(-1, each, columns, height, width).permute(0, 3, 4, 1, 2)
     return x.reshape(-1, height * width * each, columns)
 

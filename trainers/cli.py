@@ -74,17 +74,34 @@ def evaluate(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint (.pt).")],
-    output: Annotated[Path, typer.Argument(help="The ONNX file to write.")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint (.pt); none with --weights.")
+    ] = None,
+    output: Annotated[Path | None, typer.Argument(help="The ONNX file to write [<name>.onnx].")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A published checkpoint (.pth).")] = None,
+    model: Annotated[str, typer.Option(help="What the published checkpoint is of, as yolox_s.")] = "",
     half: Annotated[bool, typer.Option(help="Store the weights as FP16.")] = True,
     card: Annotated[bool, typer.Option("--card", help="Measure it and write its card beside it.")] = False,
 ) -> None:
     """Write a checkpoint as one self-describing ONNX file, compared with torch before it is written."""
-    from trainers.export import export as run
+    from engines.errors import InputError
 
-    path = run(checkpoint, output, half=half)
+    if weights is not None:
+        from trainers.official import export_official
+
+        if card or output is not None:
+            raise InputError(
+                "export: --weights takes the ONNX file to write only, as in --weights a.pth a.onnx"
+            )
+        path = export_official(weights, model, checkpoint or Path(f"{model}.onnx"), half=half)
+    elif checkpoint is None:
+        raise InputError("export: nothing to export, a checkpoint or --weights FILE --model NAME is right")
+    else:
+        from trainers.export import export as run
+
+        path = run(checkpoint, output or checkpoint.with_suffix(".onnx"), half=half)
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
-    if card:
+    if card and checkpoint is not None:
         from trainers.card import write_card
 
         typer.echo(write_card(checkpoint, path))

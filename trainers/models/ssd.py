@@ -62,7 +62,8 @@ class Ssd(nn.Module):
     def decode(self, output: Output) -> dict[str, Tensor]:
         """Return ``boxes`` (B, N, 4) and ``scores`` (B, N, C) without the background."""
         scores = output.logits.softmax(2)
-        scores = scores[..., list(self.columns)] if self.columns else scores[..., 1:]
+        columns = self.columns or range(1, int(scores.shape[2]))
+        scores = scores.index_select(2, torch.tensor(list(columns), device=scores.device))
         return {"boxes": anchors.decode(output.offsets, output.anchors, _CODER), "scores": scores}
 
     def loss(self, output: Output, batch: Batch, weights: Loss) -> dict[str, Tensor]:
