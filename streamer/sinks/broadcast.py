@@ -93,8 +93,11 @@ class Broadcast:
         self._video = self._add_video(settings)
         self._container.start_encoding()
 
-    def write(self, frame: Frame, *, key: bool = False) -> None:
-        """Encode and mux a frame; ``key`` makes it one to begin with. Raises OSError, av.FFmpegError."""
+    def write(self, frame: Frame, *, key: bool = False) -> bool:
+        """Encode and mux a frame; return whether it came out as one to begin with; ``key`` asks for that.
+
+        Raises OSError, av.FFmpegError.
+        """
         picture = pixels.to_video_frame(self._fit(frame.planes))
         pts = self._clock.tick(frame.pts)
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
@@ -104,6 +107,7 @@ class Broadcast:
             packets = self._video.encode(picture)
         for packet in packets:
             self._container.mux_one(packet)
+        return any(packet.is_keyframe for packet in packets)
 
     def close(self) -> None:
         """Write the end. Raises OSError, av.FFmpegError."""

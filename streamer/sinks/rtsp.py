@@ -67,11 +67,11 @@ class RtspSink:
             if self._broadcast is None:
                 key = True
                 self._broadcast = Broadcast(self._hose, RTP, frame, self._info, self._settings)
-            self._broadcast.write(frame, key=key)
+            is_key = self._broadcast.write(frame, key=key)
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
         self.counts["encoded"] += 1
-        self._channel.send(self._hose.take(), is_key=key)
+        self._channel.send(self._hose.take(), is_key=is_key)
 
     def close(self) -> None:
         """Tell the viewers that it is over."""

@@ -150,6 +150,7 @@ def test_a_viewer_that_never_reads_holds_up_nobody(
         until(lambda: channel.counts["skipped"] > 0)
         assert len(_watch(url, 30)) == 30
         assert max(client.writer.transport.get_write_buffer_size() for client in channel.viewers) < 4 << 20
+        until(lambda: bool(deaf.recv(65_536)) and not channel.viewers[0].is_apart)  # it reads, and is served
 
 
 def test_streams_share_a_port(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
