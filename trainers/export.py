@@ -152,8 +152,11 @@ def _compare(net: Any, model: Any, spec: ModelSpec, pixels: float, score: float)
         unit = np.maximum(np.abs(boxes).max(axis=2, keepdims=True) / max(spec.size), 1)
         far = float((np.abs(got["boxes"] - boxes) / unit).max())
         off = float(np.abs(got["scores"] - expected["scores"].numpy()).max())
+        for name in names[2:]:  # keypoints, coefficients, prototypes: by the largest value of each
+            part = expected[name].numpy()
+            off = max(off, float(np.abs(got[name] - part).max() / max(np.abs(part).max(), 1e-6)))
         if not (far <= pixels and off <= score):
             raise WorkError(
-                f"export: the file differs from torch by {far:.3g} px and {off:.3g} in score "
+                f"export: the file differs from torch by {far:.3g} px and {off:.3g} in what has no unit "
                 f"(at most {pixels:g} and {score:g} are right)"
             )
