@@ -91,6 +91,9 @@ def select_backends(name: str, device: str = "auto") -> list[tuple[str, str]]:
     if not usable:
         reasons = "; ".join(f"{known} is {lacks}" for known, lacks in lacking.items())
         raise InputError(f"backend: none for device {device}: {reasons}")
+    if {"openvino", "onnxruntime"} <= set(usable) and word in ("auto", "cuda") and _onnxruntime_has_gpu():
+        usable.remove("onnxruntime")
+        usable.insert(usable.index("openvino"), "onnxruntime")
     fastest = "fastest on a CPU" if usable[0] == "openvino" else "fastest that is usable here"
     return [(known, fastest if known == usable[0] else "next that is usable here") for known in usable]
 
@@ -99,12 +102,23 @@ def missing(name: str) -> str:
     """Return what a backend lacks to run on this machine, "" for nothing. It touches no more than it must."""
     if not find_spec(name):
         return f"not installed, pip install {name.replace('_', '-')}"
-    if name.startswith("tensorrt"):
-        from engines.backends.cuda import devices, find_driver
-
-        if not devices(find_driver()):
-            return "installed, but there is no NVIDIA GPU with a driver"
+    if name.startswith("tensorrt") and not _gpus():
+        return "installed, but there is no NVIDIA GPU with a driver"
     return ""
+
+
+def _gpus() -> int:
+    from engines.backends import cuda
+
+    return len(cuda.devices(cuda.find_driver()))
+
+
+def _onnxruntime_has_gpu() -> bool:
+    """Whether ONNX Runtime was installed for CUDA; only looked at where there is a GPU, as it takes time."""
+    if not _gpus():
+        return False
+    providers = import_module("onnxruntime").get_available_providers()
+    return "CUDAExecutionProvider" in providers
 
 
 def opener(name: str) -> Opener:

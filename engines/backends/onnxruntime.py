@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CPU: the second choice, and the independent witness of the first."""
+"""ONNX Runtime: on a CPU the witness of the first choice, elsewhere what its execution providers reach."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from engines.backends import Build
+from engines.backends.cuda import devices, find_driver
 from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
 
 __all__ = ["open_engine"]
 
+_PROVIDERS = {  # word of --device -> execution provider, and the package that brings it
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime on macOS"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml on Windows"),
+}
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int32)": "int32"}
 
 
@@ -23,10 +31,11 @@ def open_engine(build: Build) -> OnnxRuntimeEngine:
     """Open a session. Raises InputError for a device or precision that it does not have, and for an IR."""
     if build.model.suffix != ".onnx":
         raise InputError("backend: onnxruntime: it reads no OpenVINO IR (.xml), backend openvino does")
-    if build.device.lower() not in ("auto", "cpu"):
-        raise InputError(f"device: {build.device!r}, ONNX Runtime runs on cpu here")
-    if build.precision not in ("auto", "fp32"):
+    device, number = _device(build.device)
+    if build.precision not in ("auto", "fp32", *(["fp16"] if device != "cpu" else [])):
         raise InputError(f"precision: {build.precision!r}, ONNX Runtime runs fp32 here")
+    provider, _ = _PROVIDERS[device]
+    chosen = [(provider, {"device_id": number} if device != "cpu" and number else {})]
     cores = len(os.sched_getaffinity(0))
     settings = onnxruntime.SessionOptions()
     # One request alone takes all cores; several take one each, which gives more pictures per second.
@@ -34,11 +43,15 @@ def open_engine(build: Build) -> OnnxRuntimeEngine:
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others work on these cores
     settings.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(build.model), settings, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(_typed(build), settings, providers=chosen)
     except Exception as error:  # its exceptions have no common base but this
         reason = str(error).strip().splitlines()[-1]
         raise WorkError(f"onnxruntime: the model does not load: {reason}") from error
-    return OnnxRuntimeEngine(session, build.requests or cores + 1, cores)
+    if session.get_providers()[0] != provider:  # it warns and goes on with the CPU
+        raise InputError(f"device: {build.device!r}, {provider} did not start: its libraries are missing")
+    precision = "fp16" if build.precision == "fp16" else "fp32"
+    name = f"CPU, {cores} cores" if device == "cpu" else f"{device}:{number}"
+    return OnnxRuntimeEngine(session, name, precision, build.requests or cores + 1)
 
 
 class OnnxRuntimeEngine:
@@ -46,13 +59,13 @@ class OnnxRuntimeEngine:
 
     backend = "onnxruntime"
     version = onnxruntime.__version__
-    precision = "fp32"
 
-    def __init__(self, session: Any, requests: int, cores: int) -> None:
-        self.device = f"CPU, {cores} cores"
+    def __init__(self, session: Any, device: str, precision: str, requests: int) -> None:
+        self.device, self.precision = device, precision
         self.inputs = tuple(map(_spec, session.get_inputs()))
         self.outputs = tuple(map(_spec, session.get_outputs()))
-        self._threads = ThreadPoolExecutor(min(requests, cores), thread_name_prefix="onnxruntime")
+        at_once = min(requests, len(os.sched_getaffinity(0)))
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="onnxruntime")
         self.requests = tuple(_Request(session, self._threads, self) for _ in range(requests))
 
     def close(self) -> None:
@@ -79,6 +92,29 @@ class _Request:
     def wait(self) -> dict[str, NDArray[Any]]:
         """Block until the outputs are there."""
         return dict(zip(self._names, self._running.result(), strict=True))
+
+
+def _device(wanted: str) -> tuple[str, int]:
+    """The word and the number of ``cuda:1``; auto is cuda where that is, else cpu."""
+    name, _, number = wanted.lower().partition(":")
+    able = [word for word, (known, _) in _PROVIDERS.items() if known in onnxruntime.get_available_providers()]
+    if name == "auto":
+        return ("cuda" if "cuda" in able and devices(find_driver()) else "cpu"), 0
+    if name not in able or not (number.isdigit() or not number):
+        remedy = f"; {name} comes with {_PROVIDERS[name][1]}" if name in _PROVIDERS else ""
+        raise InputError(f"device: {wanted!r}, ONNX Runtime runs on {', '.join(able)} here{remedy}")
+    return name, int(number or 0)
+
+
+def _typed(build: Build) -> str | bytes:
+    """The model, with its precision written into it."""
+    if build.precision != "fp16":
+        return str(build.model)
+    import onnx
+
+    from engines.half import halve
+
+    return bytes(halve(onnx.load(str(build.model)), "fp16").SerializeToString())
 
 
 def _spec(value: Any) -> TensorSpec:
