@@ -6,7 +6,6 @@ import importlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -279,18 +278,18 @@ def _nvidia(module: str, distribution: str, install: str) -> Finding:
         return Finding(
             subject, "missing", f"{version}, no NVIDIA GPU", "it runs on machines with an NVIDIA GPU"
         )
-    importlib.import_module(module)
-    return Finding(subject, "ok", f"{version}: {gpus}")
+    from engines.backends.tensorrt.binding import load_binding
+
+    return Finding(subject, "ok", f"{load_binding(module).version}: {gpus}")
 
 
 def _gpus() -> str:
-    """Return the names of the NVIDIA GPUs and their driver, "" when there is none."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return ""
-    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=False)
-    return "; ".join(done.stdout.split("\n")).strip("; ") if done.returncode == 0 else ""
+    """Return the names of the NVIDIA GPUs that CUDA reaches and its version, "" when there is none."""
+    from engines.backends.cuda import devices, find_driver
+
+    found = devices(find_driver())
+    names = ", ".join(gpu.name for gpu in found)
+    return f"{names}, CUDA {found[0].driver // 1000}.{found[0].driver % 1000 // 10}" if found else ""
 
 
 def _camera_name(path: Path) -> str:

@@ -134,6 +134,18 @@ def test_tensorrt_needs_a_package_and_a_gpu(
     assert word in found.detail
 
 
+def test_tensorrt_is_usable_where_both_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.backends import cuda
+    from tests.engines.backends.fake_cuda import FakeCuda
+    from tests.engines.backends.fake_tensorrt import fake_tensorrt
+
+    driver = FakeCuda("Fake H200")
+    with_versions(monkeypatch, {"tensorrt": "11.4.0"})
+    monkeypatch.setattr(cuda, "find_driver", lambda: driver)
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("11.4.0", driver))
+    assert doctor.tensorrt() == Finding("backend tensorrt", "ok", "11.4.0: Fake H200, CUDA 13.1")
+
+
 def test_cameras_are_listed_with_their_names(tmp_path: Path) -> None:
     (tmp_path / "video0").touch()
     (tmp_path / "video2").touch()
