@@ -1,0 +1,60 @@
+"""Top-down pose: the published network, heatmaps and their peaks, crops that lead back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.data.crops import crop
+from trainers.models.pose_topdown import SimpleBaseline, gaussians, heatmap_loss, peaks
+
+SIZE = (48, 64)
+
+
+def test_the_network_is_simple_baselines() -> None:
+    with torch.device("meta"):
+        net = SimpleBaseline()
+        maps = net(torch.zeros(1, 3, 256, 192))
+    assert maps.shape == (1, 17, 64, 48)
+    assert sum(p.numel() for p in net.parameters()) == 33_999_697  # "34.0 M" in the paper
+    heads = {name for name in net.state_dict() if "deconv" in name and name.endswith("weight")}
+    assert heads == {f"deconv_layers.{number}.weight" for number in (0, 1, 3, 4, 6, 7)}
+    assert {"conv1.weight", "layer4.2.bn3.running_var", "final_layer.bias"} <= net.state_dict().keys()
+
+
+@pytest.mark.parametrize("stride", [2.0, 4.0])
+def test_peaks_of_gaussians_are_the_keypoints(stride: float) -> None:
+    rng = torch.Generator().manual_seed(1)
+    points = torch.rand(20, 17, 3, generator=rng) * torch.tensor([40.0, 56, 0]) + torch.tensor([4.0, 4, 2])
+    maps = gaussians(points, (int(48 / stride), int(64 / stride)), stride, 1.0)
+    found = peaks(maps, stride)
+    assert (found[..., :2] - points[..., :2]).abs().max() <= 0.25 * stride + 1e-4
+    assert (found[..., 2] > 0.7).all()
+
+
+def test_a_gaussian_is_one_at_its_keypoint_and_falls_by_its_sigma() -> None:
+    maps = gaussians(torch.tensor([[[9.0, 13.0, 2]]]), (12, 16), 2.0, 2.0)
+    assert maps[0, 0, 6, 4] == 1
+    assert maps[0, 0, 6, 6].item() == pytest.approx(np.exp(-0.5))
+    assert maps[0, 0, 8, 6].item() == pytest.approx(np.exp(-1.0))
+
+
+def test_keypoints_that_are_not_labelled_teach_nothing() -> None:
+    points = torch.tensor([[[9.0, 13.0, 2], [0, 0, 0]]])
+    maps = gaussians(points, (12, 16), 2.0, 1.0)
+    maps[:, 1] = 5.0
+    assert heatmap_loss(maps, points, 2.0, 1.0) == 0
+    assert heatmap_loss(maps + 1, points, 2.0, 1.0).item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("turn", "zoom"), [(0.0, 1.0), (0.6, 0.8)], ids=["plain", "turned"])
+def test_crops_lead_back_to_the_picture(turn: float, zoom: float) -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[58:62, 88:92] = 255
+    part = crop(image, np.array([60, 30, 110, 100], np.float32), SIZE, turn=turn, zoom=zoom)
+    point = np.array([[90, 60, 2]], np.float32)
+    inside = part.inside(point)
+    assert np.allclose(part.outside(inside), point, atol=1e-3)
+    rows, columns = np.nonzero(part.image[..., 0] > 60)
+    assert [columns.mean() + 0.5, rows.mean() + 0.5] == pytest.approx(inside[0, :2].tolist(), abs=0.5)
