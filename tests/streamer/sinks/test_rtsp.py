@@ -143,6 +143,7 @@ def test_a_viewer_that_never_reads_holds_up_nobody(
     port = sink.port  # type: ignore[attr-defined]
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(20)
         deaf.connect(("127.0.0.1", port))
         deaf.sendall(f"SETUP {url} RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n".encode())
         deaf.sendall(f"PLAY {url} RTSP/1.0\r\n\r\n".encode())
