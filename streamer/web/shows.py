@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engines.detections import Masks
 from engines.spec import ModelSpec
 from streamer import planes as pixels
+from streamer.analytics.events import Event, described
 from streamer.frame import Frame
 from streamer.overlay import Overlay
 from streamer.overlay.draw import draw
@@ -140,8 +141,10 @@ class Shows:
             return
         if show.is_record_due(frame):
             self.notes.offer(Note("detections", frame.stream, _dumped(self._record(frame))))
-        for event in getattr(frame, "events", ()):
-            self.notes.offer(Note("event", frame.stream, _dumped(event)))
+        events: tuple[Event, ...] = getattr(frame, "events", ())
+        for event in events:
+            told = described(event, frame.stream, self._spec.classes)
+            self.notes.offer(Note("event", frame.stream, _dumped(told)))
 
     def close(self) -> None:
         """End every show."""

@@ -177,8 +177,10 @@ function listen() {
   });
   source.addEventListener('detections', (event) => seen(JSON.parse(event.data)));
   source.addEventListener('event', (event) => {
-    const { stream = '', ...rest } = JSON.parse(event.data);
-    list('event', stream, JSON.stringify(rest));
+    const told = JSON.parse(event.data);
+    const who = told.id === undefined ? '' : `#${told.id} ${told.class}`;
+    const figures = ['value', 'count'].filter((key) => key in told).map((key) => `${key} ${told[key]}`);
+    list('event', told.stream, [told.event, told.name, told.what, who, ...figures].filter(Boolean).join(' · '));
   });
   source.onerror = () => {
     say('No connection to the pipeline, trying again');
