@@ -1,15 +1,18 @@
-"""Bar: how far compiling is, drawn on the terminal once there is something to tell."""
+"""Bar: how far compiling is, drawn on a terminal or said in sentences, once there is something to tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engines.backends import Progress
 
-__all__ = ["drawn"]
+__all__ = ["drawn", "spoken"]
+
+_EVERY = 10.0  # seconds between two sentences
 
 
 @contextmanager
@@ -36,3 +39,16 @@ def drawn() -> Iterator[Progress]:
     finally:
         if drawing:
             bar.stop()
+
+
+def spoken(say: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> Progress:
+    """Return a progress that says a sentence every ten seconds."""
+    said = clock()
+
+    def tell(fraction: float, phase: str) -> None:
+        nonlocal said
+        if clock() - said >= _EVERY:
+            said = clock()
+            say(f"compiling the model: {f'{fraction:.0%}, ' if fraction >= 0 else ''}{phase}")
+
+    return tell
