@@ -170,11 +170,12 @@ def diou_matrix(a: Boxes, b: Boxes) -> Boxes:
     """Return DIoU (N,M), -1..1: IoU less the squared distance of centres over that of the hull's corners."""
     ax1, ay1, ax2, ay2 = a.T[:, :, None]
     bx1, by1, bx2, by2 = b.T[:, None, :]
-    away = (ax1 + ax2 - bx1 - bx2) ** 2 + (ay1 + ay2 - by1 - by2) ** 2
+    away: Boxes = (ax1 + ax2 - bx1 - bx2) ** 2 + (ay1 + ay2 - by1 - by2) ** 2
     hull = (np.maximum(ax2, bx2) - np.minimum(ax1, bx1)) ** 2
     hull += (np.maximum(ay2, by2) - np.minimum(ay1, by1)) ** 2
     away /= np.maximum(4 * hull, _TINY)
-    return iou_matrix(a, b) - away
+    away -= iou_matrix(a, b)
+    return np.negative(away, out=away)
 
 
 def _ranked(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.intp]:

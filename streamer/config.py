@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from engines.backends import BACKENDS
 from engines.errors import InputError, nearest
 from engines.options import Precision
+from streamer.analytics.anchors import ANCHORS
+from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.trackers import open_tracker
 from streamer.urls import redact
 
@@ -24,6 +26,7 @@ Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+FAR = 1e6  # pixels: no picture is so large
 
 
 def _word(value: object) -> object:
@@ -62,6 +65,30 @@ def _tracker(value: object) -> object:
         except InputError as error:
             raise ValueError(str(error).removeprefix("track: ")) from None
     return value
+
+
+def _outline(value: object) -> object:
+    """Take a list of points for the mapping that holds it."""
+    return {"points": value} if isinstance(value, list) else value
+
+
+def _points(value: object) -> object:
+    """Take [[x, y], ...] of numbers for points."""
+    if not isinstance(value, list) or not all(_is_point(point) for point in value):
+        raise ValueError(f"{_shown(value)}, would be points, like [[0.5, 0.0], [0.5, 1.0]]")
+    return tuple((float(x), float(y)) for x, y in value)
+
+
+def _is_point(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return all(type(number) in (int, float) and abs(number) < FAR for number in value)
+
+
+def _known_anchor(name: str) -> str:
+    if name not in ANCHORS:
+        raise ValueError(f"{name!r}{nearest(name, ANCHORS) or ', would be one of ' + ', '.join(ANCHORS)}")
+    return name
 
 
 def _numbered(value: object) -> object:
@@ -105,6 +132,48 @@ class SinkConfig(_Strict):
     streams: tuple[Word, ...] = Field(default=(), strict=False)  # the sources it takes, () = all
 
 
+Anchors = Annotated[str, AfterValidator(_known_anchor)]
+Points = Annotated[tuple[tuple[float, float], ...], BeforeValidator(_points)]
+
+
+class LineConfig(_Strict):
+    """A line to count crossings of; the fields are those of `streamer.analytics.plan.LinePlan`."""
+
+    points: Points
+    anchor: Anchors = "feet"
+    margin: Ratio = 0.1
+    classes: tuple[Word, ...] = Field(default=(), strict=False)
+    streams: tuple[Word, ...] = Field(default=(), strict=False)
+
+
+class ZoneConfig(_Strict):
+    """A zone to watch; the fields are those of `streamer.analytics.plan.ZonePlan`."""
+
+    points: Points
+    anchor: Anchors = "feet"
+    margin: Ratio = 0.1
+    gone: Seconds = 2.0
+    dwell: Seconds = 0.0
+    crowd: Count = 0
+    crowd_seconds: Seconds = 0.0
+    classes: tuple[Word, ...] = Field(default=(), strict=False)
+    streams: tuple[Word, ...] = Field(default=(), strict=False)
+
+
+class AnalyticsConfig(_Strict):
+    """Lines and zones by name; a lone list of points stands for the mapping that holds it."""
+
+    lines: dict[str, Annotated[LineConfig, BeforeValidator(_outline)]] = {}
+    zones: dict[str, Annotated[ZoneConfig, BeforeValidator(_outline)]] = {}
+
+    def plan(self) -> Plan:
+        """Return what `Settings` takes."""
+        return Plan(
+            tuple(LinePlan(name, **line.model_dump()) for name, line in self.lines.items()),
+            tuple(ZonePlan(name, **zone.model_dump()) for name, zone in self.zones.items()),
+        )
+
+
 class PipelineConfig(_Strict):
     """A pipeline; what `model_fields_set` lacks was not in the file: flags and defaults fill it."""
 
@@ -117,6 +186,7 @@ class PipelineConfig(_Strict):
     track: Annotated[str, BeforeValidator(_tracker)] = ""  # NAME[,key=value...], or a mapping with name
     trails: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0  # seconds of a way that are drawn
     show_lost: bool = False  # draw tracks that are not seen now
+    analytics: AnalyticsConfig = AnalyticsConfig()  # lines and zones to watch
     frames: Count = 0  # of each source, 0 = all
     seconds: Seconds = 0.0  # of each source's own time, 0 = until the end
     every: Count = 1  # infer on every n-th frame
@@ -274,14 +344,23 @@ def _sentence(loc: Loc, issue: Any) -> str:
 
 def _unknown_key(loc: Loc) -> str:
     """Name the key that is too many, and the nearest one that its place knows."""
-    models: dict[str, type[BaseModel]] = {"sources": SourceConfig, "sinks": SinkConfig, "model": ModelConfig}
-    known = list((models[str(loc[0])] if len(loc) > 1 else PipelineConfig).model_fields)
+    models: dict[str, type[BaseModel]] = {
+        "sources": SourceConfig,
+        "sinks": SinkConfig,
+        "model": ModelConfig,
+        "analytics": AnalyticsConfig,
+    }
+    parts: dict[str, type[BaseModel]] = {"lines": LineConfig, "zones": ZoneConfig}
+    kind = models[str(loc[0])] if len(loc) > 1 else PipelineConfig
+    known = list((parts[str(loc[1])] if kind is AnalyticsConfig and len(loc) > 2 else kind).model_fields)
     return f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), known) or ', would be one of ' + ', '.join(known)}"
 
 
 def _mapping(loc: Loc) -> str:
     if loc == ("sources",):
         return "a mapping of names to URLs, like 'front: rtsp://...'"
+    if loc[0] == "analytics":
+        return "a mapping of lines and zones to their points" if len(loc) < 3 else "a list of points"
     if loc == ("sinks",):
         return "a list of URLs, or a mapping of names to URLs"
     return (

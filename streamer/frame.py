@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import EMPTY, Detections
 from streamer.audio import AudioPacket
+
+if TYPE_CHECKING:
+    from streamer.analytics.events import Event
+    from streamer.analytics.watch import Sign
 
 __all__ = ["Frame", "Matrix", "Planes"]
 
@@ -58,6 +62,8 @@ class Frame:
     live: bool = False  # time runs on without us, so its age matters
     damaged: bool = False  # the decoder lacked data of it, or of a picture that it is predicted from
     lost: Detections = EMPTY  # tracks that are not seen now, where they are thought to be
+    events: tuple[Event, ...] = ()  # what happened since the last frame that was inferred
+    signs: tuple[Sign, ...] = ()  # lines and zones as they stand now
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)
     audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
 

@@ -310,6 +310,18 @@ class Pipeline:
 
         node = self.graph.stage("track", track(lambda: open_tracker(told)))
         self.graph.connect(collect, node)
+        return self._watcher(node)
+
+    def _watcher(self, tracker: Node) -> Node:
+        """Add the stage that watches lines and zones, if there are any."""
+        plan = self.settings.analytics
+        if not plan:
+            return tracker
+        from streamer.analytics.watch import watch
+
+        plan.check(self.model.spec.classes)
+        node = self.graph.stage("watch", watch(plan, self.model.spec.classes))
+        self.graph.connect(tracker, node)
         return node
 
     def _read(self, told: SourceSettings, source: Source) -> Stream:
@@ -369,7 +381,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, wait, quarantine, latency, ledger.
+    show_lost, analytics, wait, quarantine, latency, ledger.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()
@@ -386,15 +398,13 @@ def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -
     import engines
 
     tune()
-    from engines.bar import spoken
-
     load = engines.load  # resolved here: see `tune` on imports
     openings = [
         Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
     ]
     loaded = model
     try:
-        loaded = model or load(settings.model, settings.options, spoken(say))
+        loaded = model or load(settings.model, settings.options)
         sources = settle(openings, wait=settings.wait)
     except BaseException:
         for opening in openings:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError
+from streamer.analytics.plan import Plan
 from streamer.durations import seconds_of
 from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
@@ -57,6 +58,7 @@ class Settings:
     track: str = ""  # NAME[,key=value...] of a tracker, "" = none
     trails: float = 2.0  # seconds of a track's way that are drawn
     show_lost: bool = False  # draw tracks that are not seen now
+    analytics: Plan = field(default_factory=Plan)  # lines and zones to watch; they need a tracker
     wait: bool = False  # start although no source can be opened, and try on
     quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
     latency: float = 0.0  # seconds, target for 95 of 100 live results, 0 = none
@@ -106,6 +108,8 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     if isinstance(how.get("quarantine"), str):
         how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
     how["latency"] = _latency(how.pop("latency", 0.0))
+    if how.get("analytics"):
+        how.setdefault("track", "bytetrack")
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
         tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
@@ -131,6 +135,8 @@ def merge(
     if plan is not None:
         model = model or plan.model.path
         given = {**_said(plan), **_said(plan.model), **given}
+        if "analytics" in given:
+            given["analytics"] = plan.analytics.plan()
     if not sources and plan is None:
         raise InputError("sources: none given, name at least one file, camera or URL")
     if not model:
@@ -153,7 +159,8 @@ def merge(
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
-_WHOLE = ("overlay", "wait", "quarantine", "latency", "ledger", "track", "trails", "show_lost")  # of the run
+_TRACKING = ("track", "trails", "show_lost", "analytics")
+_WHOLE = ("overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:

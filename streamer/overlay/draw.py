@@ -13,6 +13,7 @@ from streamer.overlay.hud import Hud
 from streamer.overlay.keypoints import Keypoints
 from streamer.overlay.labels import Labels
 from streamer.overlay.masks import masks
+from streamer.overlay.signs import signs
 from streamer.overlay.trails import Trails
 
 __all__ = ["Overlay", "draw", "overlays"]
@@ -30,6 +31,7 @@ def overlays(
     chosen: list[Overlay] = [masks, boxes, Keypoints(spec)]
     if trails > 0:
         chosen.insert(1, Trails(trails))
+    chosen.append(signs)
     if hud is not None:
         chosen.append(Hud(hud))
     return [*chosen, Labels(spec)]

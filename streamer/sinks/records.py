@@ -1,4 +1,4 @@
-"""Detections as JSON lines, one for each frame that went through the model: docs/record.schema.json."""
+"""Detections as JSON lines, one for each frame that went through the model, and one for each event."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
+from streamer.analytics.events import described
 from streamer.frame import Frame
 from streamer.sinks import Closed
 from streamer.sinks.address import Address, check_writable, refuse_options
@@ -74,15 +75,13 @@ class RecordSink:
             check_writable(address)
 
     def write(self, frame: Frame) -> None:
-        """Write the record of a frame that went through the model; skip others. Raises Closed, WorkError."""
+        """Write what a frame that went through the model shows, and its events; raises Closed, WorkError."""
         if not frame.inferred:
             return
         if self._file is None:
             self._file = self._open()
-        text = json.dumps(
-            record(frame, self._spec), allow_nan=False, separators=(",", ":"), ensure_ascii=False
-        )
-        line = text.encode() + b"\n"
+        told = [described(event, frame.stream, self._spec.classes) for event in frame.events]
+        line = b"".join(_line(item) for item in (record(frame, self._spec), *told))
         try:
             _write_whole(self._file, line)
         except BrokenPipeError as error:
@@ -130,6 +129,11 @@ def _times(frame: Frame) -> dict[str, float]:
     age = time.monotonic() - frame.captured
     times = {"captured": round(time.time() - age, 3), "age": round(age, 4)}
     return times if math.isnan(frame.wall) else {**times, "wall": round(frame.wall, 3)}
+
+
+def _line(told: dict[str, Any]) -> bytes:
+    text = json.dumps(told, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return text.encode() + b"\n"
 
 
 def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:

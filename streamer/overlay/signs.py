@@ -1,0 +1,45 @@
+"""Signs: the lines and zones that are watched, with what they have counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamer.analytics.watch import Sign
+from streamer.frame import Frame
+from streamer.overlay.canvas import Canvas
+from streamer.overlay.palette import WHITE, Rgb
+from streamer.overlay.sprite import kind_of, tag
+from streamer.overlay.style import style_for
+
+__all__ = ["signs"]
+
+LINE: Rgb = (245, 186, 38)
+ZONE: Rgb = (4, 196, 240)
+ARROW = 14.0  # pixels, towards where "in" is
+
+
+def signs(canvas: Canvas, frame: Frame) -> None:
+    """Draw each outline and, at its first point, what it says; a line's tick points to where "in" leads."""
+    style = style_for(canvas.size)
+    for sign in frame.signs:
+        colour = LINE if len(sign.points) == 2 else ZONE
+        ring = np.array(sign.points, np.float32)
+        starts, ends = (ring[:1], ring[1:]) if len(ring) == 2 else (ring, np.roll(ring, -1, axis=0))
+        canvas.lines(starts, ends, [colour] * len(starts), style.line)
+        if len(ring) == 2:
+            _tick(canvas, sign, style.line)
+        measures = (style.text, style.padding, style.radius)
+        sprite = tag(sign.text, colour, measures, kind_of(frame.planes))
+        left = min(max(int(ring[0, 0]), 0), max(canvas.size[0] - sprite.size[0], 0))
+        top = min(max(int(ring[0, 1]), 0), max(canvas.size[1] - sprite.size[1], 0))
+        canvas.paste((left, top), sprite)
+        canvas.space.claim((left, top, left + sprite.size[0], top + sprite.size[1]))
+
+
+def _tick(canvas: Canvas, sign: Sign, width: int) -> None:
+    start, end = np.array(sign.points, np.float32)
+    way = end - start
+    across = np.array([-way[1], way[0]], np.float32) / max(float(np.hypot(*way)), 1.0)
+    middle = (start + end) / 2
+    tip = middle + ARROW * across
+    canvas.line((float(middle[0]), float(middle[1])), (float(tip[0]), float(tip[1])), WHITE, width)

@@ -1,0 +1,189 @@
+"""Tracking in a running pipeline: ids, frames between, lines and zones, each stream by itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.detections import Detections
+from engines.errors import InputError
+from engines.spec import ModelSpec
+from streamer.analytics.plan import LinePlan, Plan, ZonePlan
+from streamer.config import load
+from streamer.frame import Frame
+from streamer.pipeline import Pipeline
+from streamer.settings import gather, merge
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())
+MIDDLE = LinePlan("middle", ((0.5, 1.0), (0.5, 0.0)))
+
+
+class Walker:
+    """A model that sees one person walk to the right, STEP pixels further in each picture it is given."""
+
+    STEP = 4.0
+
+    def __init__(self, step: float = STEP) -> None:
+        self.spec, self.batch = ModelSpec("walker", "detect", "dense", ("person",), (128, 72)), 1
+        self.engine = SimpleNamespace(requests=(None, None))
+        self.free, self.step, self.shown = threading.Semaphore(2), step, 0
+
+    def acquire(self, timeout: float | None = None) -> Walk | None:
+        return Walk(self) if self.free.acquire(timeout=timeout) else None
+
+    def close(self) -> None:
+        pass
+
+
+class Walk:
+    def __init__(self, model: Walker) -> None:
+        self.model = model
+
+    def add(self, size: tuple[int, int]) -> np.ndarray:
+        return np.zeros((72, 128, 3), np.uint8)
+
+    def submit(self) -> None:
+        pass
+
+    def collect(self) -> list[Detections]:
+        x = 10 + self.model.step * self.model.shown
+        self.model.shown += 1
+        self.model.free.release()
+        return [Detections.of([[x, 10, x + 12, 50]], [0.9], [0])]
+
+
+def synthetic(count: int) -> str:
+    return f"synthetic:?size=128x72&fps=10&count={count}"
+
+
+def frames(count: int, step: float = Walker.STEP, **how: Any) -> list[Frame]:
+    with Pipeline(gather([synthetic(count)], "walker", **how), model=Walker(step)) as pipeline:
+        return list(pipeline.frames())
+
+
+def test_every_frame_carries_the_same_track() -> None:
+    assert [frame.detections.ids.tolist() for frame in frames(10, track="sort")] == [[1]] * 10
+
+
+def test_without_a_tracker_there_are_no_ids() -> None:
+    assert [frame.detections.ids.tolist() for frame in frames(3)] == [[-1]] * 3
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_frames_between_are_predicted_over_real_time(every: int) -> None:
+    shown = frames(24, step=2.0 * every, track="bytetrack", every=every)
+    for frame in shown[8:]:
+        assert frame.inferred == (frame.index % every == 0)
+        assert frame.detections.ids.tolist() == [1]
+        assert frame.detections.boxes[0, 0] == pytest.approx(10 + 2.0 * frame.index, abs=1.5)
+
+
+def test_each_stream_has_a_tracker_of_its_own() -> None:
+    urls = [synthetic(6), synthetic(6)]
+    with Pipeline(gather(urls, "walker", track="bytetrack"), model=Walker(0.0)) as pipeline:
+        ids = [(frame.stream, frame.detections.ids.tolist()) for frame in pipeline.frames()]
+    assert len({stream for stream, _ in ids}) == 2
+    assert all(numbers == [1] for _, numbers in ids)
+
+
+def test_events_are_lines_of_their_own(tmp_path: Path) -> None:
+    path, film = tmp_path / "out.jsonl", tmp_path / "out.mp4"
+    zone = ZonePlan("right", ((0.5, 0), (1, 0), (1, 1), (0.5, 1)), classes=("person",), dwell=0.3, crowd=1)
+    plan = Plan((MIDDLE,), (zone,))
+    settings = gather([synthetic(24)], "walker", [str(path), str(film)], analytics=plan)
+    with Pipeline(settings, model=Walker()) as pipeline:
+        assert pipeline.run().unbalanced == ()
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    events = [line for line in told if "event" in line]
+    assert len(told) - len(events) == 24
+    assert [(event["event"], event["what"]) for event in events] == [
+        ("zone", "in"), ("alert", "begin"), ("line", "in"), ("dwell", "begin"),
+    ]  # fmt: skip
+    assert all(event["name"] in ("right", "middle") for event in events)
+    assert [event.get("id") for event in events] == [1, None, 1, 1]
+    for event in events:
+        assert set(SCHEMA["required"]) <= set(event) <= set(SCHEMA["properties"])
+        assert event["event"] in SCHEMA["properties"]["event"]["enum"]
+    assert film.stat().st_size > 0
+
+
+def test_lines_of_another_stream_are_not_watched() -> None:
+    plan = Plan((LinePlan("middle", MIDDLE.points, streams=("elsewhere",)),))
+    assert not any(frame.events or frame.signs for frame in frames(24, analytics=plan))
+
+
+def test_what_is_watched_is_drawn(tmp_path: Path) -> None:
+    still = tmp_path / "plain.png", tmp_path / "signs.png"
+    for path, how in zip(still, ({}, {"analytics": Plan((MIDDLE,))}), strict=True):
+        settings = gather(
+            [synthetic(1)], "walker", [str(path.with_name(path.stem + "%d.png"))], track="sort", **how
+        )
+        with Pipeline(settings, model=Walker()) as pipeline:
+            pipeline.run()
+    plain, signs = (sorted(tmp_path.glob(f"{path.stem}*.png"))[0].read_bytes() for path in still)
+    assert plain != signs
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Plan((LinePlan("a", ((0, 0), (0, 0))),)), "line a: 2 points, would be two that differ"),
+        (lambda: Plan((), (ZonePlan("b", ((0, 0), (1, 1))),)), "zone b: 2 points, would be three or more"),
+        (
+            lambda: Plan((LinePlan("a", MIDDLE.points, classes=("persn",)),)).check(("person", "car")),
+            "a: classes: no class 'persn', did you mean 'person'?",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(make: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value) == sentence
+
+
+def test_file_says_what_the_api_says(tmp_path: Path) -> None:
+    path = tmp_path / "door.yaml"
+    path.write_text(
+        "sources: {a: x.mp4}\nmodel: tiny-yolo\ntrack: {name: sort, lost: 2}\nanalytics:\n"
+        "  lines:\n    middle: [[0.5, 1], [0.5, 0]]\n"
+        "  zones:\n    hall: {points: [[1, 2], [30, 4], [5, 60]], dwell: 3.0, classes: [person]}\n"
+    )
+    settings = merge([], "", [], path, {})
+    assert settings.track == "sort,lost=2"
+    hall = ZonePlan("hall", ((1, 2), (30, 4), (5, 60)), dwell=3.0, classes=("person",))
+    assert settings.analytics == Plan((MIDDLE,), (hall,))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("track: bytetrak", "3: track: 'bytetrak': unknown, did you mean 'bytetrack'?"),
+        ("analytics: {lins: {}}", "3: analytics: unknown key 'lins', did you mean 'lines'?"),
+        (
+            "analytics: {lines: {a: {points: [[0, 0], [1, 1]], anchr: feet}}}",
+            "3: analytics.lines.a: unknown key 'anchr', did you mean 'anchor'?",
+        ),
+        (
+            "analytics: {lines: {a: {points: [[0, 0], [1, 1]], anchor: feets}}}",
+            "3: analytics.lines.a.anchor: 'feets', did you mean 'feet'?",
+        ),
+        (
+            "analytics: {zones: {a: [[0, 0], [1]]}}",
+            "3: analytics.zones.a: [[0, 0], [1]], would be points, like [[0.5, 0.0], [0.5, 1.0]]",
+        ),
+    ],
+)
+def test_mistakes_in_the_file_name_their_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "door.yaml"
+    path.write_text(f"sources: {{a: x.mp4}}\nmodel: tiny-yolo\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}:{sentence}"
