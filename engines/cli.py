@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from engines.bench import Report
+    from engines.comparison import Comparison
+    from engines.evaluation import Evaluation
     from engines.options import Precision
 
 __all__ = ["app", "main"]
@@ -150,6 +154,58 @@ def pull(name: Annotated[str, typer.Argument(help="The name of a card in configs
     Console().print(str(path), highlight=False, soft_wrap=True)
 
 
+@app.command()
+def evaluate(
+    model: ModelName,
+    coco: Annotated[Path, typer.Option(help="Annotations of COCO's form (JSON).")],
+    images: Annotated[Path, typer.Option(help="The folder of the pictures that they name.")],
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: PrecisionName = "auto",
+    save: Annotated[Path | None, typer.Option(help="Write the figures to this file as well (JSON).")] = None,
+) -> None:
+    """Measure average precision by COCO's rules: boxes, and masks or keypoints where the model gives them."""
+    from dataclasses import replace
+
+    from engines.evaluation import COCO_OPTIONS
+    from engines.evaluation import evaluate as measured
+
+    options = replace(COCO_OPTIONS, backend=backend, device=device, precision=cast("Precision", precision))
+    result = measured(model, coco, images, options)
+    if save:
+        _write(result.figures | {"classes": result.classes}, save, "--save")
+    _print_evaluation(result)
+
+
+@app.command()
+def compare(
+    a: ModelName,
+    b: ModelName,
+    on: Annotated[Path, typer.Option(help="A folder of pictures, a picture or a video.")],
+    backends: Annotated[str, typer.Option(help="Of a and b, as in openvino,onnxruntime.")] = "auto,auto",
+    precisions: Annotated[str, typer.Option(help="Of a and b, as in fp32,bf16.")] = "auto,auto",
+    conf: Annotated[float, typer.Option(help="Score threshold of both; -1 is each model's own.")] = -1.0,
+    pictures: Annotated[int, typer.Option(help="At most so many of them.")] = 50,
+) -> None:
+    """Match the detections of two models on the same pictures; ends with 1 where they are different."""
+    from engines.comparison import compare_models
+    from engines.errors import InputError
+    from engines.options import Options
+
+    chosen = [words.split(",") for words in (backends, precisions)]
+    for flag, words in zip(("--backends", "--precisions"), chosen, strict=True):
+        if len(words) != 2:
+            raise InputError(f"{flag}: {','.join(words)!r}, one of a and one of b with a comma is right")
+    one, other = (
+        Options(backend=backend, precision=cast("Precision", precision), conf=conf)
+        for backend, precision in zip(*chosen, strict=True)
+    )
+    found = compare_models(a, b, on, (one, other), pictures)
+    _print_comparison(found)
+    if found.verdict == "different":
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command; exit codes: 0 done, 1 failed at work, 2 wrong usage or input, 130 interrupted."""
     from engines.console import run
@@ -185,13 +241,54 @@ def _print_report(report: Report) -> None:
     Console().print(table)
 
 
+def _print_evaluation(result: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(
+        "", *next(iter(result.figures.values())), title=f"{result.model}, {result.pictures} pictures"
+    )
+    for kind, figures in result.figures.items():
+        table.add_row(kind, *(f"{figures[key]:.3f}" if key in figures else "" for key in _columns(table)))
+    console.print(table)
+    by_class = Table("class", *result.figures)
+    for name, figures in result.classes.items():
+        if any(value >= 0 for value in figures.values()):
+            by_class.add_row(name, *(f"{figures[kind]:.3f}" for kind in result.figures))
+    console.print(by_class)
+
+
+def _columns(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns[1:]]
+
+
+def _print_comparison(found: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from engines.comparison import rows
+
+    table = Table("", "mean", "worst", title=f"{found.matched} pairs in {found.pictures} pictures")
+    for row in rows(found):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print(f"only in a: {found.only_a}, only in b: {found.only_b}; verdict: {found.verdict}")
+
+
 def _save(report: Report, path: Path) -> None:
-    import json
     from dataclasses import asdict
+
+    _write(asdict(report), path, "--json")
+
+
+def _write(values: object, path: Path, flag: str) -> None:
+    import json
 
     from engines.errors import InputError
 
     try:
-        path.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--json: {path}: {error.strerror}, a file that can be written is right") from error
+        raise InputError(f"{flag}: {path}: {error.strerror}, a file that can be written is right") from error

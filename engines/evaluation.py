@@ -1,0 +1,169 @@
+"""Evaluation: average precision of a model on a data set of COCO's form, by COCO's own rules."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.detections import Detections
+from engines.errors import InputError
+from engines.masks import rle
+from engines.model import Model, load
+from engines.options import Options
+from engines.pictures import read_picture
+from engines.spec import ModelSpec
+
+__all__ = ["COCO_OPTIONS", "Evaluation", "evaluate"]
+
+# As detectors are compared: low threshold, every class of a place, and more detections than are counted.
+COCO_OPTIONS = Options(conf=0.001, iou=0.65, labels="all", candidates=1000, max_det=300)
+
+_BOXES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
+_KINDS = {"bbox": _BOXES, "segm": _BOXES, "keypoints": ("AP", "AP50", "AP75", "AP_medium", "AP_large")}
+
+Progress = Callable[[int, int], object]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """COCO's figures, 0 to 1; -1 where the data set has no such object."""
+
+    model: str
+    pictures: int
+    figures: dict[str, dict[str, float]]  # bbox, segm, keypoints -> AP, AP50, ...
+    classes: dict[str, dict[str, float]] = field(default_factory=dict)  # class -> bbox, segm, ... -> AP
+
+
+def evaluate(
+    model: str | Path,
+    annotations: Path,
+    images: Path,
+    options: Options = COCO_OPTIONS,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """Run a model over the pictures of an annotation file and measure boxes, and masks or keypoints it gives.
+
+    Only categories that the model knows are counted; they are matched by name. Raises InputError for files
+    that cannot be read and where no name matches.
+    """
+    truth = _truth(annotations)
+    with load(model, options) as loaded:
+        numbers = _categories(loaded.spec, truth, annotations)
+        found = _run(loaded, truth, images, progress)
+        kinds = _kinds(loaded.spec, truth)
+        figures: dict[str, dict[str, float]] = {}
+        classes: dict[str, dict[str, float]] = {name: {} for name in numbers}
+        for kind in kinds:
+            scored = _score(truth, list(_results(found, loaded.spec, numbers, kind)), kind, numbers)
+            figures[kind] = dict(zip(_KINDS[kind], map(float, scored.stats), strict=False))
+            for place, name in enumerate(sorted(numbers, key=lambda name: numbers[name])):
+                classes[name][kind] = _class_ap(scored, place)
+        return Evaluation(loaded.spec.name, len(truth.imgs), figures, classes)
+
+
+def _truth(path: Path) -> Any:
+    """Annotations by pycocotools."""
+    if not find_spec("pycocotools"):
+        raise InputError('evaluate: pycocotools is not installed, pip install "streamer[evaluate]"')
+    from pycocotools.coco import COCO  # type: ignore[import-untyped]
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, annotations of COCO's form (JSON) are needed")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = COCO(str(path))
+    except (ValueError, KeyError, AssertionError, TypeError) as error:
+        raise InputError(f"{path}: not annotations of COCO's form: {error}") from error
+    if not truth.imgs or not truth.cats:
+        raise InputError(f"{path}: no images or no categories in it, annotations of COCO's form are needed")
+    return truth
+
+
+def _categories(spec: ModelSpec, truth: Any, path: Path) -> dict[str, int]:
+    """Name -> category id of the model's classes that the data set has."""
+    numbers = {category["name"]: number for number, category in truth.cats.items()}
+    known = {name: numbers[name] for name in spec.classes if name in numbers}
+    if not known:
+        raise InputError(
+            f"{path}: categories: {', '.join(list(numbers)[:6])}, none of them is a class of {spec.name} "
+            f"({', '.join(spec.classes[:6])})"
+        )
+    return known
+
+
+def _run(model: Model, truth: Any, images: Path, progress: Progress) -> list[tuple[int, Any, Detections]]:
+    """(image id, (width, height), detections) of every picture."""
+    found = []
+    numbers = sorted(truth.imgs)
+    step = model.batch * len(model.engine.requests) * 2
+    for start in range(0, len(numbers), step):
+        part = numbers[start : start + step]
+        pictures = [read_picture(images / truth.imgs[number]["file_name"]) for number in part]
+        for number, picture, detections in zip(part, pictures, model.predict(pictures), strict=True):
+            found.append((number, (picture.shape[1], picture.shape[0]), detections))
+        progress(len(found), len(numbers))
+    return found
+
+
+def _kinds(spec: ModelSpec, truth: Any) -> list[str]:
+    kinds = ["bbox"]
+    if spec.task == "segment" and any(row.get("segmentation") for row in truth.anns.values()):
+        kinds.append("segm")
+    if spec.task == "pose" and any(row.get("num_keypoints") for row in truth.anns.values()):
+        kinds.append("keypoints")
+    return kinds
+
+
+def _results(
+    found: Iterable[tuple[int, Any, Detections]], spec: ModelSpec, numbers: dict[str, int], kind: str
+) -> Iterable[dict[str, Any]]:
+    """Detections as COCO's results."""
+    for image, size, detections in found:
+        for row, box in enumerate(detections.boxes.astype(float)):
+            name = spec.classes[detections.classes[row]]
+            if name not in numbers:
+                continue
+            entry: dict[str, Any] = {
+                "image_id": image,
+                "category_id": numbers[name],
+                "score": float(detections.scores[row]),
+            }
+            if kind == "segm":
+                entry["segmentation"] = rle(detections.masks, row, detections.boxes[row], size)
+            elif kind == "keypoints":
+                entry["keypoints"] = detections.keypoints[row].ravel().astype(float).tolist()
+            else:
+                entry["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+            yield entry
+
+
+def _score(truth: Any, results: list[dict[str, Any]], kind: str, numbers: dict[str, int]) -> Any:
+    from pycocotools.cocoeval import COCOeval  # type: ignore[import-untyped]
+
+    if not results:  # pycocotools takes no empty list: one detection of nothing
+        image, category = next(iter(truth.imgs)), next(iter(numbers.values()))
+        nothing = {"bbox": [0, 0, 0, 0], "keypoints": [0.0] * 51}
+        size = [truth.imgs[image]["height"], truth.imgs[image]["width"]]
+        empty = nothing.get(kind) or {"size": size, "counts": ""}
+        key = "segmentation" if kind == "segm" else kind
+        results = [{"image_id": image, "category_id": category, "score": 0.0, key: empty}]
+    with contextlib.redirect_stdout(io.StringIO()):
+        scored = COCOeval(truth, truth.loadRes(results), kind)
+        scored.params.catIds = sorted(numbers.values())
+        scored.evaluate()
+        scored.accumulate()
+        scored.summarize()
+    return scored
+
+
+def _class_ap(scored: Any, place: int) -> float:
+    precision = scored.eval["precision"][:, :, place, 0, -1]
+    known = precision[precision > -1]
+    return float(np.mean(known)) if known.size else -1.0
