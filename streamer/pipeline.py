@@ -398,13 +398,15 @@ def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -
     import engines
 
     tune()
+    from engines.bar import spoken
+
     load = engines.load  # resolved here: see `tune` on imports
     openings = [
         Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
     ]
     loaded = model
     try:
-        loaded = model or load(settings.model, settings.options)
+        loaded = model or load(settings.model, settings.options, spoken(say))
         sources = settle(openings, wait=settings.wait)
     except BaseException:
         for opening in openings:
