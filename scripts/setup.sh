@@ -79,7 +79,14 @@ check_opencv() {
     fail "import cv2: $reason; as root run 'apt-get install libgl1 libglib2.0-0 libxcb1', then make again"
 }
 
+# The builder of TensorRT for RTX runs without a GPU; there are no wheels of it for every Python and system.
+install_rtx() {
+  "$bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt tensorrt-rtx \
+    >/dev/null 2>&1 || echo "setup: tensorrt-rtx cannot be installed here, so the tests that build with it skip"
+}
+
 venv_works || make_venv
 echo "setup: installing the packages of level '$level' into .venv"
 "$bin/python" -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable ".$extras"
+if [ "$level" = test ]; then install_rtx; fi
 check_opencv

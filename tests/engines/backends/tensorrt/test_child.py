@@ -8,18 +8,21 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import onnx
 import pytest
 
 from engines import cache
 from engines.backends import Build
 from engines.backends.tensorrt import compile_plan
-from engines.backends.tensorrt.builder import Recipe
+from engines.backends.tensorrt.binding import load_binding
+from engines.backends.tensorrt.builder import Recipe, build_plan
 from engines.backends.tensorrt.child import build_in_child
 from engines.compose import compose
 from engines.errors import InputError, WorkError
 from engines.files import locked
+from engines.half import halve
 from engines.locate import locate
 from engines.network import read_network
 from engines.options import Options
@@ -59,14 +62,16 @@ def left(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("model", [*names(), *FLOAT_MODELS], ids=lambda model: Path(model).stem)
-def test_every_model_builds(model: str | Path, precision: Any, tmp_path: Path) -> None:
+def test_every_model_builds(model: str | Path, precision: Literal["fp32", "fp16"], tmp_path: Path) -> None:
+    """In this process, which is quicker; the way through the child is that of the other tests."""
     if Path(model).stem in CARDS:
         card = tmp_path / "card.yaml"
         card.write_text(f"model: {model}\n{CARDS[Path(model).stem]}\n")
         model = card
-    compiled = compile_plan(Build(composed(model), "auto", precision, 1, 0))
-    assert (compiled.fresh, compiled.precision) == (True, precision)
-    assert len(compiled.plan) > 100_000
+    path = composed(model)
+    if precision == "fp16":
+        path.write_bytes(halve(onnx.load(str(path)), "fp16").SerializeToString())
+    assert len(build_plan(load_binding("tensorrt_rtx"), Recipe(path, precision))) > 100_000
 
 
 def test_progress_grows_to_the_end(build: Build) -> None:
