@@ -65,6 +65,13 @@ def compile_(
     device: Device = "auto",
     precision: PrecisionName = "auto",
     batch: Size = 1,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="With --precision int8: a folder of pictures or a video to calibrate on."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Where the int8 model goes; by default MODEL-int8.onnx.")
+    ] = None,
 ) -> None:
     """Compile a model and prove it, so that the next start finds it ready."""
     from rich.console import Console
@@ -73,6 +80,8 @@ def compile_(
     from engines.compile import prepare
     from engines.options import Options
 
+    if calibrate:
+        model, precision = _quantised(model, precision, calibrate, save), "auto"
     options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
     with drawn() as progress:
         made = prepare(model, options, progress)
@@ -211,6 +220,19 @@ def main() -> None:
     from engines.console import run
 
     run(app)
+
+
+def _quantised(model: str, precision: str, calibrate: Path, save: Path | None) -> str:
+    from rich.console import Console
+
+    from engines.errors import InputError
+    from engines.quantize import quantize
+
+    if precision != "int8":
+        raise InputError(f"--calibrate: precision {precision}, it is for --precision int8")
+    path = quantize(model, calibrate, save or Path(f"{Path(model).stem}-int8.onnx"))
+    Console(soft_wrap=True, highlight=False).print(f"int8 model, calibrated on {calibrate}: {path}")
+    return str(path)
 
 
 def _shown(key: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper, shape_inference, version_converter
 from engines.engine import TensorSpec
 from engines.errors import InputError
 
-__all__ = ["SIZES", "Network", "Order", "fix_size", "free_batch", "read_network"]
+__all__ = ["SIZES", "Network", "Order", "at_least", "fix_size", "free_batch", "read_network"]
 
 Order = Literal["nchw", "nhwc", "chw"]
 
@@ -86,7 +86,7 @@ def read_network(path: Path) -> Network:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a whole ONNX model: {reason}; export or download it again") from error
     _fix_weights(model)
-    model = _at_least(OLDEST_OPSET, model, path)
+    model = at_least(OLDEST_OPSET, model, path)
     if not model.graph.output:
         raise InputError(f"{path}: outputs: none, a model that gives tensors is needed")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -170,7 +170,8 @@ def _fix_weights(model: Any) -> None:
     model.graph.input.extend(inputs)
 
 
-def _at_least(opset: int, model: Any, path: Path) -> Any:
+def at_least(opset: int, model: Any, path: Path) -> Any:
+    """Return a model of this opset or newer, converted where it is older; InputError where it does not."""
     seen = _opset(model)
     if seen >= opset:
         return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from engines.backends import INPUT, OUTPUTS, Build
 from engines.engine import TensorSpec, specs
 from engines.errors import InputError, WorkError
+from engines.files import write_whole
 from engines.options import Precision
 from engines.plans import guarded
 
@@ -35,7 +37,7 @@ def open_engine(build: Build) -> OpenVinoEngine:
     waiting = partial(build.progress, -1, "waiting for another process that compiles it")
     try:
         with guarded(build.model.parent, ".blob", build.tell, waiting):
-            compiled = core.compile_model(str(build.model), device, settings)
+            compiled = core.compile_model(str(_readable(build.model)), device, settings)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise WorkError(f"openvino: the model does not compile for {device}: {reason}") from error
@@ -92,6 +94,20 @@ class _Request:
         """Let go of the device's memory."""
         self._request.wait()
         self._request = None
+
+
+def _readable(model: Path) -> Path:
+    """The model's file, or of a quantised one the form that OpenVINO computes rightly, made once."""
+    if model.suffix != ".onnx" or b"QuantizeLinear" not in model.read_bytes():
+        return model
+    import onnx
+
+    from engines.quantize import unsigned
+
+    twin = model.with_name("unsigned.onnx")
+    if not twin.exists():
+        write_whole(twin, unsigned(onnx.load(str(model))).SerializeToString())
+    return twin
 
 
 def _device(core: Any, wanted: str) -> str:
