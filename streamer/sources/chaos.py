@@ -169,9 +169,10 @@ class Chaos:
         self._shift = 0.0  # seconds by which the clock has jumped
         self._is_half = False  # the pictures are half as wide and high
         self._frozen: Planes | None = None
-        self._has_packets = hasattr(source, "tap")
-        if self._has_packets:
-            source.tap = self._tap  # type: ignore[attr-defined]
+        listen = getattr(source, "listen", None)
+        self._has_packets = listen is not None
+        if listen is not None:
+            listen(self._tap)
 
     @property
     def troubles(self) -> Counter[str]:
@@ -226,7 +227,7 @@ class Chaos:
             frame.planes = self._frozen
         return frame
 
-    def _tap(self, packet: Packet[Stream]) -> bool:
+    def _tap(self, packet: Packet[Stream], arrived: float) -> bool:
         """Lose or spoil a packet of the source before it is decoded; False if it is lost."""
         if self._plan.chance(self._plan.drop):
             return False

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import av
 from av.error import (
@@ -60,8 +60,8 @@ class Opening:
     timeout: tuple[float, float] = (0.0, 0.0)  # seconds to open, seconds to wait for data; 0 = for ever
 
 
-def open_container(url: str, path: str, opening: Opening) -> InputContainer:
-    """Open ``path`` by FFmpeg; ``url`` is what the user wrote and what messages show, without its secrets.
+def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputContainer:
+    """Open ``path`` by FFmpeg, or read what a pipe gives; messages show ``url`` without its secrets.
 
     Raises:
         InputError: it cannot be opened, or holds no video; Unavailable if that may change by itself.
@@ -78,7 +78,8 @@ def open_container(url: str, path: str, opening: Opening) -> InputContainer:
         )
     except FFmpegError as error:
         # Not `from error`: FFmpeg's message repeats the URL with its password.
-        sentence = f"{redact(url)}: {_explain(error, path, opening, time.monotonic() - began)}"
+        place = path if isinstance(path, str) else url
+        sentence = f"{redact(url)}: {_explain(error, place, opening, time.monotonic() - began)}"
         if not any(opening.timeout) or isinstance(error, NEVER):
             raise InputError(sentence) from None
         raise Unavailable(sentence, lasting=isinstance(error, REFUSED)) from None

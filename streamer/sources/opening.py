@@ -31,9 +31,8 @@ class Opening:
         withheld: Sequence[str] = KINDS,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._url = url
         self._name = name or stream_name(url)
-        self._opener = opener_of(url, self._name)
+        self._opener, self._knock = opener_of(url, self._name)
         self._withheld = frozenset(withheld)
         self._say = say
         self.link = Link(self._name, self._opener, hand_over=True)
@@ -52,22 +51,36 @@ class Opening:
             lambda: Link(self._name, self._opener),
             first=self.link,
             quarantine=Quarantine(self._withheld),
-            knock=knocker(self._url),
+            knock=self._knock,
             say=self._say,
         )
 
 
-def opener_of(url: str, name: str) -> Callable[[], Source]:
-    """Return what opens a URL, again and again; the faults of a chaos: go on from one time to the next.
+def opener_of(url: str, name: str) -> tuple[Callable[[], Source], Callable[[], bool] | None]:
+    """Return what opens a URL, again and again, and what tells whether it is worth trying, if anything does.
+
+    What goes on from one opening to the next, the faults of a chaos: or the session of a record: or replay:,
+    is made here, once.
 
     Raises:
-        InputError: the plan of a chaos: cannot be read.
+        InputError: the plan, or the folder of the session, cannot be used.
     """
-    if scheme(url) != "chaos":
-        return partial(open_source, url, name=name)
-    from streamer.sources.chaos import Plan, open_chaos
+    kind = scheme(url)
+    if kind == "chaos":
+        from streamer.sources.chaos import Plan, open_chaos
 
-    return partial(open_chaos, url, name, Plan(url))
+        return partial(open_chaos, url, name, Plan(url)), None
+    if kind == "record":
+        from streamer.sources.record import Tape, open_record
+
+        tape = Tape(url)
+        return partial(open_record, url, name, tape), knocker(tape.url)
+    if kind == "replay":
+        from streamer.sources.record import Reel, open_replay
+
+        reel = Reel(url)
+        return partial(open_replay, url, name, reel), reel.is_due
+    return partial(open_source, url, name=name), knocker(url)
 
 
 def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:

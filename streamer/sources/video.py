@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.stream import VideoStream
+
+    # Takes a packet before it is decoded and the time.monotonic() of its arrival; False: it is lost.
+    Tap = Callable[[Packet[Stream], float], bool]
 
 __all__ = ["Video", "open_file", "open_network", "open_pattern"]
 
@@ -98,7 +102,8 @@ class Video:
         self.damaged = 0  # pictures given out although the decoder calls them corrupt
         self._complaints = Complaints()
         self.orientation = UPRIGHT  # EXIF's, of the last picture decoded
-        self.tap: Callable[[Packet[Stream]], bool] | None = None  # sees each packet of the video; False: lost
+        self._tap: Tap | None = None
+        self._early: list[tuple[Packet[Stream], float]] = []  # packets that were decoded on opening
         self._url = redact(url)
         self._container = container
         self._stopped = threading.Event()
@@ -113,7 +118,19 @@ class Video:
             container.close()
             raise
 
+    @property
+    def stream(self) -> VideoStream:
+        """The stream of moving pictures within the container."""
+        return self._video
+
+    def listen(self, tap: Tap) -> None:
+        """Show each packet that is decoded to a function, from the first on; before the iteration begins."""
+        for packet, arrived in self._early:
+            tap(packet, arrived)
+        self._tap = tap
+
     def __iter__(self) -> Iterator[Frame]:
+        self._early.clear()
         frames = chain((self._first,), self._frames)
         return frames if self.live else self._look_ahead(frames)
 
@@ -234,14 +251,15 @@ class Video:
             yield packet
 
     def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
-        if packet is not None and self.tap is not None and packet.size and not self.tap(packet):
-            self._complaints.total[LOST] += 1
-            self._damaged_at = time.monotonic()
-            return ()
         if packet is not None and self.live:
             self._keyed = self._keyed or packet.is_keyframe
             if not self._keyed:
                 return ()  # it predicts from pictures sent before we came
+        if packet is not None and packet.size and not self._let_pass(packet):
+            self._complaints.total[LOST] += 1
+            self._damaged_at = time.monotonic()
+            return ()
+        if packet is not None and self.live:
             packet.opaque = (time.monotonic(), _sent(packet))
         try:
             return self._video.decode(packet)
@@ -249,6 +267,11 @@ class Video:
             self.failures[f"decode: {reason(error)}"] += 1
             self._damaged_at = time.monotonic()
             return ()
+
+    def _let_pass(self, packet: Packet[Stream]) -> bool:
+        if not self._started:
+            self._early.append((packet, time.monotonic()))
+        return self._tap is None or self._tap(packet, time.monotonic())
 
     def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
         arrived = picture.opaque if self.live else None
