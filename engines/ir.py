@@ -14,6 +14,7 @@ import numpy as np
 import openvino
 from onnx import helper
 
+from engines.backends.openvino_core import openvino_core
 from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
 from engines.network import Network
@@ -29,7 +30,7 @@ def read_ir(path: Path, shape: tuple[int, ...] = ()) -> Network:
         name = path.with_suffix(".bin").name
         raise InputError(f"{path}: weights: {name!r} is missing beside the file, copy it there")
     try:
-        model = openvino.Core().read_model(str(path))
+        model = openvino_core().read_model(str(path))
         if shape:
             model.reshape(list(shape))
     except RuntimeError as error:
@@ -54,7 +55,7 @@ def join(network: Network, around: bytes, prefix: str, batch: int) -> dict[str, 
     ``around`` has an output ``prefix + <input of the network>``, and an input ``prefix + <output>`` for each
     of the network's outputs. Raises WorkError where the network does not take batches.
     """
-    core = openvino.Core()
+    core = openvino_core()
     outer, inner = core.read_model(around), core.read_model(str(network.ir))
     (pictures,) = inner.get_parameters()
     try:

@@ -141,7 +141,7 @@ def opencv() -> Finding:
 
 def openvino() -> Finding:
     """OpenVINO's devices, and whether its bf16 is native here."""
-    core = importlib.import_module("openvino").Core()
+    core = importlib.import_module("engines.backends.openvino_core").openvino_core()
     devices = [f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices]
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if "CPU" in core.available_devices else []
     bf16 = "bf16 native" if "BF16" in able else "bf16 not native"

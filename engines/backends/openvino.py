@@ -11,6 +11,7 @@ import openvino
 from numpy.typing import NDArray
 
 from engines.backends import INPUT, OUTPUTS, Build
+from engines.backends.openvino_core import openvino_core
 from engines.engine import TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.files import write_whole
@@ -24,7 +25,7 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 def open_engine(build: Build) -> OpenVinoEngine:
     """Compile, or load from OpenVINO's cache beside the model; InputError for what cannot be had."""
-    core = openvino.Core()
+    core = openvino_core()
     device = _device(core, build.device)
     precision = _precision(core, device, build.precision)
     settings: dict[str, Any] = {

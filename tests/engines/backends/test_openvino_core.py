@@ -1,0 +1,33 @@
+"""One Core for the process: engines that come and go in any order leave signals harmless."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from engines.backends.openvino_core import openvino_core
+
+PROGRAM = """
+import signal, engines
+first = engines.load("tiny-yolo", engines.Options(precision="fp32"))
+second = engines.load("tiny-yolo", engines.Options(precision="fp32", requests=1))
+first.close(); del first
+second.close(); del second
+import gc; gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_there_is_one_core():
+    assert openvino_core() is openvino_core()
+
+
+def test_a_signal_after_engines_came_and_went_is_an_interrupt():
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=where, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
