@@ -261,7 +261,9 @@ def graph(
 def main() -> None:
     """Run the command; exit codes: 0 ok, 1 failed at work, 2 wrong usage or input, 130 interrupted."""
     from engines.console import run
+    from streamer.argv import hide_secrets
 
+    hide_secrets()
     run(app)
 
 
