@@ -2,8 +2,8 @@
 
 Weights have a scale for each channel, activations one for each tensor, all symmetric, as TensorRT wants
 them. What decides about accuracy stays in float: the last convolutions of the heads and all that comes after
-them, and convolutions in groups (depthwise), whose channels differ too much for one scale: with them YOLOX-nano
-falls from .338 AP to .109, without them it stays where it was.
+them, and convolutions in groups (depthwise), whose channels differ too much for one scale: with them
+YOLOX-nano falls from .338 AP to .109, without them it stays where it was.
 """
 
 from __future__ import annotations
