@@ -19,7 +19,7 @@ ARROW = 14.0  # pixels, towards where "in" is
 
 
 def signs(canvas: Canvas, frame: Frame) -> None:
-    """Draw each outline and, at its first point, what it says; a line's tick points to where "in" leads."""
+    """Draw outlines and what they say, at a line's start or a zone's middle; a line's tick leads "in"."""
     style = style_for(canvas.size)
     for sign in frame.signs:
         colour = LINE if len(sign.points) == 2 else ZONE
@@ -30,8 +30,9 @@ def signs(canvas: Canvas, frame: Frame) -> None:
             _tick(canvas, sign, style.line)
         measures = (style.text, style.padding, style.radius)
         sprite = tag(sign.text, colour, measures, kind_of(frame.planes))
-        left = min(max(int(ring[0, 0]), 0), max(canvas.size[0] - sprite.size[0], 0))
-        top = min(max(int(ring[0, 1]), 0), max(canvas.size[1] - sprite.size[1], 0))
+        x, y = ring[0] if len(ring) == 2 else ring.mean(axis=0)
+        left = min(max(int(x), 0), max(canvas.size[0] - sprite.size[0], 0))
+        top = min(max(int(y), 0), max(canvas.size[1] - sprite.size[1], 0))
         canvas.paste((left, top), sprite)
         canvas.space.claim((left, top, left + sprite.size[0], top + sprite.size[1]))
 
