@@ -18,6 +18,7 @@ from engines.backends.tensorrt.binding import Binding, load_binding
 from engines.backends.tensorrt.builder import Recipe
 from engines.backends.tensorrt.child import build_in_child
 from engines.backends.tensorrt.session import Session, Slot
+from engines.engine import Request
 from engines.errors import InputError, WorkError
 from engines.files import locked, write_whole
 from engines.plans import LAYOUT, find_plan, keep_plan, plan_path
@@ -60,8 +61,8 @@ class TensorRtEngine:
         self.backend, self.version = session.binding.name, session.binding.version
         self.device, self.precision = session.device.info.name, precision
         self.inputs, self.outputs = slots[0].tensors()
-        self.requests = slots
-        self._session = session
+        self.requests: tuple[Request, ...] = slots
+        self._session, self._slots = session, slots
 
     def layers(self) -> str:
         """What TensorRT tells of every layer, as JSON."""
@@ -69,9 +70,9 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Wait for what is in flight and free the GPU's memory."""
-        for slot in self.requests:
+        for slot in self._slots:
             slot.close()
-        self.requests = ()
+        self.requests = self._slots = ()
         self._session.close()
         self._session.device.close()
 
