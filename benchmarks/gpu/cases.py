@@ -55,9 +55,8 @@ def prepare(model: str | Path, batches: tuple[int, ...], folder: Path) -> None:
     options = Options(backend="onnxruntime", precision="fp32", requests=1)
     found = _expected(model, options, images)
     np.savez_compressed(place / "pictures.npz", pictures=images)
-    np.savez_compressed(
-        place / "expected.npz", **{name: np.stack([f[name] for f in found]) for name in found[0]}
-    )
+    expected: dict[str, Any] = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    np.savez_compressed(place / "expected.npz", **expected)
     (place / "spec.json").write_text(to_json(spec), encoding="utf-8")
     for batch in batches:
         graph = compose(network, spec, replace(options, batch=batch))["model.onnx"]

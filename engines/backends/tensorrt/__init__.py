@@ -165,16 +165,22 @@ def _make(binding: Binding, build: Build, path: Path, parts: dict[str, str]) -> 
 
 
 def _typed(model: Path, precision: str, folder: Path) -> Path:
-    """The model with its precision written into it."""
-    if precision not in ("fp16", "bf16"):
+    """The model with its precision written into it, in TensorRT's form."""
+    if precision == "fp32":
         return model
     import onnx
 
-    from engines.half import halve
+    graph = onnx.load(str(model))
+    if precision == "int8":
+        from engines.backends.tensorrt.quantised import fold_biases
 
+        fold_biases(graph)
+    else:
+        from engines.half import halve
+
+        graph = halve(graph, cast("Literal['fp16', 'bf16']", precision))
     twin = folder / f"{precision}.onnx"
-    half = cast("Literal['fp16', 'bf16']", precision)
-    twin.write_bytes(halve(onnx.load(str(model)), half).SerializeToString())
+    twin.write_bytes(graph.SerializeToString())
     return twin
 
 
@@ -185,6 +191,8 @@ def _precision(build: Build, model: bytes) -> str:
         return "int8" if quantised else "fp16"
     if build.precision == "int8" and not quantised:
         raise InputError("precision: 'int8', the model holds no QuantizeLinear: it is to be quantised before")
+    if build.precision != "int8" and quantised:
+        raise InputError(f"precision: {build.precision!r}, the model is quantised: int8 or auto is right")
     return build.precision
 
 

@@ -98,7 +98,11 @@ def _told(error: Any) -> str:
     """One parser error for people; versions before 10 know no names of nodes."""
     name = error.node_name() if hasattr(error, "node_name") else f"number {error.node()}"
     kind = error.node_operator() if hasattr(error, "node_operator") else ""
-    return f"node {name} {f'({kind}) ' if kind else ''}: {error.desc().strip()}".replace(" :", ":")
+    # One line of its text, of which those about the missing GPU and the mere name tell least.
+    lines = [line for line in error.desc().splitlines() if line.strip() and "checkMacros" not in line]
+    lines.sort(key=lambda line: line.startswith("Invalid Node"))
+    told = lines[0] if lines else "no reason given"
+    return f"node {name} {f'({kind}) ' if kind else ''}: {told.strip()}".replace(" :", ":")
 
 
 def _allow_types(binding: Binding, config: Any, network: Any, precision: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 import pytest
 
@@ -166,6 +167,27 @@ def test_a_stale_plan_is_made_again_with_a_sentence(build: Build) -> None:
     assert compile_plan(replace(build, tell=notes.append)).fresh
     assert len(notes) == 1
     assert notes[0].startswith(f"compiled again: {compiled.path.name} is of another version: 0")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_quantised_model_is_int8_and_nothing_else(precision: Literal["fp32", "fp16"], build: Build) -> None:
+    graph = onnx.load(str(build.model))
+    for name, zero in (("step", 0.05), ("zero", 0)):
+        kind = np.float32 if name == "step" else np.int8
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(zero, kind), name))
+    output = next(node for node in graph.graph.node if node.output[0] == "scores")
+    pair = [
+        onnx.helper.make_node("QuantizeLinear", [output.input[0], "step", "zero"], ["scores8"]),
+        onnx.helper.make_node("DequantizeLinear", ["scores8", "step", "zero"], ["scores again"]),
+    ]
+    place = list(graph.graph.node).index(output)
+    for node in reversed(pair):
+        graph.graph.node.insert(place, node)
+    output.input[0] = "scores again"
+    build.model.write_bytes(graph.SerializeToString())
+    assert compile_plan(replace(build, precision="auto")).precision == "int8"
+    with pytest.raises(InputError, match=f"precision: '{precision}', the model is quantised"):
+        compile_plan(replace(build, precision=precision))
 
 
 def test_a_model_is_prepared_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
