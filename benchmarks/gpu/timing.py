@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,20 +61,19 @@ def measure(case: Case, binding: Binding, library: Any, build: Builder, seconds:
     """Build once, and give a row with CUDA graph and one without. A failure is a row as well."""
     blank = Row(case.spec.name, case.precision, case.batch, False, False, "")
     for here_only in (False, True) if binding.rtx else (False,):
-        device = Device(0, library)
         try:
-            plan, took = _built(case, binding, build, here_only)
-            session = Session(binding, plan, device)
-            known = replace(blank, build_s=took, plan_mb=len(plan) / 1e6)
-            for graph in (True, False):
-                yield _row(session, case, known, graph, seconds)
-            session.close()
+            with ExitStack() as stack:
+                device = Device(0, library)
+                stack.callback(device.close)
+                plan, took = _built(case, binding, build, here_only)
+                session = Session(binding, plan, device)
+                stack.callback(session.close)
+                known = replace(blank, build_s=took, plan_mb=len(plan) / 1e6)
+                for graph in (True, False):
+                    yield _row(session, case, known, graph, seconds)
+                return
         except (InputError, WorkError) as error:
             yield replace(blank, note=f"{'for this GPU alone: ' if here_only else ''}{error}")
-        else:
-            return
-        finally:
-            device.close()
 
 
 def _built(case: Case, binding: Binding, build: Builder, here_only: bool) -> tuple[bytes, float]:

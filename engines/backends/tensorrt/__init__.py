@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -62,7 +62,7 @@ class TensorRtEngine:
         self.device, self.precision = session.device.info.name, precision
         self.inputs, self.outputs = slots[0].tensors()
         self.requests: tuple[Request, ...] = slots
-        self._session, self._slots = session, slots
+        self._session = session
 
     def layers(self) -> str:
         """What TensorRT tells of every layer, as JSON."""
@@ -70,9 +70,7 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Wait for what is in flight and free the GPU's memory."""
-        for slot in self._slots:
-            slot.close()
-        self.requests = self._slots = ()
+        self.requests = ()
         self._session.close()
         self._session.device.close()
 
@@ -81,17 +79,17 @@ def _open(backend: str, build: Build) -> TensorRtEngine:
     binding, library = load_binding(backend), find_driver()
     if library is None:
         raise InputError(f"backend: {backend}: no NVIDIA GPU that this machine's driver reaches")
-    device = Device(_index(build.device), library)
-    try:
+    with ExitStack() as on_failure:
+        device = Device(_index(build.device), library)
+        on_failure.callback(device.close)
         session, compiled = _session(binding, build, device)
+        on_failure.callback(session.close)
         kernels = compiled.path.with_suffix(".kernels")
         session.load_kernels(kernels)
         count = build.requests or _REQUESTS
         slots = tuple(session.slot(sleep=count > 1) for _ in range(count))
         _keep_kernels(session, kernels)
-    except BaseException:
-        device.close()
-        raise
+        on_failure.pop_all()
     if slots[0].no_graph:
         build.tell(f"without CUDA graph: {slots[0].no_graph}")
     return TensorRtEngine(session, compiled.precision, slots)

@@ -29,6 +29,7 @@ class Session:
         self._runtime = binding.trt.Runtime(self._logger)
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
+            self._runtime = None
             raise WorkError(f"{binding.name}: the plan is not taken: {self._reason()}")
         names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         wanted = binding.trt.TensorIOMode.INPUT
@@ -36,7 +37,7 @@ class Session:
         self.outputs = [name for name in names if name not in self.inputs]
         self._kernels: Any = None
         self._config = self._runtime_config()
-        self._contexts = 0
+        self._slots: list[Slot] = []
 
     def slot(self, shapes: Shapes | None = None, *, graph: bool = True, sleep: bool = True) -> Slot:
         """Make a place in flight, for fixed shapes; ``graph`` and ``sleep`` as `Slot` has them."""
@@ -45,9 +46,9 @@ class Session:
         if context is None:
             raise WorkError(f"{self.binding.name}: no execution context: {self._reason()}")
         slot = Slot(self, context, shapes or {}, sleep=sleep)
+        self._slots.append(slot)
         if shapes and not self.binding.shares_profiles:
-            slot.choose_profile(self._contexts)
-        self._contexts += 1
+            slot.choose_profile(len(self._slots) - 1)
         slot.prepare(graph=graph)
         return slot
 
@@ -66,8 +67,11 @@ class Session:
         return bytes(memoryview(self._kernels.serialize())) if self._kernels else b""
 
     def close(self) -> None:
-        """Let go of the plan; slots must be closed before."""
+        """Close the slots and let go of the plan: before the device, whose context all of it lives in."""
         self.device.use()
+        for slot in self._slots:
+            slot.close()
+        self._slots = []
         self._config = self._kernels = self.engine = self._runtime = None
 
     def _runtime_config(self) -> Any:
@@ -186,12 +190,14 @@ class Slot:
 
     def close(self) -> None:
         """Wait for what is in flight and free all but the buffers, which the device frees."""
+        if self._context is None:
+            return
         self._device.use()
         self._stream.close()
         if self._graph:
             self._graph.close()
         self._done.close()
-        self._context = None
+        self._context = self._graph = None
 
     def _enqueue(self) -> None:
         for address, array in self._copies_in:

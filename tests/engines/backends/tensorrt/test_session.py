@@ -79,3 +79,12 @@ def test_a_plan_of_another_version_is_refused_with_the_librarys_reason(trt: Any,
     plan = b'{"version": "0"}\n'
     with pytest.raises(WorkError, match=r"the plan is not taken: Serialization assertion failed: 0$"):
         Session(Binding(other), plan, session.device)
+
+
+def test_a_slot_that_failed_leaves_nothing_behind(trt: Any, session: Session) -> None:
+    session.slot({"in": shape(1)})
+    with pytest.raises(WorkError):
+        session.slot({"in": shape(5)})
+    session.close()
+    session.device.close()
+    assert trt.cuda.left == 0
