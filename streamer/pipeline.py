@@ -19,13 +19,13 @@ from streamer.governor import Governor
 from streamer.graph import Graph, Node
 from streamer.inbox import Policy
 from streamer.journal import Journal
+from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
 from streamer.report import Rates, Report, report
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Attendant, Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
-from streamer.stream import Status, Stream, status
 from streamer.tuning import tune
 from streamer.watch import Overload, Watch
 
