@@ -12,7 +12,8 @@ from streamer.inbox import Lane
 __all__ = ["STEPS", "Governor"]
 
 CALM = 0.6  # of the target: below it what was done is undone
-CALM_FOR = 5.0  # seconds
+CALM_FOR = 5.0  # seconds, doubled each time that undoing was too early
+CALM_AT_MOST = 300.0
 EVERY = 1.0  # seconds from one step to the next, so that its effect is seen
 
 
@@ -48,6 +49,8 @@ class Governor:
         self._say = say
         self._calm_since = self._changed_at = float("-inf")
         self._has_given_up = False
+        self._calm_for = CALM_FOR
+        self._undone = False  # the last step was one back
 
     @property
     def step(self) -> Step:
@@ -69,16 +72,19 @@ class Governor:
         if now - self._changed_at < EVERY:
             return
         if age > self.target and self.level + 1 < len(STEPS):
+            self._calm_for = min(self._calm_for * 2, CALM_AT_MOST) if self._undone else self._calm_for
             self._go(self.level + 1, age, now)
         elif age > self.target and not self._has_given_up:
             self._has_given_up = True
             self._say(f"latency: {age * 1e3:.0f} ms, nothing more can be done to get below {self._goal}")
-        elif self.level and now - self._calm_since >= CALM_FOR:
+        elif self.level and now - self._calm_since >= self._calm_for:
             self._go(self.level - 1, age, now)
             self._calm_since = now
 
     def _go(self, level: int, age: float, now: float) -> None:
         back = "again " if level < self.level else ""
+        self._undone = level < self.level
+        self._calm_for = self._calm_for if level else CALM_FOR
         self.level, self._changed_at, self._has_given_up = level, now, False
         self._say(f"latency: {age * 1e3:.0f} ms of {self._goal}: {back}{self.step.words}")
 

@@ -83,7 +83,7 @@ class Patience:
     stall: float = 5.0  # for the next picture
     shortest: float = 0.5  # pause before the second attempt, doubled for each one after it
     longest: float = 30.0  # pause at most; also after a refusal that waiting does not mend
-    good: float = 10.0  # of pictures, after which the pauses begin anew
+    good: float = 1.0  # of pictures, after which the pauses begin anew
     knock: float = 0.5  # between two looks, during a pause, at whether the port is open again
 
 

@@ -50,6 +50,13 @@ def test_under_overload_the_age_falls_below_the_target_and_stays():
     assert all("ms of 150 ms" in line for line in plant.said)
 
 
+def test_what_was_undone_too_early_is_undone_ever_later():
+    plant = Plant(0.15)
+    ages = plant.run(0.07, 600)
+    assert sum(age > 0.15 for age in ages[300:]) <= 3
+    assert sum(age > 0.15 for age in ages[10:]) <= 8
+
+
 def test_all_is_undone_when_the_load_falls():
     plant = Plant(0.15)
     plant.run(0.06, 30)
