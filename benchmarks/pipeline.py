@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import streamer
@@ -136,8 +137,7 @@ def enlarge(path: Path, frames: int = 400) -> None:
             if count == frames:
                 break
             large = frame.reformat(1920, 1080, "yuv420p")
-            large.pts = count
-            large.time_base = stream.time_base
+            large.pts, large.time_base = count, Fraction(1, 10)
             output.mux(stream.encode(large))
         output.mux(stream.encode(None))
 
