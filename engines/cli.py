@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help must come at once, and rich takes twice as long to import as all the rest
 )
 
 store = typer.Typer(help="What was compiled and is kept for the next start.", no_args_is_help=True)
