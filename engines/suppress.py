@@ -20,6 +20,7 @@ Overlap = Callable[[Boxes, Boxes], Boxes]  # (N,4), (M,4) -> (N,M)
 
 _ONE_MATRIX = 512  # above this many rows the classes are suppressed one after the other
 _ROWS = 512  # of a large matrix that exist at a time
+_FEW = 64  # rows of which the overlaps are computed at a time
 _TINY = np.float32(1e-9)
 
 
@@ -156,14 +157,20 @@ def fuse(models: Sequence[Detections], *, iou: float = 0.55, weights: Sequence[f
 
 def iou_matrix(a: Boxes, b: Boxes) -> Boxes:
     """Return the intersection over union (N,M) of xyxy boxes (N,4) and (M,4); boxes without area give 0."""
-    ax1, ay1, ax2, ay2 = a.T[:, :, None]
-    bx1, by1, bx2, by2 = b.T[:, None, :]
-    width = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
-    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
-    inter = np.maximum(width, 0) * np.maximum(height, 0)
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - inter
-    ratio: Boxes = inter / np.maximum(union, _TINY)
-    return ratio
+    ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
+    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)[:, None, :]
+    inter: Boxes = np.minimum(ax2, bx2)
+    other = np.maximum(ax1, bx1)  # from here in place: memory is what it costs
+    inter -= other
+    np.maximum(inter, 0, out=inter)
+    height = np.minimum(ay2, by2)
+    height -= np.maximum(ay1, by1, out=other)
+    np.maximum(height, 0, out=height)
+    inter *= height
+    union = np.add((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1), out=other)
+    union -= inter
+    inter /= np.maximum(union, _TINY, out=union)
+    return inter
 
 
 def diou_matrix(a: Boxes, b: Boxes) -> Boxes:
@@ -191,27 +198,36 @@ def _suppress(
     order = _ranked(boxes, scores)
     ranked, labels = np.ascontiguousarray(boxes[order]), labels[order]
     if len(order) <= _ONE_MATRIX:
-        return order[_greedy((overlap(ranked, ranked) > limit) & (labels[:, None] == labels))]
+        return order[_greedy(_later(ranked, labels, limit, overlap))]
     kept = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        own = ranked[rows]
-        parts = [overlap(own[at : at + _ROWS], own) > limit for at in range(0, len(rows), _ROWS)]
-        kept.append(rows[_greedy(np.concatenate(parts))])
+        kept.append(rows[_greedy(_later(ranked[rows], labels[rows], limit, overlap))])
     return order[np.sort(np.concatenate(kept))]
 
 
+def _later(boxes: Boxes, labels: NDArray[np.integer], limit: float, overlap: Overlap) -> NDArray[np.bool_]:
+    """Which rows (N,N) overlap a later one of their class; a few at a time, which stay in the cache."""
+    found = np.zeros((len(boxes), len(boxes)), bool)
+    for at in range(0, len(boxes), _FEW):
+        part = found[at : at + _FEW, at:]
+        np.greater(overlap(boxes[at : at + _FEW], boxes[at:]), limit, out=part)
+        part &= labels[at : at + _FEW, None] == labels[at:]
+    np.fill_diagonal(found, False)
+    return found
+
+
 def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Walk rows from best to worst; a kept row kills what it overlaps. An integer holds a row of bits."""
+    """Walk rows from best to worst; a kept row kills what it overlaps later. An integer holds a row of bits."""
     count = len(overlaps)
     packed = np.packbits(overlaps, axis=1, bitorder="little")
     width, raw = packed.shape[1], packed.tobytes()
-    dead, kept = 0, []
-    for row in range(count):
+    dead = 0
+    for row in np.flatnonzero(packed.any(axis=1)).tolist():  # most overlap nothing
         if not dead >> row & 1:
-            kept.append(row)
             dead |= int.from_bytes(raw[row * width : (row + 1) * width], "little")
-    return np.array(kept, np.intp)
+    bits = np.frombuffer(dead.to_bytes(width, "little"), np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, count=count, bitorder="little") == 0)
 
 
 def _bitmap_iou(one: tuple[int, int, NDArray[np.uint8]], other: tuple[int, int, NDArray[np.uint8]]) -> float:
