@@ -218,7 +218,7 @@ def _later(boxes: Boxes, labels: NDArray[np.integer], limit: float, overlap: Ove
 
 
 def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Walk rows from best to worst; a kept row kills what it overlaps later. An integer holds a row of bits."""
+    """Walk rows from best to worst; a kept row kills what it overlaps. An integer holds a row."""
     count = len(overlaps)
     packed = np.packbits(overlaps, axis=1, bitorder="little")
     width, raw = packed.shape[1], packed.tobytes()
