@@ -7,8 +7,10 @@ after itself when FFmpeg lets go of it.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
@@ -24,6 +26,10 @@ PACE = 0.8  # of real time; what comes faster had piled up
 CATCHING_UP = 5.0  # seconds after which pictures are given out in any case
 CAPACITY = 2  # frames between the reader and whoever receives them
 BACKLOG = "old when we joined"  # reason why pictures are not given out
+
+
+_READERS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_LAST_WAIT = 1.0  # seconds at the end of the process
 
 
 class Lost(Exception):  # noqa: N818 - a state, not a defect
@@ -49,6 +55,7 @@ class Link:
         self._inbox: Inbox[Frame] = Inbox()
         self._lane = self._inbox.lane(name, capacity=CAPACITY)
         self._thread = threading.Thread(target=self._run, name=f"read:{name}", daemon=True)
+        _READERS.add(self._thread)
         self._thread.start()
 
     @property
@@ -163,3 +170,11 @@ def newest(source: Source) -> Iterator[Frame]:
             break
         source.failures[BACKLOG] += 1
     yield from frames
+
+
+@atexit.register
+def _await_readers() -> None:
+    """Let readers that were left close their sources: FFmpeg crashes if the process is torn down under it."""
+    until = time.monotonic() + _LAST_WAIT
+    for thread in list(_READERS):
+        thread.join(max(until - time.monotonic(), 0.0))

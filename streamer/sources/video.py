@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import av
 from av.error import FFmpegError
 
 from engines.errors import InputError, WorkError
@@ -24,7 +25,6 @@ from streamer.sources.upright import UPRIGHT, orientation, upright
 from streamer.urls import encode_login, redact, scheme
 
 if TYPE_CHECKING:
-    import av
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
@@ -166,7 +166,8 @@ class Video:
         self._timeline = Timeline(1 / self._fps if self._fps else USUAL_STEP)
         self._stamp_on_arrival = self._container.format.name in STAMPED_ON_ARRIVAL
         # FFmpeg reads ahead when it opens a stream of the network, so that the first pictures are old.
-        self.piles_up = self.live and not self._stamp_on_arrival and "v4l2" not in self._container.format.name
+        self._is_camera = "v4l2" in self._container.format.name
+        self.piles_up = self.live and not self._stamp_on_arrival and not self._is_camera
         self._began = time.monotonic()
         self._deadline = self._began + OPEN_TIMEOUT
         self._keyed = False  # a keyframe was demuxed
@@ -248,6 +249,8 @@ class Video:
             if self.live and not self._started and time.monotonic() > self._deadline:
                 self.failures["no keyframe in time"] += 1
                 return
+            if self._is_camera:
+                packet = owned(packet)
             yield packet
 
     def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
@@ -325,3 +328,12 @@ def _sent(packet: Packet[Stream]) -> float:
         return float("nan")
     micros = int.from_bytes(bytes(packet.get_sidedata("prft"))[:8], "little", signed=True)
     return micros / 1e6 if micros > 0 else float("nan")
+
+
+def owned(packet: Packet[Stream]) -> Packet[Stream]:
+    """Return a packet in memory of its own: a camera's lies with its driver, and goes when the camera goes."""
+    copy = av.Packet(bytes(packet))
+    copy.stream, copy.time_base = packet.stream, packet.time_base
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    return copy

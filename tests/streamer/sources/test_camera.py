@@ -130,14 +130,14 @@ def shim(data_dir: Path, tmp_path_factory) -> Path:
     return library
 
 
-def look(shim: Path, **variables: str) -> list[str]:
+def look(shim: Path, script: str = LOOK, **variables: str) -> list[str]:
     environment = {
         "LD_PRELOAD": str(shim),
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": ":".join(sys.path),
         **variables,
     }
-    command = [sys.executable, "-c", LOOK]
+    command = [sys.executable, "-c", script]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()
@@ -152,3 +152,25 @@ def test_unplugging_is_a_lost_connection(shim: Path):
     message, count = look(shim, FAKEV4L2_FAIL_AFTER="20")
     assert message.startswith("/dev/video42?size=640x480&fps=30: connection lost: ")
     assert int(count) == 20
+
+
+REPLUG = """
+from streamer.sources import camera
+from streamer.sources.opening import Opening, settle
+camera.FORMATS = ("yuyv422",)  # the faked device is unplugged only if opened once
+(source,) = settle([Opening("/dev/video42?size=640x480&fps=30", say=print)])
+indices = []
+for frame in source:
+    indices.append(frame.index)
+    if len(indices) == 40:
+        source.stop()
+assert indices == list(range(40)), indices
+print(source.health.losses)
+"""
+
+
+def test_a_camera_that_is_plugged_in_again_goes_on(shim: Path):
+    lost, again, losses = look(shim, REPLUG, FAKEV4L2_FAIL_AFTER="20")
+    assert "connection lost: no such device, trying again" in lost
+    assert again.endswith(": connected again")
+    assert losses == "1"
