@@ -331,7 +331,7 @@ def _sent(packet: Packet[Stream]) -> float:
 
 
 def owned(packet: Packet[Stream]) -> Packet[Stream]:
-    """Return a packet in memory of its own: a camera's lies with its driver, and goes when the camera goes."""
+    """Return a packet in memory of its own: a camera's lies with its driver and goes with the camera."""
     copy = av.Packet(bytes(packet))
     copy.stream, copy.time_base = packet.stream, packet.time_base
     copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
