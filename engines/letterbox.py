@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,13 @@ class Placement:
 
     def to_source(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (..., 2) x,y from input pixels to the picture's own; not clipped."""
-        offset = np.array([self.left, self.top], np.float32)
-        return ((points - offset) * self._gain()).astype(np.float32, copy=False)
+        offset, gain = _affine(self)
+        return ((points - offset) * gain).astype(np.float32, copy=False)
 
     def to_input(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map (..., 2) x,y from the picture's pixels to input pixels."""
-        offset = np.array([self.left, self.top], np.float32)
-        return (points / self._gain() + offset).astype(np.float32, copy=False)
-
-    def _gain(self) -> NDArray[np.float32]:
-        return np.array([self.source[0] / self.size[0], self.source[1] / self.size[1]], np.float32)
+        offset, gain = _affine(self)
+        return (points / gain + offset).astype(np.float32, copy=False)
 
 
 def place(source: tuple[int, int], target: tuple[int, int], rule: Resize) -> Placement:
@@ -45,3 +43,11 @@ def place(source: tuple[int, int], target: tuple[int, int], rule: Resize) -> Pla
         return Placement(source, (width, height), 0, 0)
     left, top = round((target[0] - width) / 2 - 0.1), round((target[1] - height) / 2 - 0.1)
     return Placement(source, (width, height), left, top)
+
+
+@lru_cache
+def _affine(placement: Placement) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what to take away from a point of the input, and the pixels of the picture per pixel of it."""
+    (width, height), (wide, high) = placement.source, placement.size
+    offset = np.array([placement.left, placement.top], np.float32)
+    return offset, np.array([width / wide, height / high], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -35,32 +36,44 @@ class Reading:
 
     def detections(self, tensors: Tensors, placement: Placement) -> Detections:
         """Threshold, suppress and map one picture's tensors: boxes (K,4), scores (K,) best first, ..."""
-        if not np.isfinite(tensors["scores"]).all() or not np.isfinite(tensors["boxes"]).all():
+        # A sum is finite only if all of it is, and costs less than a look at each number.
+        if not math.isfinite(np.add.reduce(tensors["scores"]) + np.add.reduce(tensors["boxes"], axis=None)):
             tensors = self._finite(tensors)
         scores = tensors["scores"]
         count = int(np.count_nonzero(scores >= self._conf))
         if not count:
             return self._nothing()
-        classes = tensors["classes"][:count]
-        rows = np.arange(count) if self._all else np.flatnonzero(self._keep[classes])
-        boxes = tensors["boxes"][rows]
-        rows = rows[nms(boxes, scores[rows], classes[rows], self._iou, class_agnostic=self._agnostic)]
-        rows = rows[: self._max_det]
+        rows = self._survivors(tensors["boxes"][:count], scores[:count], tensors["classes"][:count])
         inside = tensors["boxes"][rows]
         corners = placement.to_source(inside.reshape(-1, 2, 2))
         np.maximum(corners, 0, out=corners)
-        np.minimum(corners, np.array(placement.source, np.float32), out=corners)
-        seen = (corners[:, 1] > corners[:, 0]).all(axis=1)
+        np.minimum(corners, placement.source, out=corners)
+        seen = corners[:, 1] > corners[:, 0]
         if not seen.all():
-            rows, inside, corners = rows[seen], inside[seen], corners[seen]
+            there = seen.all(axis=1)
+            rows, inside, corners = rows[there], inside[there], corners[there]
         return Detections(
             corners.reshape(-1, 4),
             scores[rows],
-            classes[rows],
+            tensors["classes"][rows],
             np.full(len(rows), -1, np.int64),
             _keypoints(tensors, rows, placement),
             _masks(tensors, rows, inside, self.spec, placement),
         )
+
+    def _survivors(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.int32]
+    ) -> NDArray[np.intp]:
+        """The rows of wanted classes that no better one suppresses, best first."""
+        if self._all:
+            kept = nms(boxes, scores, classes, self._iou, class_agnostic=self._agnostic)
+        else:
+            wanted = np.flatnonzero(self._keep[classes])
+            kept = nms(
+                boxes[wanted], scores[wanted], classes[wanted], self._iou, class_agnostic=self._agnostic
+            )
+            kept = wanted[kept]
+        return kept[: self._max_det]
 
     def _finite(self, tensors: Tensors) -> Tensors:
         """The candidates that are numbers, best first again: sorting knows no order for others."""

@@ -5,6 +5,7 @@ Rows whose box or score is not finite are never kept. Boxes without area overlap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -18,10 +19,11 @@ __all__ = ["diou_matrix", "diou_nms", "fast_nms", "fuse", "iou_matrix", "mask_nm
 Boxes = NDArray[np.float32]
 Overlap = Callable[[Boxes, Boxes], Boxes]  # (N,4), (M,4) -> (N,M)
 
+_BY_HAND = 12  # up to this many rows plain numbers are faster than arrays
 _ONE_MATRIX = 512  # above this many rows the classes are suppressed one after the other
 _ROWS = 512  # of a large matrix that exist at a time
 _FEW = 64  # rows of which the overlaps are computed at a time
-_TINY = np.float32(1e-9)
+_TINY = 1e-9
 
 
 def nms(
@@ -38,8 +40,10 @@ def nms(
     box of its class (of any class if ``class_agnostic``) is above ``iou``. Classes are compared as numbers,
     never by offsetting boxes, so coordinates keep their precision.
     """
-    labels = np.zeros_like(classes) if class_agnostic else classes
-    return _suppress(boxes, scores, labels, iou, iou_matrix)
+    if len(boxes) <= _BY_HAND:
+        labels = [0] * len(boxes) if class_agnostic else classes.tolist()
+        return np.array(_walk(boxes.tolist(), scores.tolist(), labels, iou), np.intp)
+    return _suppress(boxes, scores, np.zeros_like(classes) if class_agnostic else classes, iou, iou_matrix)
 
 
 def diou_nms(
@@ -190,6 +194,26 @@ def _ranked(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.intp]:
     order = np.argsort(-scores, kind="stable")
     sound = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
     return order[np.take(sound, order)]
+
+
+def _walk(boxes: list[list[float]], scores: list[float], labels: list[int], limit: float) -> list[int]:
+    """Greedy NMS of a few rows, as `nms`: each one against those that are kept before it."""
+    kept: list[int] = []
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
+    for row in sorted(range(len(boxes)), key=scores.__getitem__, reverse=True):
+        x1, y1, x2, y2 = boxes[row]
+        if not math.isfinite(x1 + y1 + x2 + y2 + scores[row]):
+            continue
+        for other in kept:
+            if labels[other] != labels[row]:
+                continue
+            a1, b1, a2, b2 = boxes[other]
+            inter = max(min(x2, a2) - max(x1, a1), 0.0) * max(min(y2, b2) - max(y1, b1), 0.0)
+            if inter / max(areas[row] + areas[other] - inter, _TINY) > limit:
+                break
+        else:
+            kept.append(row)
+    return kept
 
 
 def _suppress(

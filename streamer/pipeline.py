@@ -336,6 +336,8 @@ class Pipeline:
 
     def _connect_sink(self, sink: SinkSettings, stream: Stream) -> None:
         kind, source = sink_kind(sink.url), stream.source
+        if kind.takes_nothing:
+            return  # results are counted where they are collected; a thread to drop them would only cost
         label = f"write:{Path(target(sink.url)).name}"
         if kind.shared:
             node = self._shared.get(sink.url) or self._sink_node(label, sink.url, source)

@@ -16,7 +16,8 @@ from .test_pipeline import GreyModel, synthetic
 
 
 def run(path, *urls, **how):
-    settings = gather(urls, "grey", ["null:"], ledger=str(path), **how)
+    sinks = [str(path.with_name("a.jsonl"))]
+    settings = gather(urls, "grey", sinks, ledger=str(path), **how)
     with Pipeline(settings, model=GreyModel()) as pipeline:
         return pipeline.run()
 
@@ -42,7 +43,7 @@ def test_each_frame_of_a_file_can_be_followed_to_its_sink(tmp_path):
             "decode:synthetic",
             "submit",
             "collect",
-            "write:null:",
+            "write:a.jsonl",
         ]
         times = [event.at for event in events]
         assert times == sorted(times)
