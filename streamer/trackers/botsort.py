@@ -21,5 +21,5 @@ class Settings(bytetrack.Settings):
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    life = Life(settings.sure, settings.lost)
+    life = Life(settings.sure, settings.lost, settings.switch)
     return Tracker(partial(bytetrack.rule, settings), life, follow_camera=bool(settings.camera))

@@ -28,11 +28,12 @@ class Settings:
     reach: float = 0.1  # least closeness of a pair that does not overlap; above 1: overlap only
     sure: float = 1.5  # sum of the squared scores that make a track: .9 and .9, or six times .5
     lost: float = 1.0  # seconds without a detection that end it
+    switch: float = 0.6  # least overlap with a detection of another class; above 1: never
 
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    return Tracker(partial(rule, settings), Life(settings.sure, settings.lost))
+    return Tracker(partial(rule, settings), Life(settings.sure, settings.lost, settings.switch))
 
 
 def rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:

@@ -38,11 +38,12 @@ class Settings:
     reach: float = 0.1  # least closeness of a pair that does not overlap; above 1: overlap only
     sure: float = 1.5  # sum of the squared scores that make a track: .9 and .9, or six times .5
     lost: float = 1.0  # seconds without a detection that end it
+    switch: float = 0.6  # least overlap with a detection of another class; above 1: never
 
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    return Tracker(partial(_rule, settings), Life(settings.sure, settings.lost))
+    return Tracker(partial(_rule, settings), Life(settings.sure, settings.lost, settings.switch))
 
 
 def _rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:
@@ -81,7 +82,7 @@ def _going_on(told: Settings, tracks: Tracks, rows: Rows, found: Detections) -> 
 
 def _as_last_seen(tracks: Tracks, rows: Rows, found: Detections) -> Similarity:
     boxes = tracks.past[rows, 0, :4].astype(np.float32)
-    return tracks.same_class(rows, found) * iou_matrix(boxes, found.boxes)
+    return tracks.within_class(iou_matrix(boxes, found.boxes), rows, found)
 
 
 def _rewind(rounds: Rounds, tracks: Tracks) -> None:

@@ -24,11 +24,12 @@ class Settings:
     begin: float = 0.3  # score from which a detection begins a track
     sure: float = 1.5  # sum of the squared scores that make a track: .9 and .9, or six times .5
     lost: float = 1.0  # seconds without a detection that end it
+    switch: float = 0.6  # least overlap with a detection of another class; above 1: never
 
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    return Tracker(partial(_rule, settings), Life(settings.sure, settings.lost))
+    return Tracker(partial(_rule, settings), Life(settings.sure, settings.lost, settings.switch))
 
 
 def _rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:

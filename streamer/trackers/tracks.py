@@ -21,7 +21,8 @@ Similarity = NDArray[np.floating]
 PAST = 4  # observations that are remembered of each track
 PATIENCE = 4.5  # frame intervals that a track outlives in any case, however far apart frames are
 TRIAL = 0.5, 0.2  # of these two patiences, what an unconfirmed track is given
-OTHER_CLASS = 0.7  # what an overlap counts between different classes
+OTHER_CLASS = 0.7  # what an overlap counts with a detection of another class
+KNOWN = 0.3  # share of a track's votes that makes a class one of its own
 STRAY = 0.75  # deviation of a predicted centre, in shorter sides, from which overlap says little
 STEPS = 9  # frame intervals whose median is the stream's own
 NEVER = -1
@@ -33,6 +34,7 @@ class Life:
 
     sure: float = 1.5  # sum of squared scores that makes a track; a stream's first boxes are tracks at once
     lost: float = 1.0  # seconds without a detection that end it, though never less than four frames
+    switch: float = 0.6  # least overlap with a detection of a class that is not the track's own
 
 
 class Tracks:
@@ -106,18 +108,31 @@ class Tracks:
 
     def similarity(self, rows: Rows, found: Detections) -> Similarity:
         """Return the overlap of tracks, where they are predicted, with detections: (N,M), 0..1."""
-        return self.same_class(rows, found) * iou_matrix(self.boxes[rows], found.boxes)
+        return self.within_class(iou_matrix(self.boxes[rows], found.boxes), rows, found)
 
-    def same_class(self, rows: Rows, found: Detections) -> NDArray[np.float32]:
-        """Return 1 where class and vote agree, less where a detector may have changed its mind: (N,M)."""
-        agree = self.votes[rows].argmax(axis=1)[:, None] == found.classes
-        return np.where(agree, np.float32(1), np.float32(OTHER_CLASS))
+    def within_class(self, overlap: Similarity, rows: Rows, found: Detections) -> Similarity:
+        """Return overlaps (N,M) with what they count for where the classes differ.
+
+        Whose overlap is large is the same thing under another name, and the track's vote will tell which;
+        whose overlap is not is another thing nearby, and counts for nothing.
+        """
+        switched = np.where(overlap >= self._life.switch, overlap * np.float32(OTHER_CLASS), np.float32(0))
+        return np.where(self.knows(rows, found), overlap, switched)
+
+    def knows(self, rows: Rows, found: Detections) -> NDArray[np.bool_]:
+        """Return whether detections are of a class that a good part of a track's votes is for: (N,M)."""
+        votes = self.votes[rows]
+        own = votes >= np.float32(KNOWN) * votes.sum(axis=1, keepdims=True)
+        wide = np.pad(own, ((0, 0), (0, max(int(found.classes.max(initial=-1)) + 1 - own.shape[1], 0))))
+        known: NDArray[np.bool_] = wide[:, found.classes]
+        return known
 
     def closeness(self, rows: Rows, found: Detections) -> Similarity:
         """Return how well detections lie where tracks may have got to by now: (N,M), 0..1.
 
         For the pairs that do not overlap because too much time has passed: the distance of the centres in
         standard deviations of the prediction (at most a box's longer side), and the likeness of the sizes.
+        Never between classes: nothing but a guess speaks for such a pair.
         """
         states, there = self.states[rows], kalman.measured(found.boxes)
         here = states[:, kalman.VALUE]
@@ -126,7 +141,7 @@ class Tracks:
         away = (there[None, :, :2] - here[:, None, :2]) / deviation[:, None]
         ratio = there[None, :, 2:] / here[:, None, 2:]
         alike = np.minimum(ratio, 1 / ratio).min(axis=2)
-        close: Similarity = self.same_class(rows, found) * np.exp(-(away**2).sum(axis=2) / 4) * alike
+        close: Similarity = self.knows(rows, found) * np.exp(-(away**2).sum(axis=2) / 4) * alike
         return close
 
     def finish(

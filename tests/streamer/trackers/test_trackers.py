@@ -177,6 +177,50 @@ def test_class_that_flickers_is_settled_by_vote(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_track_goes_on_under_another_class_where_it_is_the_same_thing(name: str, every: int) -> None:
+    tracker, ids = open_tracker(name), []
+    for index in range(0, 60, every):
+        x = 4.0 * index
+        label = 2 if index // every % 4 == 3 else 7  # a truck that is a car now and then
+        found = tracker.update(Detections.of([[x, 0, x + 200, 100]], [0.8], [label]), index / 20)
+        ids += found.ids.tolist()
+        assert found.classes.tolist() in ([7], [label] if ids[-1] < 0 else [7])
+    assert set(ids[-5:]) == {1}
+    assert set(ids) <= {1, -1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("every", [1, 2, 5, 10])
+def test_person_who_gets_into_a_car_does_not_become_it(name: str, every: int) -> None:
+    tracker = open_tracker(name)
+    classes: dict[int, set[int]] = {}
+    for index in range(0, 120, every):
+        x = min(4.0 * index, 240)
+        person, car = (
+            [x, 100, x + 60, 250],
+            [230 + max(0, 6 * (index - 60)), 130, 430 + max(0, 6 * (index - 60)), 250],
+        )
+        boxes, labels = (
+            ([person], [0]) if index < 60 else ([car], [2])
+        )  # then the car is found, the person not
+        found = tracker.update(Detections.of(boxes, [0.9], labels), index / 20)
+        for number, label in zip(found.ids.tolist(), labels, strict=True):
+            if number >= 0:
+                classes.setdefault(number, set()).add(label)
+    assert sorted(map(sorted, classes.values())) == [[0], [2]]
+
+
+def test_classes_can_be_kept_apart_altogether() -> None:
+    tracker = open_tracker("sort,switch=2")
+    ids = [
+        int(tracker.update(Detections.of([[0, 0, 50, 100]], [0.9], [label]), 0.1 * index).ids[0])
+        for index, label in enumerate([0, 0, 0, 1, 0])
+    ]
+    assert ids == [1, 1, 1, -1, 1]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_boxes_between_are_predicted_over_real_time(name: str) -> None:
     tracker = open_tracker(name)
     for index in range(20):
