@@ -17,6 +17,10 @@ ARGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--disable-gpu",
     "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
 STREAMS = 4
 
@@ -31,7 +35,9 @@ def site(web: None) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A Chromium without a screen."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright: pip install 'streamer[test]'"
+    )
     if not CHROMIUM:
         pytest.skip("needs Chromium: apt-get install chromium fonts-dejavu-core")
     with playwright.sync_playwright() as player:
