@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engines.options import Options
     from engines.shipped import models
     from engines.spec import ModelSpec
+    from engines.suppress import fuse
 
 __all__ = [
     "EMPTY",
@@ -37,6 +38,7 @@ __all__ = [
     "Prepared",
     "WorkError",
     "describe",
+    "fuse",
     "load",
     "measure",
     "models",
@@ -57,6 +59,7 @@ _HOMES = {
     "Prepared": "compile",
     "WorkError": "errors",
     "describe": "description",
+    "fuse": "suppress",
     "load": "model",
     "measure": "bench",
     "models": "shipped",

@@ -172,6 +172,7 @@ def evaluate(
     backend: Backend = "auto",
     device: Device = "auto",
     precision: PrecisionName = "auto",
+    nms: Annotated[str, typer.Option(help="greedy, soft, soft-linear, diou, fast or mask.")] = "greedy",
     save: Annotated[Path | None, typer.Option(help="Write the figures to this file as well (JSON).")] = None,
 ) -> None:
     """Measure average precision by COCO's rules: boxes, and masks or keypoints where the model gives them."""
@@ -180,7 +181,8 @@ def evaluate(
     from engines.evaluation import COCO_OPTIONS
     from engines.evaluation import evaluate as measured
 
-    options = replace(COCO_OPTIONS, backend=backend, device=device, precision=cast("Precision", precision))
+    how = {"backend": backend, "device": device, "precision": precision, "nms": nms}
+    options = replace(COCO_OPTIONS, **cast("Any", how))
     result = measured(model, coco, images, options)
     if save:
         _write(result.figures | {"classes": result.classes}, save, "--save")

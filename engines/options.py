@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
+from engines.survivors import Suppression
 
 __all__ = ["Labels", "Options", "Precision", "chosen_classes"]
 
@@ -31,6 +32,7 @@ class Options:
     max_det: int = 300  # detections per picture after suppression
     candidates: int = 300  # per picture that leave the engine; some six of them come from one object
     labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
+    nms: Suppression = "greedy"  # how of boxes that overlap the weaker go; "mask": by their masks' overlap
     class_agnostic: bool = False  # suppression across classes
 
     def __post_init__(self) -> None:
@@ -42,8 +44,8 @@ class Options:
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: {value}, {least} or more is right")
-        for name, known in (("precision", get_args(Precision)), ("labels", get_args(Labels))):
-            value = getattr(self, name)
+        for name, choices in (("precision", Precision), ("labels", Labels), ("nms", Suppression)):
+            value, known = getattr(self, name), get_args(choices)
             if value not in known:
                 raise InputError(
                     f"{name}: {value!r}, one of {', '.join(known)} is right{nearest(value, known)}"

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import EMPTY, Detections, Masks
+from engines.errors import InputError
 from engines.letterbox import Placement
 from engines.options import Options, chosen_classes
 from engines.spec import ModelSpec
-from engines.suppress import nms
+from engines.suppress import mask_nms
+from engines.survivors import Survivors
 
 __all__ = ["Reading"]
 
@@ -21,13 +23,18 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Reading:
-    """What a model's user wants of its candidates: thresholds, classes, a limit."""
+    """What a model's user wants of its candidates: thresholds, classes, suppression, a limit.
+
+    Raises InputError for suppression by masks where the model gives none.
+    """
 
     def __init__(self, spec: ModelSpec, options: Options) -> None:
         self.spec = spec
         self._conf = np.float32(spec.conf if options.conf == -1 else options.conf)
-        self._iou = spec.iou if options.iou == -1 else options.iou
-        self._agnostic = options.class_agnostic
+        if options.nms == "mask" and spec.task != "segment":
+            raise InputError(f"nms: mask, but {spec.name} gives no masks (task {spec.task}), greedy is right")
+        iou = spec.iou if options.iou == -1 else options.iou
+        self._survivors = Survivors(options.nms, iou, options.class_agnostic, float(self._conf))
         self._max_det = options.max_det
         self.invalid = 0  # candidates that were not finite numbers, and were dropped
         wanted = chosen_classes(options.classes, spec)
@@ -43,7 +50,7 @@ class Reading:
         count = int(np.count_nonzero(scores >= self._conf))
         if not count:
             return self._nothing()
-        rows = self._survivors(tensors["boxes"][:count], scores[:count], tensors["classes"][:count])
+        rows, sure = self._chosen(tensors["boxes"][:count], scores[:count], tensors["classes"][:count])
         inside = tensors["boxes"][rows]
         corners = placement.to_source(inside.reshape(-1, 2, 2))
         np.maximum(corners, 0, out=corners)
@@ -51,29 +58,35 @@ class Reading:
         seen = corners[:, 1] > corners[:, 0]
         if not seen.all():
             there = seen.all(axis=1)
-            rows, inside, corners = rows[there], inside[there], corners[there]
-        return Detections(
+            rows, sure, inside, corners = rows[there], sure[there], inside[there], corners[there]
+        found = Detections(
             corners.reshape(-1, 4),
-            scores[rows],
+            sure,
             tensors["classes"][rows],
             np.full(len(rows), -1, np.int64),
             _keypoints(tensors, rows, placement),
             _masks(tensors, rows, inside, self.spec, placement),
         )
+        return self._by_masks(found, placement.source) if self._survivors.kind == "mask" else found
 
-    def _survivors(
+    def _chosen(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.int32]
-    ) -> NDArray[np.intp]:
-        """The rows of wanted classes that no better one suppresses, best first."""
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The rows of wanted classes that no better one suppresses, best first, and their scores."""
         if self._all:
-            kept = nms(boxes, scores, classes, self._iou, class_agnostic=self._agnostic)
+            kept, sure = self._survivors.rows(boxes, scores, classes)
         else:
             wanted = np.flatnonzero(self._keep[classes])
-            kept = nms(
-                boxes[wanted], scores[wanted], classes[wanted], self._iou, class_agnostic=self._agnostic
-            )
+            kept, sure = self._survivors.rows(boxes[wanted], scores[wanted], classes[wanted])
             kept = wanted[kept]
-        return kept[: self._max_det]
+        limit = len(kept) if self._survivors.kind == "mask" else self._max_det
+        return kept[:limit], sure[:limit]
+
+    def _by_masks(self, found: Detections, size: tuple[int, int]) -> Detections:
+        compared = found
+        if self._survivors.agnostic:
+            compared = replace(found, classes=np.zeros_like(found.classes))
+        return found[mask_nms(compared, self._survivors.iou, size)[: self._max_det]]
 
     def _finite(self, tensors: Tensors) -> Tensors:
         """The candidates that are numbers, best first again: sorting knows no order for others."""

@@ -31,6 +31,12 @@ Conf = Annotated[
 ]
 Iou = Annotated[float | None, typer.Option(help="Overlap above which the weaker of two boxes goes, 0..1.")]
 Classes = Annotated[str | None, typer.Option(help="Keep only these: names or ids, separated by commas.")]
+Nms = Annotated[
+    str | None, typer.Option(help="Of boxes that overlap: greedy, soft, soft-linear, diou, fast or mask.")
+]
+Agnostic = Annotated[
+    bool | None, typer.Option("--class-agnostic", help="Let boxes of different classes suppress, too.")
+]
 MaxDet = Annotated[int | None, typer.Option(help="Most detections of one frame.")]
 Device = Annotated[str | None, typer.Option(help="Where the engine runs: auto, cpu, gpu, npu, cuda:0 ...")]
 Backend = Annotated[str | None, typer.Option(help="What runs it: auto, openvino, onnxruntime ...")]
@@ -59,6 +65,8 @@ def run(
     iou: Iou = None,
     classes: Classes = None,
     max_det: MaxDet = None,
+    nms: Nms = None,
+    class_agnostic: Agnostic = None,
     device: Device = None,
     backend: Backend = None,
     precision: Precision = None,
@@ -110,7 +118,8 @@ def run(
     from streamer.settings import Settings, merge
 
     given = {
-        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "device": device,
+        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
+        "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "track": track, "trails": trails, "show_lost": show_lost, "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
@@ -149,6 +158,8 @@ def bench(
     iou: Iou = None,
     classes: Classes = None,
     max_det: MaxDet = None,
+    nms: Nms = None,
+    class_agnostic: Agnostic = None,
     device: Device = None,
     backend: Backend = None,
     precision: Precision = None,
@@ -163,7 +174,8 @@ def bench(
     from streamer.settings import merge
 
     given = {
-        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "device": device,
+        "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
+        "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "overlay": False if no_overlay else None,
         "loop": True,

@@ -5,9 +5,10 @@ Relative paths in the file are relative to the current directory, as they are on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from engines.backends import BACKENDS
 from engines.errors import InputError, nearest
 from engines.options import Precision
+from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
 from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.trackers import open_tracker
@@ -117,6 +119,7 @@ class ModelConfig(_Strict):
     iou: Ratio = -1.0  # -1 = the model's own
     classes: tuple[Word, ...] = Field(default=(), strict=False)  # names or numbers to keep, () = all
     max_det: Count = 300
+    nms: Suppression = "greedy"
     class_agnostic: bool = False  # suppression across classes
     backend: Annotated[Word, AfterValidator(_known_backend)] = "auto"
     device: Word = "auto"
@@ -330,7 +333,7 @@ def _sentence(loc: Loc, issue: Any) -> str:
     if kind == "missing":
         return f"no {loc[-1]!r}, would have '{loc[-1]}: ...'"
     if kind == "literal_error":
-        known = get_args(Precision)
+        known = re.findall(r"'([^']+)'", limits["expected"])
         return f"{_shown(value)}{nearest(str(value), known) or ', would be one of ' + ', '.join(known)}"
     if kind == "too_short" or kind == "string_too_short":
         return f"empty, would be {_mapping(loc) if kind == 'too_short' else 'text'}"

@@ -59,6 +59,14 @@ OPTIONS = {
     "a score equal to the threshold stays": ({"conf": float(np.float32(0.8))}, [0.9, 0.8]),
     "doubles stay below iou 1": ({"iou": 1.0}, [0.9, 0.8, 0.7, 0.6]),
     "any class suppresses": ({"class_agnostic": True}, [0.9, 0.8]),
+    "doubles fade": ({"nms": "soft", "conf": 0.12}, [0.9, 0.8, 0.6, 0.7 * np.exp(-2 * (15 / 17) ** 2)]),
+    "doubles fade by what they overlap": (
+        {"nms": "soft-linear", "conf": 0.08},
+        [0.9, 0.8, 0.6, 0.1, 0.7 * 2 / 17],
+    ),
+    "apart by the distance of centres": ({"nms": "diou", "iou": 0.8}, [0.9, 0.8, 0.6]),
+    "all at once": ({"nms": "fast", "conf": 0.08}, [0.9, 0.8, 0.6, 0.1]),
+    "all at once, any class": ({"nms": "fast", "class_agnostic": True}, [0.9, 0.8]),
     "the best two": ({"max_det": 2}, [0.9, 0.8]),
     "dogs by name": ({"classes": ("dog",)}, [0.6]),
     "dogs by number": ({"classes": ("1",)}, [0.6]),
@@ -291,7 +299,29 @@ def test_masks_are_prototypes_weighted_and_cut_to_the_box(backend: str, saved: S
     assert all(grid.size < 8 * 16 for grid in found.masks.grids)
 
 
+NMS = {"greedy": [0.9], "mask": [0.9, 0.8], "diou": [0.9], "fast": [0.9]}
+
+
+@pytest.mark.parametrize(("kind", "scores"), NMS.items())
+def test_suppression_by_masks_keeps_two_that_share_a_box(kind: str, scores: list[float], saved: Save) -> None:
+    """Three of one box: the left half, the right half, and the left half again."""
+    left = np.zeros((8, 16), np.float32)
+    left[:, :8] = 1
+    outputs = {
+        "boxes": np.array([[[8, 4, 56, 28]] * 3], np.float32),
+        "scores": np.array([[[0.9], [0.8], [0.7]]], np.float32),
+        "coefficients": np.array([[[2, -2], [-2, 2], [2, -2]]], np.float32),
+        "prototypes": np.stack([left, 1 - left])[None],
+    }
+    options = Options(backend="onnxruntime", nms=kind)  # type: ignore[arg-type]
+    with engines.load(saved(outputs), options) as model:
+        (found,) = model.predict([picture(128, 64)])
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+
+
 REFUSED = {
+    "suppression by masks that are not there": ({"nms": "mask"}, "nms: mask, but model gives no masks"),
+    "an unknown suppression": ({"nms": "greddy"}, "nms: 'greddy', one of .*did you mean 'greedy'?"),
     "conf above 1": ({"conf": 1.5}, "conf: 1.5, a number from 0 to 1 is right"),
     "conf below 0": ({"conf": -0.5}, "conf: -0.5"),
     "iou": ({"iou": 2.0}, "iou: 2"),

@@ -145,6 +145,10 @@ MISTAKES = {
         "model: {precision: fp61}\n",
         "street.yaml:1: model.precision: 'fp61', did you mean 'fp16'?",
     ),
+    "suppression unknown": (
+        "model: {nms: weighted}\n",
+        "street.yaml:1: model.nms: 'weighted', would be one of greedy, soft, soft-linear, diou, fast, mask",
+    ),
     "precision unknown": (
         "model: {precision: double}\n",
         "street.yaml:1: model.precision: 'double', would be one of auto, fp32, bf16, fp16, int8",
