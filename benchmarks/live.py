@@ -38,6 +38,7 @@ class SlowModel:
         self._model = engines.load(MODEL)
         self._seconds = seconds
         self.spec, self.engine, self.batch = self._model.spec, self._model.engine, self._model.batch
+        self.invalid = 0
 
     def acquire(self, timeout: float | None = None) -> Any:
         batch = self._model.acquire(timeout=timeout)

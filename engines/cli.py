@@ -158,7 +158,8 @@ def pull(name: Annotated[str, typer.Argument(help="The name of a card in configs
 
     from engines.pull import pull as download
 
-    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None)
         path = download(name, lambda done, total: bar.update(task, completed=done, total=total or None))
     Console().print(str(path), highlight=False, soft_wrap=True)

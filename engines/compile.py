@@ -136,23 +136,50 @@ def _compile(work: _Work, options: Options) -> Compiled:
     entry, spec = _stored(work.located, options, work.tell)
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
-    engine = work.open_engine(build)
-    note = (
-        f"precision {engine.precision}: {'asked for' if options.precision != 'auto' else 'nothing less here'}"
-    )
-    if options.precision == "auto" and engine.precision != "fp32":
-        answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, work.open_engine, build, spec))
-        note = f"precision {engine.precision}: native here; against fp32, {answer}"
-        if answer.startswith("refused"):
-            note = f"precision fp32: {engine.precision} is {answer}"
-            engine.close()
-            engine = work.open_engine(replace(build, precision="fp32"))
+    engine, note = _as_before(work, build, entry) or _opened(work, build, entry, spec)
     if options.batch > 1:
         answer = _ask(entry, "batch", engine, lambda: _slot_by_slot(engine, spec))
         if answer.startswith("refused"):
             engine.close()
             return _one_by_one(work, options, answer)
     return Compiled(spec, engine, (note,))
+
+
+def _opened(work: _Work, build: Build, entry: cache.Entry, spec: ModelSpec) -> tuple[Engine, str]:
+    """An engine, and why it has its precision; what nobody asked for is proved, else it is fp32."""
+    engine = work.open_engine(build)
+    if build.precision != "auto":
+        return engine, f"precision {engine.precision}: asked for"
+    if engine.precision == "fp32":
+        return engine, "precision fp32: nothing less here"
+    answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, work.open_engine, build, spec))
+    if not answer.startswith("refused"):
+        return engine, f"precision {engine.precision}: native here; against fp32, {answer}"
+    note = f"precision fp32: {engine.precision} is {answer}"
+    entry.remember(_refusal(build), f"{_identity(engine)}: {note}")
+    engine.close()
+    return work.open_engine(replace(build, precision="fp32")), note
+
+
+def _as_before(work: _Work, build: Build, entry: cache.Entry) -> tuple[Engine, str] | None:
+    """What `_opened` came to where it refused, without opening again what was refused."""
+    told = entry.recall(_refusal(build)) if build.precision == "auto" else None
+    if told is None:
+        return None
+    engine = work.open_engine(replace(build, precision="fp32"))
+    known = f"{_identity(engine)}: "
+    if told.startswith(known):
+        return engine, told.removeprefix(known)
+    engine.close()  # refused on another device, or by another version
+    return None
+
+
+def _refusal(build: Build) -> str:
+    return f"precision refused on device {build.device}"
+
+
+def _identity(engine: Engine) -> str:
+    return f"{engine.backend} {engine.version} {engine.device}"
 
 
 def _one_by_one(work: _Work, options: Options, reason: str) -> Compiled:
@@ -185,7 +212,7 @@ def _ask(
     entry: cache.Entry, subject: str, engine: Engine, prove: Callable[[], tuple[bool, Difference]]
 ) -> str:
     """Return what was proved of an engine of this kind, now or before: "ok: ..." or "refused: ..."."""
-    question = f"{subject} {engine.backend} {engine.version} {engine.device} {engine.precision}"
+    question = f"{subject} {_identity(engine)} {engine.precision}"
     answer = entry.recall(question)
     if answer is None:
         passed, difference = prove()

@@ -55,6 +55,8 @@ def evaluate(
     """
     truth = _truth(annotations)
     with load(model, options) as loaded:
+        if loaded.spec.task == "embed":
+            raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         numbers = _categories(loaded.spec, truth, annotations)
         found = _run(loaded, truth, images, progress)
         kinds = _kinds(loaded.spec, truth)

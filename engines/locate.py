@@ -11,7 +11,7 @@ from engines.shipped import FOLDER, names
 
 __all__ = ["Located", "card_named", "locate"]
 
-_CARDS = Path(__file__).parents[1] / "configs" / "models"  # of a checkout
+_CARDS = Path(__file__).parent / "known"  # in a checkout a link to configs/models
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 
 

@@ -61,6 +61,7 @@ class Status:
     seconds: float
     fps: float
     occupancy: float  # frames in a batch, as a part of its size
+    invalid: int  # candidates of the engine that were dropped, as they were not finite numbers
     doing: str  # what is done to keep the latency target
     streams: tuple[StreamStatus, ...]
 
@@ -95,4 +96,11 @@ def status(pipeline: Pipeline) -> Status:
             )
         )
     doing = pipeline.governor.step.words if pipeline.governor else ""
-    return Status(figures.seconds, pipeline.rates.total(), figures.occupancy, doing, tuple(streams))
+    return Status(
+        figures.seconds,
+        pipeline.rates.total(),
+        figures.occupancy,
+        figures.invalid,
+        doing,
+        tuple(streams),
+    )

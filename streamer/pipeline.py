@@ -75,6 +75,7 @@ class Pipeline:
         self._window: Node | None = None
         self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
         sources, self.model = _open(settings, model, say)
+        self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.governor: Governor | None = None
         if settings.latency:
             self.governor = Governor(settings.latency, self.batching, say)
@@ -409,6 +410,8 @@ def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -
     loaded = model
     try:
         loaded = model or load(settings.model, settings.options, spoken(say))
+        if loaded.spec.task == "embed":
+            raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         sources = settle(openings, wait=settings.wait)
     except BaseException:
         for opening in openings:

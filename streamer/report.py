@@ -113,6 +113,7 @@ class Report:
     streams: tuple[StreamReport, ...]
     stages: tuple[StageReport, ...]
     occupancy: float  # frames in a batch, as a part of its size; 0 before the first
+    invalid: int  # candidates that the engine gave and that were dropped: not finite numbers
     unbalanced: tuple[str, ...]
 
     @property
@@ -155,6 +156,7 @@ def report(pipeline: Pipeline) -> Report:
             for node in graph.nodes.values()
         ),
         occupancy=batching.frames / max(batching.batches * pipeline.model.batch, 1),
+        invalid=pipeline.model.invalid - pipeline.invalid_before,
         unbalanced=tuple(ledger.unbalanced()),
     )
 

@@ -59,6 +59,8 @@ def summary(pipeline: Pipeline) -> None:
         if losses:
             lost = ", ".join(f"{count} {reason}" for reason, count in losses.items())
             say(f"{stream.name}: {stream.decoded} decoded, {stream.results} results; lost: {lost}")
+    if figures.invalid:
+        say(f"{figures.invalid} candidates of the engine were dropped: they were not finite numbers")
     for sentence in figures.unbalanced:
         say(f"not accounted for: {sentence}")
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,3 +148,18 @@ def own_names(tree: ast.Module) -> set[str]:
 def test_a_module_says_what_lives_in_it(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree) or not tree.body
+
+
+def test_what_packages_need_beside_code_is_installed_with_them() -> None:
+    """Weights, cards of public models, the page: each file matches a pattern of package-data."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    for room in ROOMS:
+        folder = ROOT / room
+        told_of = {path for pattern in told["package-data"][room] for path in folder.glob(pattern)}
+        held = {path for top in [folder, *links(folder)] for path in top.rglob("*") if path.is_file()}
+        missing = {path for path in held - told_of if path.suffix not in (".py", ".pyc")}
+        assert not missing, f"pyproject.toml: package-data: {room}: {sorted(missing)} are left out"
+
+
+def links(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_symlink() and path.is_dir()]

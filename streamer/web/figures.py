@@ -41,6 +41,7 @@ def figures(pipeline: Pipeline, shows: Shows) -> dict[str, Any]:
             "device": engine.device,
             "precision": engine.precision,
             "batch": pipeline.model.batch,
+            "invalid": report.invalid,
         },
         "streams": streams(pipeline, shows),
         "stages": stages,

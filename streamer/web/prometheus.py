@@ -150,10 +150,16 @@ class Figures(Collector):
         yield GaugeMetricFamily(
             "streamer_engine_requests", "Batches that may be in flight.", value=len(engine.requests)
         )
+        status = self._pipeline.status()
         yield GaugeMetricFamily(
             "streamer_engine_batch_occupancy_ratio",
             "Frames in a batch, as a part of its size, since the start.",
-            value=self._pipeline.status().occupancy,
+            value=status.occupancy,
+        )
+        yield CounterMetricFamily(
+            "streamer_engine_invalid_candidates",
+            "Candidates that were dropped, as they were not finite numbers.",
+            value=status.invalid,
         )
 
     def _viewers(self) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from streamer import stages
 from streamer.batching import Batching
 from streamer.inbox import Inbox
 from streamer.pipeline import Pipeline
+from streamer.runner import summary
 from streamer.settings import SinkSettings, gather
 
 SPEC = ModelSpec("grey", "detect", "dense", ("thing",), (128, 72))
@@ -29,6 +31,7 @@ class GreyModel:
         self.free = threading.Semaphore(requests)
         self.sizes: deque[int] = deque()
         self.closed = False
+        self.invalid = 0  # candidates dropped
 
     def acquire(self, timeout: float | None = None) -> "GreyBatch | None":
         return GreyBatch(self) if self.free.acquire(timeout=timeout) else None
@@ -200,3 +203,23 @@ def assert_no_thread_of(pipeline: Pipeline) -> None:
         if thread.name in names:
             thread.join(5)
             assert not thread.is_alive(), thread.name
+
+
+def test_candidates_that_were_no_numbers_are_told_at_the_end(capsys):
+    model = GreyModel()
+    model.invalid = 5  # of an earlier use
+    with Pipeline(gather([synthetic(3)], "grey"), model=model) as pipeline:
+        assert pipeline.status().invalid == 0
+        model.invalid += 7
+        assert pipeline.run().invalid == 7
+        assert pipeline.status().invalid == 7
+        summary(pipeline)
+    assert "7 candidates of the engine were dropped: they were not finite numbers" in capsys.readouterr().err
+
+
+def test_a_model_that_detects_nothing_is_refused_before_anything_runs():
+    model = GreyModel()
+    model.spec = replace(SPEC, task="embed", classes=())
+    with pytest.raises(InputError, match="model: grey: it gives embeddings, one that detects is needed"):
+        Pipeline(gather([synthetic(3)], "grey"), model=model)
+    assert not model.closed, "it was given, and is left open"
