@@ -6,8 +6,14 @@ ours, and for every error where ``--debug`` is on the command line.
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from engines.errors import InputError, WorkError
@@ -17,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_INTERRUPTED = 130
+_AGAIN = 0.05  # seconds until a Ctrl-C that came during an import is given once more
+
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     """Run a typer app on the command line (or ``arguments``) and end the process.
@@ -24,16 +33,59 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     Typer itself answers wrong usage with 2 and an interrupt with 130.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    interrupted = threading.Event()
+    atexit.register(_leave, interrupted)  # first, so that it comes last
     try:
-        app([word for word in words if word != "--debug"])
+        with _patient_interrupts():
+            app([word for word in words if word != "--debug"])
     except (InputError, WorkError) as error:
         if "--debug" in words:
             raise
         print(" ".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:  # one that came while an error was on its way
-        sys.exit(130)
+        interrupted.set()
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            interrupted.set()
+        raise
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+@contextmanager
+def _patient_interrupts() -> Iterator[None]:
+    """Put a Ctrl-C off while a module is imported: half-made extensions lose it, or call it an ImportError.
+
+    Everywhere else it raises KeyboardInterrupt as ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))  # not to the timer's thread
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _leave(interrupted: threading.Event) -> None:
+    """Spare an interrupted process the interpreter's end: other threads may still be loading an engine."""
+    if interrupted.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(_INTERRUPTED)

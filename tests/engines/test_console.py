@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -50,8 +54,14 @@ def noted(error: Exception, note: str) -> Exception:
     ],
 )
 def test_a_command_ends_with_one_sentence_and_its_code(
-    does: Callable[[], None], words: list[str], code: int, said: str, capfd: pytest.CaptureFixture[str]
+    does: Callable[[], None],
+    words: list[str],
+    code: int,
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("engines.console._leave", lambda interrupted: None)  # it would end the tests, too
     with pytest.raises(SystemExit) as ending:
         run(app_that(does), words)
     assert (ending.value.code, capfd.readouterr().err) == (code, said)
@@ -73,3 +83,34 @@ def test_debug_lets_an_error_through() -> None:
 def test_a_defect_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         run(app_that(raiser(ZeroDivisionError())), [])
+
+
+def test_ctrl_c_during_an_import_waits_for_its_end(tmp_path: Path) -> None:
+    (tmp_path / "half_made.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    sum(range(100_000))\n"
+        "except KeyboardInterrupt:\n"
+        "    raise ImportError('initialization failed')\n"
+    )
+    code = (
+        "import threading, typer\n"
+        "from engines.console import run\n"
+        "app = typer.Typer()\n"
+        "@app.command()\n"
+        "def work() -> None:\n"
+        "    import half_made\n"
+        "    print('made', flush=True)\n"
+        "    threading.Event().wait(20)\n"
+        "run(app, [])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.getcwd()])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=15,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "made\n", "")
