@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import torch
 
 from engines.errors import InputError
-from trainers import models
-from trainers.config import Config
+from trainers import files, models
+from trainers.config import Config, Start
 
-__all__ = ["Checkpoint", "build", "load", "network", "save"]
+__all__ = ["Checkpoint", "build", "load", "network", "save", "start"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,15 +29,15 @@ class Checkpoint:
     average: dict[str, torch.Tensor]  # running average of the weights: what is evaluated and exported
     optimizer: dict[str, Any]
     rng: torch.Tensor
+    stale: int = 0  # validations since the best one
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint so that ``path`` is never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
+    """Write a checkpoint so that ``path`` is never half a file; WorkError where the disk does not take it."""
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
-    torch.save(fields, draft)
-    os.replace(draft, path)
+    whole = io.BytesIO()  # torch's own writer dies on a full disk
+    torch.save(fields, whole)
+    files.write(path, whole.getvalue())
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -62,3 +63,32 @@ def network(checkpoint: Checkpoint) -> tuple[Any, Config]:
     net = build(config, len(checkpoint.classes))
     net.load_state_dict(checkpoint.average)
     return net.eval(), config
+
+
+def start(net: Any, how: Start, config: Config) -> str:
+    """Give the network the weights of another run, or published ones; return what was taken, as a sentence.
+
+    Tensors of another shape stay as they were made: a head for other classes learns anew. InputError where
+    most of the network's weights are not in the file.
+    """
+    path = Path(how.weights)
+    if path.suffix == ".pt":
+        given: Mapping[str, torch.Tensor] = load(path).average
+    else:
+        from trainers.official import read_weights
+
+        given = read_weights(path, config.model.arch)
+    own = net.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    count = sum(value.numel() for value in own.values())
+    taken = sum(value.numel() for value in fitting.values())
+    if 2 * taken < count:
+        raise InputError(
+            f"start.weights: {path} is of another network: {len(fitting)} of {len(own)} tensors of "
+            f"{config.model.arch} have their name and shape in it"
+        )
+    net.load_state_dict(fitting, strict=False)
+    anew = sorted({name.rpartition(".")[0] for name in own.keys() - fitting.keys()})
+    return f"{path}: {len(fitting)} of {len(own)} tensors taken" + (
+        f", learnt anew: {', '.join(anew[:6])}{', ...' if len(anew) > 6 else ''}" if anew else ""
+    )

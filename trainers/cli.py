@@ -108,6 +108,20 @@ def export(
 
 
 @app.command()
+def label(
+    model: Annotated[Path, typer.Argument(help="A checkpoint (.pt) or a model file (.onnx).")],
+    images: Annotated[Path, typer.Argument(help="A folder of pictures without labels.")],
+    out: Annotated[Path, typer.Option(help="The COCO file to write.")] = Path("labels.json"),
+    conf: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least score of an object.")] = 0.5,
+) -> None:
+    """Write what a model finds in pictures as labels to train on (COCO's form)."""
+    from trainers.label import label as run
+
+    counts = run(model, images, out, conf=conf)
+    typer.echo(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items() if count)}")
+
+
+@app.command()
 def preview(
     config: Annotated[Path, typer.Argument(help="A training file.")],
     output: Annotated[Path, typer.Argument(help="The picture (.png, .jpg) to write.")],

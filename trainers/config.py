@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.errors import InputError, nearest
+from trainers.sizes import check, sides
 
-__all__ = ["Augment", "Config", "Data", "Loss", "Network", "Optimizer", "read_config"]
+__all__ = ["Augment", "Config", "Data", "Loss", "Network", "Optimizer", "Start", "Teacher", "read_config"]
 
 
 class _Strict(BaseModel):
@@ -54,16 +55,26 @@ class Augment(_Strict):
     noise: float = Field(6.0, ge=0)  # largest standard deviation in grey levels
     blur: float = Field(0.2, ge=0, le=1)  # probability
     mosaic: float = Field(0.0, ge=0, le=1)  # probability of four pictures in one
-    plain: int = Field(0, ge=0)  # last epochs without mosaic
+    mixup: float = Field(0.0, ge=0, le=1)  # probability of a second picture shining through
+    paste: float = Field(0.0, ge=0, le=1)  # probability of objects of another picture; needs masks
+    expand: float = Field(0.0, ge=0, le=1)  # probability of a margin, up to four times the sides (SSD)
+    crop: float = Field(0.0, ge=0, le=1)  # probability of a part that objects overlap by a drawn IoU (SSD)
+    multi_scale: float = Field(0.0, ge=0, lt=1)  # size of a step's pictures: factor 1 - s .. 1 + s
+    plain: int = Field(0, ge=0)  # last epochs without mosaic, mixup, paste and multi_scale
 
 
 class Optimizer(_Strict):
-    """AdamW with warm-up and cosine decay."""
+    """The optimizer, its rate over the run, and when the run is over."""
 
+    kind: Literal["adamw", "sgd"] = "adamw"  # sgd: with Nesterov momentum
+    momentum: float = Field(0.9, ge=0, lt=1)  # of sgd
     epochs: int = Field(30, ge=1)
-    batch: int = Field(16, ge=1)
+    patience: int = Field(0, ge=0)  # validations without a better AP after which the run ends; 0 = never
+    batch: int = Field(16, ge=1)  # pictures of a step, on all processes together
     lr: float = Field(2e-3, gt=0)
-    last: float = Field(0.02, ge=0, le=1)  # share of lr that is left at the end
+    schedule: Literal["cosine", "step"] = "cosine"
+    falls: tuple[float, ...] = (0.7, 0.9)  # of "step": shares of the run after which lr is a tenth
+    last: float = Field(0.02, ge=0, le=1)  # of "cosine": share of lr that is left at the end
     warmup: int = Field(200, ge=0)  # steps
     weight_decay: float = Field(0.02, ge=0)
     clip: float = Field(10.0, gt=0)  # largest norm of the gradient
@@ -80,6 +91,20 @@ class Loss(_Strict):
     topk: int = Field(10, ge=1)
 
 
+class Start(_Strict):
+    """Where a run begins if not with random weights."""
+
+    weights: str = ""  # a checkpoint of ours (.pt), or a published one (.pth) of the same architecture
+    freeze: tuple[str, ...] = ()  # parts that stay as they are, by the start of their names, as "stem"
+
+
+class Teacher(_Strict):
+    """Distillation: a trained model whose answers are learnt beside the labels."""
+
+    checkpoint: str = ""  # a checkpoint of ours (.pt) with the same classes and outputs; none = no teacher
+    weight: float = Field(1.0, gt=0)  # of what the teacher says; the labels have 1
+
+
 class Config(_Strict):
     """A training run."""
 
@@ -93,11 +118,14 @@ class Config(_Strict):
     amp: bool = False  # forward pass in bfloat16: quicker where the processor has it
     workers: int = Field(0, ge=0)  # processes that prepare batches
     val_every: int = Field(5, ge=1)  # epochs
+    tensorboard: bool = False  # scalars for `tensorboard --logdir runs`
     model: Network = Network()
     data: Data = Data()
     augment: Augment = Augment()
     optim: Optimizer = Optimizer()
     loss: Loss = Loss()
+    start: Start = Start()
+    teacher: Teacher = Teacher()
 
 
 def read_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
@@ -120,9 +148,12 @@ def read_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from None
-    width, height = config.size
-    if width % 32 or height % 32 or min(width, height) < 32:
-        raise InputError(f"{path}: size: {width}x{height}, multiples of 32 are right")
+    try:
+        check(config.model.arch, config.size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if config.augment.multi_scale and sides(config.model.arch).only:
+        raise InputError(f"{path}: augment.multi_scale: {config.model.arch} takes one size only, 0 is right")
     return config
 
 

@@ -19,6 +19,7 @@ from engines.masks import rle
 from engines.spec import Task
 from engines.suppress import nms
 from trainers.augment import fit
+from trainers.confusion import confusion
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
@@ -38,6 +39,10 @@ class Report:
     classes: dict[str, tuple[float, float]]  # name -> AP, AP50
     pictures: int
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)  # masks, keypoints -> AP, AP50
+    # name -> precision of the boxes at IoU .50 where recall is 0, .01, ... 1
+    curves: dict[str, tuple[float, ...]] = field(default_factory=dict, compare=False)
+    # [truth][found] of classes at score .25, IoU .50; the last of each is the background
+    confusion: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
 
 
 def task_of(model: str | Path) -> Task:
@@ -140,7 +145,11 @@ def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -
         if known:
             further = _precision(samples, found, classes, kind)
             parts[name] = (_mean(further), _mean(further[:1]))
-    return Report(_mean(precision), _mean(precision[:1]), by_class, len(samples), parts)
+    curves = {
+        name: tuple(precision[0, :, k].tolist()) for k, name in enumerate(classes) if precision[0, 0, k] >= 0
+    }
+    confused = confusion(samples, found, len(classes))
+    return Report(_mean(precision), _mean(precision[:1]), by_class, len(samples), parts, curves, confused)
 
 
 def _precision(

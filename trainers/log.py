@@ -1,15 +1,20 @@
-"""What a training run says: a progress bar, a line for each epoch, and results.csv."""
+"""What a training run says: a progress bar, a line for each epoch, results.csv, and TensorBoard's scalars."""
 
 from __future__ import annotations
 
 import csv
+import io
 import time
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engines.errors import InputError, WorkError
+from trainers import files
 
 if TYPE_CHECKING:
     from trainers.evaluate import Report
@@ -22,11 +27,22 @@ _COLUMNS = ["epoch", "step", "seconds", "rate", "loss"]
 class Log:
     """Progress of one run; a context manager.
 
-    ``resume_at`` is the step from which the run goes on: later rows of results.csv are cut off.
+    ``resume_at`` is the step from which the run goes on: later rows of results.csv are cut off. Without
+    ``writes`` it says and leaves nothing. InputError where ``board`` asks for TensorBoard and it is absent.
     """
 
-    def __init__(self, output: Path, *, resume_at: int = 0, quiet: bool = False) -> None:
-        self._path, self._resume_at = output / "results.csv", resume_at
+    def __init__(
+        self,
+        output: Path,
+        *,
+        resume_at: int = 0,
+        quiet: bool = False,
+        writes: bool = True,
+        board: bool = False,
+    ) -> None:
+        quiet = quiet or not writes
+        self._path, self._resume_at, self._writes = output / "results.csv", resume_at, writes
+        self._board: Any = _open_board(output, resume_at) if board and writes else None
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -39,14 +55,17 @@ class Log:
         )
         self._sums: dict[str, float] = {}
         self._since = 0  # steps that the sums hold
-        self._rows: list[dict[str, str]] = []
+        self.rows: list[dict[str, str]] = []  # of results.csv
 
     def __enter__(self) -> Log:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkError(f"{self._path.parent}: no folder can be made: {error.strerror}") from error
         if self._resume_at and self._path.exists():
             with self._path.open(newline="") as file:
                 rows = list(csv.DictReader(file))
-            self._rows = [row for row in rows if int(row["step"]) <= self._resume_at]
+            self.rows = [row for row in rows if int(row["step"]) <= self._resume_at]
         self._started = time.monotonic()
         self._bar.start()
         self._task = self._bar.add_task("render", total=None, said="")
@@ -56,6 +75,12 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def say(self, words: str) -> None:
+        """Print a line."""
+        self._console.print(words, soft_wrap=True, highlight=False, markup=False)
 
     def preparing(self, done: int) -> None:
         """Show how many pictures are rendered."""
@@ -63,6 +88,7 @@ class Log:
 
     def start(self, total: int, steps: int) -> None:
         """Begin to count steps, ``steps`` an epoch."""
+        self._total = total
         self._bar.update(self._task, description="train", total=total, completed=self._resume_at)
         self._console.print(f"{total} steps, {steps} an epoch, from {self._resume_at}; {self._path.parent}")
 
@@ -74,6 +100,7 @@ class Log:
         said = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         self._bar.update(self._task, completed=step, said=f"{said} lr {rate:.1e}")
         self._step = step
+        self._scalars("step", losses | {"rate": rate})
 
     def epoch(self, epoch: int, rate: float, report: Report | None) -> None:
         """Write the row of an epoch."""
@@ -90,14 +117,38 @@ class Log:
             row |= {"ap": f"{report.ap:.4f}", "ap50": f"{report.ap50:.4f}"}
             row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.classes.items()}
             row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.parts.items()}
-        self._rows.append(row)
+        self.rows.append(row)
         self._write()
-        self._console.print(" ".join(f"{key} {value}" for key, value in row.items()), soft_wrap=True)
+        self._scalars("epoch", {name: float(value) for name, value in row.items()})
+        self.say(" ".join([*(f"{key} {value}" for key, value in row.items()), f"eta {self._left()}"]))
         self._sums, self._since = {}, 0
 
+    def _left(self) -> timedelta:
+        """The time that the rest takes if it goes on like this."""
+        each = (time.monotonic() - self._started) / max(self._step - self._resume_at, 1)
+        return timedelta(seconds=round(each * (self._total - self._step)))
+
+    def _scalars(self, group: str, values: dict[str, float]) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{group}/{name}", value, self._step)
+
     def _write(self) -> None:
-        columns = list(dict.fromkeys([*_COLUMNS, *(key for row in self._rows for key in row)]))
-        with self._path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)
+        if not self._writes:
+            return
+        columns = list(dict.fromkeys([*_COLUMNS, *(key for row in self.rows for key in row)]))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        files.write(self._path, text.getvalue().encode())
+
+
+def _open_board(output: Path, resume_at: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(
+            "tensorboard: it is not installed, pip install tensorboard or tensorboard: false is right"
+        ) from error
+    return SummaryWriter(str(output / "tensorboard"), purge_step=resume_at or None)

@@ -18,7 +18,7 @@ from trainers import models
 from trainers.config import Network
 from trainers.export import write
 
-__all__ = ["OFFICIAL", "Official", "export_official", "load_official"]
+__all__ = ["OFFICIAL", "Official", "export_official", "load_official", "read_weights"]
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _YOLOX = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/"
@@ -110,6 +110,11 @@ def load_official(weights: str | Path, name: str) -> Any:
     if OFFICIAL[name].columns:
         net.columns = OFFICIAL[name].columns
     return net.eval()
+
+
+def read_weights(weights: str | Path, arch: str) -> dict[str, Tensor]:
+    """Return the tensors of a published checkpoint, named as the architecture has them."""
+    return _mapped(_read(Path(weights)), arch)
 
 
 def _build(name: str) -> Any:

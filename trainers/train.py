@@ -8,25 +8,28 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from engines.errors import InputError, WorkError
-from trainers import checkpoints
-from trainers.augment import augment
+from trainers import checkpoints, optimise
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
-from trainers.data.batch import Sample, collate
+from trainers.data.batch import Batch, collate
 from trainers.data.dataset import open_dataset
+from trainers.distill import Teaching
 from trainers.evaluate import Report, measure, predictor
 from trainers.log import Log
 from trainers.models import prepare
+from trainers.order import Augmented, order
+from trainers.plots import plot_run
+from trainers.ranks import joined
 
 __all__ = ["train"]
 
@@ -38,8 +41,9 @@ def train(
 
     ``resume`` goes on from a checkpoint, bit for bit as if it had never stopped (same machine, same threads).
     Ctrl-C ends the step, saves ``last.pt`` and raises KeyboardInterrupt. A loss that is not finite raises
-    WorkError with its terms. ``results.csv`` has a row for each epoch; ``best.pt`` has the greatest AP on
-    the val pictures.
+    WorkError with its terms, a full disk WorkError with the file. ``results.csv`` has a row for each epoch;
+    ``best.pt`` has the greatest AP on the val pictures, plots are of the last validation. Processes that
+    torchrun started share the work; the first one writes.
     """
     output = Path(output)
     device = _device(config)
@@ -48,47 +52,49 @@ def train(
     torch.manual_seed(config.seed)
     dataset = open_dataset(config)
     net = checkpoints.build(config, len(dataset.classes)).to(device, memory_format=torch.channels_last)
-    run = _Run(net, copy.deepcopy(net).eval(), _optimizer(net, config), dataset.classes)
+    said = "" if resume or not config.start.weights else checkpoints.start(net, config.start, config)
+    optimise.freeze(net, config.start.freeze)
+    run = _Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
-    with Log(output, resume_at=run.step, quiet=quiet) as log:
+    how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
+    with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
+        if said:
+            log.say(said)
+        run.losses = ranks.shared(_Losses(run.net, config, _teaching(config, run, device)), device)
         data, val = dataset.samples(net.task, log.preparing)
         steps = -(-len(data) // config.optim.batch)
         total = steps * config.optim.epochs
         log.start(total, steps)
         batches = DataLoader(
-            _Augmented(data, config),
-            batch_sampler=_order(config, len(data), run.step, total),  # type: ignore[arg-type]
+            Augmented(data, config),
+            batch_sampler=order(config, len(data), run.step, total, ranks),  # type: ignore[arg-type]
             collate_fn=collate,
             num_workers=config.workers,
         )
         last = output / "last.pt"
         with _stopping() as asked:
             for batch in batches:
-                rate = learning_rate(config, run.step, total)
+                rate = optimise.learning_rate(config.optim, run.step, total)
                 losses = _step(run, batch.to(device), rate, config)
                 log.step(run.step, losses, rate)
-                if asked():
-                    checkpoints.save(run.checkpoint(config), last)
+                if ranks.any(asked()):
+                    if ranks.first:
+                        checkpoints.save(run.checkpoint(config), last)
                     raise KeyboardInterrupt
                 if run.step % steps == 0:
-                    epoch = run.step // steps
-                    report = None
-                    if epoch % config.val_every == 0 or run.step == total:
+                    epoch, report = run.step // steps, None
+                    if ranks.first and (epoch % config.val_every == 0 or run.step == total):
                         report = measure(predictor(run.average, config.size), val, dataset.classes)
+                        run.note(report)
                     log.epoch(epoch, rate, report)
-                    _keep(run, config, output, report)
+                    if ranks.first:
+                        _keep(run, config, output, report)
+                        plot_run(output, log.rows, report)
+                    if ranks.any(0 < config.optim.patience <= run.stale):
+                        log.say(f"no better AP in {run.stale} validations: the run ends after epoch {epoch}")
+                        break
     return last
-
-
-def learning_rate(config: Config, step: int, total: int) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine down to the last share."""
-    how = config.optim
-    warmup = min(how.warmup, total // 2)
-    if step < warmup:
-        return how.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(total - warmup, 1)
-    return how.lr * (how.last + (1 - how.last) * (1 + math.cos(math.pi * progress)) / 2)
 
 
 @contextlib.contextmanager
@@ -120,6 +126,13 @@ class _Run:
     classes: tuple[str, ...]
     step: int = 0
     best: float = -1.0
+    stale: int = 0  # validations since the best one
+    losses: Any = None  # batch -> terms, on all processes
+
+    def note(self, report: Report) -> None:
+        """Remember the best validation, and how long ago it was."""
+        better = report.ap > self.best
+        self.best, self.stale = max(report.ap, self.best), 0 if better else self.stale + 1
 
     def checkpoint(self, config: Config) -> Checkpoint:
         return Checkpoint(
@@ -131,26 +144,58 @@ class _Run:
             self.average.state_dict(),
             self.optimizer.state_dict(),
             torch.get_rng_state(),
+            self.stale,
         )
 
     def restore(self, saved: Checkpoint, config: Config) -> None:
+        now = config.model_dump(mode="json")
         for key in ("model", "data", "size", "seed"):
-            if saved.config[key] != config.model_dump(mode="json")[key]:
-                raise InputError(f"resume: {key} differs from the checkpoint's: {saved.config[key]}")
+            if saved.config[key] != now[key]:
+                raise InputError(
+                    f"resume: {key} differs from the checkpoint's: {saved.config[key]}; "
+                    "start.weights begins a new run with its weights"
+                )
         self.net.load_state_dict(saved.model)
         self.average.load_state_dict(saved.average)
-        self.optimizer.load_state_dict(saved.optimizer)
+        try:
+            self.optimizer.load_state_dict(saved.optimizer)
+        except (ValueError, KeyError) as error:
+            raise InputError("resume: optim.kind or start.freeze differs from the checkpoint's") from error
         torch.set_rng_state(saved.rng)
-        self.step, self.best = saved.step, saved.best
+        self.step, self.best, self.stale = saved.step, saved.best, saved.stale
 
 
-def _step(run: _Run, batch: Any, rate: float, config: Config) -> dict[str, float]:
+class _Losses(nn.Module):
+    """The network with its loss as one module, so that processes share whatever a family's loss runs."""
+
+    def __init__(self, net: Any, config: Config, teaching: Teaching | None) -> None:
+        super().__init__()
+        self.net, self.config, self.teaching = net, config, teaching
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        images = prepare(batch.images, self.net.input).to(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp):
+            output = self.net(images)
+        terms: dict[str, Tensor] = self.net.loss(output, batch, self.config.loss)
+        if self.teaching is not None:
+            terms |= self.teaching.terms(self.net.decode(output), batch)
+        return terms
+
+
+def _teaching(config: Config, run: _Run, device: torch.device) -> Teaching | None:
+    return Teaching(config.teacher, run.classes, device) if config.teacher.checkpoint else None
+
+
+def _step(run: _Run, batch: Batch, rate: float, config: Config) -> dict[str, float]:
     """Take one step and return the terms of its loss."""
     run.net.train()
-    images = prepare(batch.images, run.net.input).to(memory_format=torch.channels_last)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
-        output = run.net(images)
-    terms = run.net.loss(output, batch, config.loss)
+    optimise.still(run.net)
+    try:
+        terms = run.losses(batch)
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"train: step {run.step}: the GPU's memory is full; a smaller optim.batch or size is right"
+        ) from error
     values = {name: float(term.detach()) for name, term in terms.items()}
     if not all(math.isfinite(value) for value in values.values()):
         said = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -161,64 +206,29 @@ def _step(run: _Run, batch: Any, rate: float, config: Config) -> dict[str, float
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()
-    torch.nn.utils.clip_grad_norm_(run.net.parameters(), config.optim.clip)
+    nn.utils.clip_grad_norm_(run.net.parameters(), config.optim.clip)
     run.optimizer.step()
     run.step += 1
-    decay = config.optim.ema * (1 - math.exp(-run.step / config.optim.ema_tau))
-    with torch.no_grad():
-        for mine, new in zip(run.average.state_dict().values(), run.net.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(new, 1 - decay)
-            else:
-                mine.copy_(new)
+    optimise.average(run.average, run.net, config.optim, run.step)
     return values
 
 
 def _keep(run: _Run, config: Config, output: Path, report: Report | None) -> None:
-    if report is not None and report.ap > run.best:
-        run.best = report.ap
+    if report is not None and not run.stale:
         checkpoints.save(run.checkpoint(config), output / "best.pt")
     checkpoints.save(run.checkpoint(config), output / "last.pt")
 
 
-class _Augmented(Dataset[Sample]):
-    """Samples by (epoch, index): augmented by a generator of its own, whoever asks and whenever."""
-
-    def __init__(self, samples: Sequence[Sample], config: Config) -> None:
-        self.samples, self.config = samples, config
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:  # type: ignore[override]
-        epoch, index = key
-        how = self.config.augment
-        if epoch >= self.config.optim.epochs - how.plain:
-            how = how.model_copy(update={"mosaic": 0.0})
-        rng = np.random.default_rng([self.config.seed, epoch, index])
-        return augment(self.samples, index, self.config.size, how, rng)
-
-
-def _order(config: Config, count: int, step: int, total: int) -> Iterator[list[tuple[int, int]]]:
-    """Yield the (epoch, index) of every sample of every step from ``step`` on."""
-    steps = -(-count // config.optim.batch)
-    while step < total:
-        epoch, place = divmod(step, steps)
-        order = np.random.default_rng([config.seed, 1, epoch]).permutation(count)
-        chosen = order[place * config.optim.batch : (place + 1) * config.optim.batch]
-        yield [(epoch, int(index)) for index in chosen]
-        step += 1
-
-
-def _optimizer(net: torch.nn.Module, config: Config) -> torch.optim.Optimizer:
-    """Return AdamW; biases and norms do not decay."""
-    kernels = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, config.optim.lr, weight_decay=config.optim.weight_decay)
-
-
 def _device(config: Config) -> torch.device:
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device: {config.device}, this machine has no CUDA GPU: auto or cpu is right")
+    if name == "cuda":  # one each for the processes of torchrun
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return torch.device(config.device)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right") from None

@@ -46,6 +46,13 @@ def test_an_override_replaces_its_key_only(override: str, get, value, tmp_path: 
         ("name: a\noptim: {epoch: 1}\n", (), r"a.yaml: optim.epoch: unknown key, did you mean 'epochs'\?"),
         ("name: a\noptim: {lr: -1}\n", (), "a.yaml: optim.lr: -1, input should be greater than 0"),
         ("name: a\nsize: [100, 64]\n", (), "a.yaml: size: 100x64, multiples of 32 are right"),
+        ("name: a\nmodel: {arch: yolact}\nsize: [20, 64]\n", (), "20x64, 32 or more is right for yolact"),
+        ("name: a\nmodel: {arch: ssd300_vgg16}\n", (), "size: 320x192, 300x300 is right for ssd300_vgg16"),
+        (
+            "name: a\nmodel: {arch: ssd300_vgg16}\nsize: [300, 300]\naugment: {multi_scale: 0.2}\n",
+            (),
+            "augment.multi_scale: ssd300_vgg16 takes one size only",
+        ),
         ("seed: 1\n", (), "a.yaml: name: .*, field required"),
         ("- 1\n", (), "a.yaml: list, a mapping of keys is right"),
         ("a: [\n", (), "a.yaml: cannot be read as YAML"),
@@ -60,6 +67,21 @@ def test_mistakes_are_named_with_file_and_key(
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         read_config(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("arch", "size"),
+    [
+        ("ssd300_vgg16", (300, 300)),
+        ("yolact_resnet50", (550, 550)),
+        ("ssd_small", (100, 70)),
+        ("yolox_s", (640, 352)),
+    ],
+)
+def test_a_family_takes_its_papers_size(arch: str, size: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"name: a\nmodel: {{arch: {arch}}}\nsize: {list(size)}\n")
+    assert read_config(path).size == size
 
 
 def test_a_missing_file_is_named() -> None:

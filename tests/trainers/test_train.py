@@ -13,12 +13,15 @@ import torch
 from engines.errors import InputError, WorkError
 from trainers import checkpoints
 from trainers import train as loop
-from trainers.config import Config, Loss
+from trainers.config import Config, Loss, Optimizer
 from trainers.data.batch import Sample, collate
 from trainers.data.scenes import CLASSES, render_scenes
 from trainers.evaluate import evaluate, measure, predictor
 from trainers.models.yolo import Yolo
-from trainers.train import learning_rate, train
+from trainers.optimise import learning_rate
+from trainers.order import order
+from trainers.ranks import Ranks
+from trainers.train import train
 
 SMALL = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16}
 PLAIN = {"flip": 0, "hue": 0, "saturation": 0, "value": 0, "scale": 0, "shift": 0, "noise": 0, "blur": 0}
@@ -138,8 +141,8 @@ def test_a_loss_that_is_not_finite_stops_with_its_terms(
 
 
 def test_the_rate_warms_up_and_falls_to_its_last_share() -> None:
-    config = small(optim={"lr": 1.0, "last": 0.1, "warmup": 10})
-    rates = [learning_rate(config, step, 100) for step in range(100)]
+    how = Optimizer(lr=1.0, last=0.1, warmup=10)
+    rates = [learning_rate(how, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
     assert max(rates) <= 1.0
@@ -147,14 +150,45 @@ def test_the_rate_warms_up_and_falls_to_its_last_share() -> None:
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
 
 
+def test_the_rate_falls_to_a_tenth_by_steps() -> None:
+    how = Optimizer(lr=1.0, schedule="step", falls=(0.5, 0.8), warmup=0)
+    rates = [learning_rate(how, step, 10) for step in range(10)]
+    assert rates == pytest.approx([1.0] * 5 + [0.1] * 3 + [0.01] * 2)
+
+
 def test_every_sample_is_seen_once_an_epoch_wherever_a_run_begins() -> None:
     config = small(data={"train": 10, "val": 1}, optim={"epochs": 2, "batch": 4})
-    steps = list(loop._order(config, 10, 0, 6))
+    steps = list(order(config, 10, 0, 6))
     assert [len(step) for step in steps] == [4, 4, 2, 4, 4, 2]
     for epoch in (0, 1):
-        seen = [index for step in steps for e, index in step if e == epoch]
+        seen = [place.index for step in steps for place in step if place.epoch == epoch]
         assert sorted(seen) == list(range(10))
-    assert list(loop._order(config, 10, 4, 6)) == steps[4:]
+    assert list(order(config, 10, 4, 6)) == steps[4:]
+
+
+def test_processes_share_the_pictures_of_every_step() -> None:
+    config = small(data={"train": 9, "val": 1}, optim={"epochs": 1, "batch": 4})
+    alone = list(order(config, 9, 0, 3))
+    first, second = (list(order(config, 9, 0, 3, Ranks(rank, 2))) for rank in (0, 1))
+    for whole, one, other in zip(alone[:2], first[:2], second[:2], strict=True):
+        assert sorted(one + other) == sorted(whole)
+    assert first[2] == second[2] == alone[2]  # one picture is left: both have it
+
+
+def test_the_size_changes_from_step_to_step_but_not_in_the_plain_epochs() -> None:
+    config = small(
+        data={"train": 8, "val": 1},
+        optim={"epochs": 20, "batch": 4},
+        augment={"multi_scale": 0.5, "plain": 2},
+        size=(192, 128),
+    )
+    steps = list(order(config, 8, 0, 40))
+    assert all(len({place.size for place in step}) == 1 for step in steps)
+    sizes = [step[0].size for step in steps]
+    assert len(set(sizes[:36])) >= 4
+    assert all(width % 32 == height % 32 == 0 for width, height in sizes)
+    assert all(96 <= width <= 288 and 64 <= height <= 192 for width, height in sizes)
+    assert set(sizes[36:]) == {(192, 128)}
 
 
 def test_a_picture_without_objects_only_teaches_silence() -> None:

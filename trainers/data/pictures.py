@@ -14,7 +14,7 @@ from engines.errors import InputError
 from engines.spec import Task
 from trainers.data.batch import Sample
 
-__all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures"]
+__all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures", "read_image"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ENDS = {
@@ -47,7 +47,7 @@ class Pictures(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         record = self.records[index]
-        image = _read(record.path, self.longest)
+        image = read_image(record.path, self.longest)
         sides = np.array(image.shape[1::-1], np.float32)
         masks, keypoints = Masks(), np.zeros((0, 0, 3), np.float32)
         if self.task == "segment":
@@ -86,7 +86,8 @@ def check_picture(path: Path, said: str) -> None:
         raise InputError(f"{said}: {path}: broken picture, it is empty")
 
 
-def _read(path: Path, longest: int) -> NDArray[np.uint8]:
+def read_image(path: Path, longest: int = 0) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB, the longer side at most ``longest`` pixels (0: as it is)."""
     import cv2
 
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -94,7 +95,7 @@ def _read(path: Path, longest: int) -> NDArray[np.uint8]:
         raise InputError(f"{path}: broken picture, it cannot be decoded")
     height, width = image.shape[:2]
     ratio = longest / max(width, height)
-    if ratio < 1:
+    if longest and ratio < 1:
         sides = (max(round(width * ratio), 1), max(round(height * ratio), 1))
         image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image[..., ::-1])
