@@ -22,7 +22,7 @@ from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.trackers import open_tracker
 from streamer.urls import redact
 
-__all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"]
+__all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load", "read_analytics"]
 
 Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -212,6 +212,22 @@ def load(path: str | Path) -> PipelineConfig:
     except ValidationError as error:
         complaints = [document.complaint(issue["loc"], issue) for issue in error.errors()]
         raise InputError("\n".join(text for _, text in sorted(complaints))) from None
+
+
+def read_analytics(told: object) -> Plan:
+    """Return the plan that a value stands for which is told as in the file, under `analytics`.
+
+    Raises InputError with one line per mistake, each ``key: what is wrong, what would be right``.
+    """
+    try:
+        return AnalyticsConfig.model_validate(told).plan()
+    except ValidationError as error:
+        lines = []
+        for issue in error.errors():
+            place = issue["loc"][:-1] if issue["type"] == "extra_forbidden" else issue["loc"]
+            where = ".".join(str(step) for step in place)
+            lines.append(f"{where}: {_sentence(('analytics', *issue['loc']), issue)}")
+        raise InputError("\n".join(lines)) from None
 
 
 def _read(path: str | Path) -> str:

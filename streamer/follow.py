@@ -52,8 +52,12 @@ class Follower:
                 self._try(f"{name}: changed", self._pipeline.change_stream, told)
         for name in now.keys() - then.keys():
             self._try(f"{name}: removed", self._pipeline.remove_stream, name)
+        desk = self._pipeline.desk
+        if desk is not None and wanted.analytics != desk.plan:
+            self._try("lines and zones: changed", desk.change, wanted.analytics)
+        live = ("sources",) if desk is None else ("sources", "analytics")
         for field in fields(Settings):
-            if field.name != "sources" and getattr(wanted, field.name) != getattr(self._settings, field.name):
+            if field.name not in live and getattr(wanted, field.name) != getattr(self._settings, field.name):
                 self._say(f"{self._path}: {field.name}: taken over at the next start")
         self._settings = wanted
 

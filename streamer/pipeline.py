@@ -31,6 +31,7 @@ from streamer.watch import Overload, Watch
 
 if TYPE_CHECKING:
     from engines.model import Model
+    from streamer.analytics.desk import Desk
     from streamer.overlay import Overlay
 
 __all__ = ["Pipeline", "run", "stream"]
@@ -67,6 +68,7 @@ class Pipeline:
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
         self.began = self.ended = 0.0  # time.perf_counter()
+        self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
         self._say = say
         self._lock = threading.Lock()  # one change of the streams at a time
@@ -314,14 +316,15 @@ class Pipeline:
         return self._watcher(node)
 
     def _watcher(self, tracker: Node) -> Node:
-        """Add the stage that watches lines and zones, if there are any."""
+        """Add the stage that watches lines and zones, if there are any, or a sink where some can be drawn."""
         plan = self.settings.analytics
-        if not plan:
+        if not plan and not any(sink_kind(sink.url).attends for sink in self.settings.sinks):
             return tracker
+        from streamer.analytics.desk import Desk
         from streamer.analytics.watch import watch
 
-        plan.check(self.model.spec.classes)
-        node = self.graph.stage("watch", watch(plan, self.model.spec.classes))
+        desk = self.desk = Desk(plan, self.model.spec.classes, self.settings.file)
+        node = self.graph.stage("watch", watch(lambda: desk.plan, self.model.spec.classes))
         self.graph.connect(tracker, node)
         return node
 

@@ -63,6 +63,7 @@ class Settings:
     quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
     latency: float = 0.0  # seconds, target for 95 of 100 live results, 0 = none
     ledger: str = ""  # path of the file that tells what became of each frame, "" = none
+    file: str = ""  # the pipeline file that all this was read from, "" = none
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -155,7 +156,7 @@ def merge(
     if plan is not None and not sinks:
         wanted = tuple(SinkSettings(sink.url, sink.streams) for sink in plan.sinks.values())
         made = replace(made, sinks=wanted)
-    return made
+    return replace(made, file=str(config)) if config is not None else made
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")

@@ -26,12 +26,23 @@ class Sign:
 class Watch:
     """Counts for one stream; a picture of another size than before moves what is told in shares along."""
 
-    def __init__(self, plan: Plan, stream: str, size: tuple[int, int], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stream: str,
+        size: tuple[int, int],
+        names: Sequence[str],
+        before: Watch | None = None,
+    ) -> None:
+        """Begin to count, or go on from `before` where a line or zone is as it was."""
+        self.plan = plan
         self.size = size
-        mine = [part for part in plan.lines if not part.streams or stream in part.streams]
-        self.lines = [LineCounter(part.line(size, names)) for part in mine]
-        areas = [part for part in plan.zones if not part.streams or stream in part.streams]
-        self.zones = [ZoneCounter(part.zone(size, names)) for part in areas]
+        lines = {counter.line: counter for counter in before.lines} if before else {}
+        zones = {counter.zone: counter for counter in before.zones} if before else {}
+        mine = [part.line(size, names) for part in plan.lines if not part.streams or stream in part.streams]
+        self.lines: list[LineCounter] = [lines.get(line) or LineCounter(line) for line in mine]
+        areas = [part.zone(size, names) for part in plan.zones if not part.streams or stream in part.streams]
+        self.zones: list[ZoneCounter] = [zones.get(zone) or ZoneCounter(zone) for zone in areas]
 
     def update(self, frame: Frame) -> tuple[Event, ...]:
         """Return what has happened since the last frame that went through the model."""
@@ -54,15 +65,18 @@ class Watch:
         return (*lines, *zones)
 
 
-def watch(plan: Plan, names: Sequence[str]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
-    """Tell of each frame that went through the model what happened in it; names are the model's classes."""
+def watch(current: Callable[[], Plan], names: Sequence[str]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+    """Tell of each frame that went through the model what happened in it; names are the model's classes.
+
+    `current` is asked for each frame: another plan than before is taken over with it.
+    """
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
         watches: dict[str, Watch] = {}
         for frame in inbox:
-            own = watches.get(frame.stream)
-            if own is None or own.size != frame.size:
-                own = watches[frame.stream] = Watch(plan, frame.stream, frame.size, names)
+            own, plan = watches.get(frame.stream), current()
+            if own is None or own.size != frame.size or own.plan is not plan:
+                own = watches[frame.stream] = Watch(plan, frame.stream, frame.size, names, own)
             if frame.inferred:
                 frame.events = own.update(frame)
             frame.signs = own.signs()

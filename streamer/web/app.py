@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.resources import files
@@ -21,6 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from engines.errors import InputError, WorkError
 from streamer.urls import redact
 from streamer.web.audience import Audience, Gone, Viewer
+from streamer.web.bodies import read_object, wanted_stream
+from streamer.web.drawing import Drawing
 from streamer.web.figures import figures, streams
 from streamer.web.prometheus import Figures, expose
 from streamer.web.shows import Note, Shows
@@ -34,6 +35,7 @@ PAGE = {
     "": ("index.html", "text/html; charset=utf-8"),
     "app.js": ("app.js", "text/javascript; charset=utf-8"),
     "player.js": ("player.js", "text/javascript; charset=utf-8"),
+    "editor.js": ("editor.js", "text/javascript; charset=utf-8"),
     "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "style.css": ("style.css", "text/css; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
@@ -44,7 +46,6 @@ TICK = 1.0  # seconds between two looks at the figures
 SNAPSHOT = 5.0  # seconds that a snapshot waits for a picture
 PATIENCE = 10.0  # seconds that a viewer has to take one item
 MOST_ADDED = 64  # streams at one time
-NAME = re.compile(r"[\w.-]{1,64}")
 
 
 class Api:
@@ -88,7 +89,7 @@ class Api:
 
     async def add(self, request: Request) -> Response:
         """Take up another source."""
-        url, name, every = _wanted(request, await request.body())
+        url, name, every = wanted_stream(await read_object(request))
         async with self._changes:
             if len(self._pipeline.streams) >= MOST_ADDED:
                 raise HTTPException(409, f"streams: {MOST_ADDED} at most")
@@ -217,7 +218,7 @@ class Api:
 
 def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:
     """Return the application; call it in the event loop's thread."""
-    api = Api(pipeline, shows, most_viewers)
+    api, drawing = Api(pipeline, shows, most_viewers), Drawing(pipeline)
 
     def get(path: str, handler: Callable[[Request], Any]) -> Route:
         return Route(path, handler, methods=["GET"])
@@ -238,6 +239,12 @@ def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:
             Route("/streams/{stream:path}", api.remove, methods=["DELETE"]),
             get("/snapshot/{stream:path}.jpg", api.snapshot),
             get("/mjpeg/{stream:path}", api.mjpeg),
+            get("/analytics", drawing.show),
+            *(
+                Route(f"/analytics/{kind}/{{name:path}}", handler, methods=[method])
+                for kind in ("lines", "zones")
+                for method, handler in (("PUT", drawing.put(kind)), ("DELETE", drawing.remove(kind)))
+            ),
             WebSocketRoute("/video/{stream:path}", api.video),
         ],
         exception_handlers={HTTPException: _refused, InputError: _wrong, WorkError: _not_done},
@@ -250,26 +257,6 @@ def _of_file(page: Callable[[Request], Any], name: str) -> Callable[[Request], A
         return await page(request)
 
     return handler
-
-
-def _wanted(request: Request, body: bytes) -> tuple[str, str, int]:
-    """Return URL, name and `every` of a request for a new stream. Raises HTTPException."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "content-type: application/json would be right")
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "body: not JSON") from None
-    if not isinstance(told, dict) or not told.keys() <= {"url", "name", "every"}:
-        raise HTTPException(400, "body: an object with url, and perhaps name and every, would be right")
-    url, name, every = told.get("url"), told.get("name", ""), told.get("every", 1)
-    if not isinstance(url, str) or not url.strip() or "\0" in url:
-        raise HTTPException(400, "url: a source's URL would be right")
-    if not isinstance(name, str) or (name and not NAME.fullmatch(name)):
-        raise HTTPException(400, "name: up to 64 letters, digits, dots, dashes or underscores would be right")
-    if not isinstance(every, int) or isinstance(every, bool) or not 1 <= every <= 1000:
-        raise HTTPException(400, "every: a whole number from 1 to 1000 would be right")
-    return url.strip(), name, every
 
 
 async def _send(socket: WebSocket, viewer: Viewer[bytes]) -> None:

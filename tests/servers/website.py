@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamer.pipeline import Pipeline
@@ -73,10 +73,11 @@ def wait_for(what: Any, seconds: float = 30.0) -> None:
 
 
 @contextmanager
-def running(*sources: str, options: str = "") -> Iterator[Site]:
+def running(*sources: str, options: str = "", file: str = "") -> Iterator[Site]:
     """Run a pipeline with the live page on a free port until results come, and stop it afterwards."""
     port = free_port()
     settings = gather(sources, "tiny-yolo", [f"http://127.0.0.1:{port}{options}"], track="sort")
+    settings = replace(settings, file=file)
     with Pipeline(settings) as pipeline:
         site = Site(pipeline, port)
         pipeline.start()

@@ -1,5 +1,6 @@
 // The page: tiles, charts and the list of what was seen, all fed by /events.
 import { Chart, colour } from './charts.js';
+import { Editor } from './editor.js';
 import { Player, canPlay } from './player.js';
 
 const MOST_LINES = 60;
@@ -24,6 +25,7 @@ class Tile {
     this.part('[data-do=mjpeg]').onclick = () => this.show(!this.player);
     this.part('[data-do=remove]').onclick = () => this.remove();
     this.part('[data-do=pause]').onclick = () => send('POST', `/streams/${this.path}/${this.state === 'paused' ? 'resume' : 'pause'}`);
+    this.editor = new Editor(this.root, name, send);
     find('tiles').append(this.root);
     this.show(canPlay());
   }
@@ -56,6 +58,7 @@ class Tile {
 
   update(stream) {
     this.state = stream.state;
+    this.editor.size = stream.size;
     this.part('.dot').className = `dot ${stream.state}`;
     this.part('.dot').title = stream.state;
     const delays = this.player?.delays.toSorted((one, other) => one - other) ?? [];
@@ -86,17 +89,18 @@ class Tile {
 
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
 
+// Returns what is answered, {} where that is nothing, and null where it was refused; the message says why.
 async function send(method, path, body) {
   say('');
   const headers = body ? { 'Content-Type': 'application/json' } : {};
   try {
     const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-    if (reply.ok) return true;
+    if (reply.ok) return reply.status === 204 ? {} : await reply.json();
     say((await reply.json().catch(() => ({ error: reply.statusText }))).error);
   } catch (error) {
     say(String(error.message));
   }
-  return false;
+  return null;
 }
 
 function say(words) {

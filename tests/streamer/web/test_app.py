@@ -53,7 +53,7 @@ def test_every_page_is_served_and_covered(site: Site, path: str, media: str) -> 
 
 
 def test_the_page_needs_nothing_from_elsewhere(site: Site) -> None:
-    for path in ("/", "/app.js", "/player.js", "/charts.js", "/style.css"):
+    for path in ("/", "/app.js", "/player.js", "/editor.js", "/charts.js", "/style.css"):
         text = site.ask(path).body.decode()
         assert "://" not in text.replace("rtsp://camera", ""), path
 
@@ -222,6 +222,44 @@ def test_a_film_is_refused_before_it_begins(
     with pytest.raises(InvalidStatus) as caught:
         connect(f"ws://{site.base}/video/{stream}", additional_headers=headers)
     assert caught.value.response.status_code == status
+
+
+def test_a_line_that_is_put_counts_and_one_that_is_removed_is_gone(site: Site) -> None:
+    told = json.dumps({"points": [[0.5, 1], [0.5, 0]], "streams": [FIRST]}).encode()
+    assert site.ask("/analytics/lines/the%20door", "PUT", told, JSON).json() == {"file": ""}
+    shown = site.ask("/analytics").json()
+    assert shown["watching"]
+    assert shown["lines"] == {"the door": {"points": [[0.5, 1.0], [0.5, 0.0]], "streams": [FIRST]}}
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as link:
+        link.sendall(f"GET /events?kinds=event HTTP/1.1\r\nHost: {site.base}\r\n\r\n".encode())
+        text = b""
+        while b"event: event" not in text:
+            text += link.recv(65536)
+    assert b'"name":"the door"' in text
+    assert site.ask("/analytics/lines/the%20door", "DELETE").status == 204
+    assert site.ask("/analytics/lines/the%20door", "DELETE").status == 404
+    assert site.ask("/analytics").json()["lines"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "why"),
+    [
+        ("lines/door", b'{"points": [[0, 0]]}', 400, "line door: 1 points, would be two that differ"),
+        ("lines/door", b'{"points": "x"}', 400, "would be points"),
+        ("zones/hall", b'{"points": [[0,0],[1,0],[1,1]], "dwel": 3}', 400, "did you mean 'dwell'?"),
+        ("zones/hall", b'{"points": [[0,0],[1,0],[1,1]], "classes": ["cow"]}', 400, "no class 'cow'"),
+        ("lines/%2e%2e%2fetc", b'{"points": [[0, 0], [1, 1]]}', 400, "name: up to 64 letters"),
+        ("lines/door", b'{"points": [[NaN, 0], [1, 1]]}', 400, "not JSON"),
+        ("lines/door", b'{"points": [[0, 0], [1, 1]], "classes": ["\\ud800"]}', 400, "not JSON"),
+    ],
+)
+def test_what_is_no_line_or_zone_is_refused(
+    site: Site, path: str, body: bytes, status: int, why: str
+) -> None:
+    reply = site.ask(f"/analytics/{path}", "PUT", body, JSON)
+    assert reply.status == status
+    assert why in reply.json()["error"]
+    assert site.ask("/analytics").json()["lines"] == {}
 
 
 def test_the_last_stream_stays(web: None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from streamer.config import load
 from tests.servers.website import Site, live, running, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -26,9 +28,17 @@ STREAMS = 4
 
 
 @pytest.fixture(scope="module")
-def site(web: None) -> Iterator[Site]:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipeline file that keeps what is drawn."""
+    path = tmp_path_factory.mktemp("page") / "street.yaml"
+    path.write_text("sources: {cam: 'synthetic:'}  # one\nmodel: tiny-yolo\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(web: None, file: Path) -> Iterator[Site]:
     """Four live streams."""
-    with running(*(live(seed, fps=8) for seed in range(STREAMS))) as found:
+    with running(*(live(seed, fps=8) for seed in range(STREAMS)), file=str(file)) as found:
         yield found
 
 
@@ -111,8 +121,8 @@ def test_a_reload_plays_again_and_costs_no_second_encoder(page: Any, site: Site)
 
 
 def test_a_stream_is_added_paused_and_removed_by_the_page(page: Any, site: Site) -> None:
-    page.fill("input[name=url]", live(11, fps=8))
-    page.fill("input[name=name]", "extra")
+    page.fill("#add input[name=url]", live(11, fps=8))
+    page.fill("#add input[name=name]", "extra")
     page.click("#add button")
     tile = page.locator("article[data-stream=extra]")
     tile.wait_for(timeout=30_000)
@@ -125,6 +135,46 @@ def test_a_stream_is_added_paused_and_removed_by_the_page(page: Any, site: Site)
     tile.get_by_role("button", name="Remove").click()
     tile.wait_for(state="detached", timeout=30_000)
     assert "extra" not in site.pipeline.streams
+
+
+def click(page: Any, tile: Any, *points: tuple[float, float]) -> None:
+    """Click on places of a tile's picture, in shares of it."""
+    box = tile.locator(".screen").bounding_box()
+    for x, y in points:
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def test_what_is_drawn_on_the_picture_counts_and_is_kept(page: Any, site: Site, file: Path) -> None:
+    tile = page.locator("article[data-stream=synthetic]")
+    tile.get_by_role("button", name="Lines, zones").click()
+    tile.get_by_role("button", name="New line").click()
+    click(page, tile, (0.5, 0.95), (0.5, 0.05))
+    tile.locator("input[name=name]").fill("middle")
+    tile.get_by_role("button", name="Save").click()
+    tile.get_by_role("button", name="middle").wait_for(timeout=30_000)
+    tile.get_by_role("button", name="New zone").click()
+    click(page, tile, (0.1, 0.1), (0.4, 0.1), (0.4, 0.9), (0.1, 0.9), (0.1, 0.1))
+    box = tile.locator(".screen").bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.9 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.48 * box["width"], box["y"] + 0.8 * box["height"])
+    page.mouse.up()
+    tile.get_by_role("button", name="Save").click()
+    tile.get_by_role("button", name="zone 1").wait_for(timeout=30_000)
+    kept = load(file).analytics.plan()
+    assert site.pipeline.desk is not None
+    assert kept == site.pipeline.desk.plan
+    (line,), (zone,) = kept.lines, kept.zones
+    np.testing.assert_allclose(line.points, [[0.5, 0.95], [0.5, 0.05]], atol=0.01)
+    np.testing.assert_allclose(zone.points, [[0.1, 0.1], [0.4, 0.1], [0.48, 0.8], [0.1, 0.9]], atol=0.01)
+    assert line.streams == ("synthetic",)
+    assert file.read_text().startswith("sources: {cam: 'synthetic:'}  # one\n")
+    page.locator("#events li.event", has_text="line · middle").first.wait_for(timeout=60_000)
+    page.locator("#events li.event", has_text="zone · zone 1").first.wait_for(timeout=60_000)
+    tile.get_by_role("button", name="middle").click()
+    tile.get_by_role("button", name="Delete").click()
+    tile.get_by_role("button", name="middle").wait_for(state="detached", timeout=30_000)
+    assert load(file).analytics.plan().lines == ()
 
 
 def test_single_pictures_and_themes(page: Any) -> None:
