@@ -21,6 +21,10 @@ def _no_points() -> NDArray[np.float32]:
     return np.zeros((0, 0, 3), np.float32)
 
 
+def _no_vectors() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
     """Instance masks, each kept as a small grid of logits over a rectangle of the picture.
@@ -54,11 +58,12 @@ class Detections:
     ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (N,) track, -1 = none
     keypoints: NDArray[np.float32] = field(default_factory=_no_points)  # (N, K, 3) x, y, visibility
     masks: Masks = field(default_factory=Masks)  # N of them, or none at all
+    embeddings: NDArray[np.float32] = field(default_factory=_no_vectors)  # (N, D) of length one, or (0, 0)
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
         lengths = [len(self.scores), len(self.classes), len(self.ids), len(self.keypoints)]
-        if lengths != [n] * 4 or len(self.masks) not in (0, n):
+        if lengths != [n] * 4 or len(self.masks) not in (0, n) or len(self.embeddings) not in (0, n):
             raise ValueError(f"Detections: rows differ: boxes {n}, scores/classes/ids/keypoints {lengths}")
 
     @classmethod
@@ -81,6 +86,7 @@ class Detections:
             self.ids[index],
             self.keypoints[index],
             self.masks[index] if len(self.masks) else self.masks,
+            self.embeddings[index] if len(self.embeddings) else self.embeddings,
         )
 
     def __repr__(self) -> str:

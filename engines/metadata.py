@@ -76,8 +76,8 @@ def _ours(text: str, where: str) -> Facts:
 
 def _ultralytics(metadata: Mapping[str, str], where: str) -> Facts:
     task = metadata["task"]
-    if task not in ("detect", "segment", "pose"):
-        raise InputError(f"{where}: task: {task!r}, one of detect, segment, pose is right")
+    if task not in ("detect", "segment", "pose", "classify"):
+        raise InputError(f"{where}: task: {task!r}, one of detect, segment, pose, classify is right")
     values: dict[str, Any] = {"task": task, "classes": _names(metadata["names"])}
     if metadata.get("head") == "RTDETRDecoder":
         values["layout"] = "ultralytics-rtdetr"

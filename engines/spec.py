@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["ModelSpec", "Resize", "Task"]
 
-Task = Literal["detect", "segment", "pose", "embed"]
+Task = Literal["detect", "segment", "pose", "classify", "embed"]
 Resize = Literal["letterbox", "letterbox-topleft", "stretch"]
 
 

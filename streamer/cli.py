@@ -75,6 +75,12 @@ def run(
         int | None,
         typer.Option(help="Infer every N-th frame; those between keep its detections, or follow --track."),
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model on what was found: MODEL[,classes=person+dog][,conf=][,batch=][,margin=]."
+        ),
+    ] = None,
     track: Annotated[
         str | None,
         typer.Option(help="sort, bytetrack, ocsort or botsort, and its settings: bytetrack,lost=2."),
@@ -121,7 +127,8 @@ def run(
         "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
         "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
-        "track": track, "trails": trails, "show_lost": show_lost, "realtime": realtime, "frames": frames,
+        "then": then or None, "track": track, "trails": trails, "show_lost": show_lost,
+        "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
         "wait": wait, "quarantine": quarantine, "latency": latency,
         "ledger": str(ledger) if ledger else None,

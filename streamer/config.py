@@ -6,11 +6,9 @@ Relative paths in the file are relative to the current directory, as they are on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engines.backends import BACKENDS
@@ -19,12 +17,12 @@ from engines.options import Precision
 from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
 from streamer.analytics.plan import LinePlan, Plan, ZonePlan
+from streamer.document import Document, Loc
 from streamer.trackers import open_tracker
 from streamer.urls import redact
 
 __all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load", "read_analytics"]
 
-Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -93,6 +91,11 @@ def _known_anchor(name: str) -> str:
     return name
 
 
+def _listed(value: object) -> object:
+    """Take one thing for the list that holds it."""
+    return value if isinstance(value, list) else [value]
+
+
 def _numbered(value: object) -> object:
     """Name the sinks of a list by their positions."""
     return {str(at): item for at, item in enumerate(value)} if isinstance(value, list) else value
@@ -126,6 +129,16 @@ class ModelConfig(_Strict):
     precision: Precision = "auto"
     batch: Count = 1
     requests: Annotated[int, Field(ge=0)] = 0  # batches in flight together, 0 = chosen for throughput
+
+
+class ThenConfig(_Strict):
+    """A model on what those before it have found; the fields are those of `streamer.then.Then`."""
+
+    model: Word
+    classes: tuple[Word, ...] = Field(default=(), strict=False)
+    conf: Ratio = -1.0  # -1 = the model's own
+    batch: Annotated[int, Field(ge=1, le=1024)] = 1
+    margin: Annotated[float, Field(ge=0.5, le=10, allow_inf_nan=False)] = 0.0
 
 
 class SinkConfig(_Strict):
@@ -182,6 +195,9 @@ class PipelineConfig(_Strict):
 
     sources: dict[str, Annotated[SourceConfig, _short_form("url")]] = Field(default={}, min_length=1)
     model: Annotated[ModelConfig, _short_form("path")] = ModelConfig()
+    then: Annotated[tuple[Annotated[ThenConfig, _short_form("model")], ...], BeforeValidator(_listed)] = (
+        Field(default=(), strict=False)
+    )
     sinks: Annotated[
         dict[str, Annotated[SinkConfig, _short_form("url")]], BeforeValidator(_numbered)
     ] = {}  # a list in the file has "0", "1", ... as names
@@ -206,11 +222,16 @@ def load(path: str | Path) -> PipelineConfig:
 
     Raises InputError with one line per mistake, each ``file:line: key: what is wrong, what would be right``.
     """
-    document = _Document(str(path), _read(path))
+    document = Document(path)
     try:
         return PipelineConfig.model_validate(document.value())
     except ValidationError as error:
-        complaints = [document.complaint(issue["loc"], issue) for issue in error.errors()]
+        complaints = [
+            document.complaint(
+                issue["loc"], _sentence(issue["loc"], issue), about_key=issue["type"] == "extra_forbidden"
+            )
+            for issue in error.errors()
+        ]
         raise InputError("\n".join(text for _, text in sorted(complaints))) from None
 
 
@@ -228,104 +249,6 @@ def read_analytics(told: object) -> Plan:
             where = ".".join(str(step) for step in place)
             lines.append(f"{where}: {_sentence(('analytics', *issue['loc']), issue)}")
         raise InputError("\n".join(lines)) from None
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}, would be a YAML text file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, would be a pipeline file") from None
-
-
-class _Document:
-    """A YAML document as plain values, with the line of every one of them."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        try:
-            self._loader = yaml.SafeLoader(text)
-            root = self._loader.get_single_node()
-        except yaml.MarkedYAMLError as error:
-            raise self._syntax(error) from None
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            raise InputError(f"{name}:{line}: a control character, would be plain text") from None
-        if root is None or root.tag == "tag:yaml.org,2002:null":
-            raise InputError(f"{name}: empty, would hold sources, model and sinks")
-        self._root: yaml.Node = root
-
-    def value(self) -> dict[str, object]:
-        """Return the document as dicts, lists and scalars; keys are the text as written."""
-        if not isinstance(self._root, yaml.MappingNode):
-            raise self._at(self._root, "not a mapping, would begin with 'sources:'")
-        found = self._plain(self._root, frozenset())
-        assert isinstance(found, dict)
-        return found
-
-    def complaint(self, loc: Loc, issue: Any) -> tuple[int, str]:
-        """Return the line of one of pydantic's findings, and the sentence for it."""
-        node, where = self._root, ""
-        line = 1
-        for step in loc:
-            if isinstance(node, yaml.SequenceNode) and str(step).isdigit():
-                node, where = node.value[int(step)], f"{where}[{step}]"
-                line = _line(node)
-                continue
-            entry = _entry(node, str(step))
-            if entry is None:
-                break
-            (key, node), where = entry, f"{where}.{step}".lstrip(".")
-            line = _line(key)
-        if issue["type"] == "extra_forbidden":
-            where = where.rpartition(".")[0]
-        text = _sentence(loc, issue)
-        return line, f"{self.name}:{line}: {where + ': ' if where else ''}{text}"
-
-    def _plain(self, node: yaml.Node, above: frozenset[int]) -> object:
-        if id(node) in above:
-            raise self._at(node, "an alias that holds itself, would be a plain value")
-        above |= {id(node)}
-        if isinstance(node, yaml.MappingNode):
-            return {key: self._plain(value, above) for key, value in self._entries(node)}
-        if isinstance(node, yaml.SequenceNode):
-            return [self._plain(item, above) for item in node.value]
-        try:
-            return self._loader.construct_object(node)
-        except yaml.MarkedYAMLError as error:
-            raise self._syntax(error) from None
-        except ValueError as error:
-            raise self._at(node, f"{node.value!r}: {error}") from None
-
-    def _entries(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise self._at(key, "a key that is not a word, would be 'key: value'")
-            if key.value in seen:
-                raise self._at(key, f"key {key.value!r} again, it already stands on line {seen[key.value]}")
-            seen[key.value] = _line(key)
-            yield key.value, value
-
-    def _at(self, node: yaml.Node, text: str) -> InputError:
-        return InputError(f"{self.name}:{_line(node)}: {text}")
-
-    def _syntax(self, error: yaml.MarkedYAMLError) -> InputError:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        problem = (error.problem or "not YAML").replace("found character '\\t'", "found a tab")
-        return InputError(f"{self.name}{line}: YAML: {problem}, would be 'key: value' indented by spaces")
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
-
-
-def _entry(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    return next(((key, value) for key, value in node.value if key.value == name), None)
 
 
 # What each kind of value is called to a person, by the start of pydantic's error type.
@@ -367,6 +290,7 @@ def _unknown_key(loc: Loc) -> str:
         "sources": SourceConfig,
         "sinks": SinkConfig,
         "model": ModelConfig,
+        "then": ThenConfig,
         "analytics": AnalyticsConfig,
     }
     parts: dict[str, type[BaseModel]] = {"lines": LineConfig, "zones": ZoneConfig}
@@ -380,6 +304,8 @@ def _mapping(loc: Loc) -> str:
         return "a mapping of names to URLs, like 'front: rtsp://...'"
     if loc[0] == "analytics":
         return "a mapping of lines and zones to their points" if len(loc) < 3 else "a list of points"
+    if loc[0] == "then":
+        return "a model, or a mapping that begins with 'model:'"
     if loc == ("sinks",):
         return "a list of URLs, or a mapping of names to URLs"
     return (

@@ -22,6 +22,7 @@ from streamer.journal import Journal
 from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
 from streamer.report import Rates, Report, report
+from streamer.results import results
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Attendant, Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "run", "stream"]
 
-_COMMON = ("submit", "collect", "track")  # stages that frames of all streams go through
 _LOOK = 0.01  # seconds
 _TO_ENGINE: dict[bool, tuple[Policy, int]] = {True: ("latest", 2), False: ("block", 6)}  # live? -> lane
 _TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block", 4)}
@@ -78,6 +78,9 @@ class Pipeline:
         self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
+        self.spec = self.model.spec  # of what leaves the last model
+        self._common: list[str] = []  # stages that frames of all streams go through
+        self._further: list[Model] = []  # that work on what the first has found
         self.governor: Governor | None = None
         if settings.latency:
             self.governor = Governor(settings.latency, self.batching, say)
@@ -102,8 +105,8 @@ class Pipeline:
             source.close()
         if self.journal is not None:
             self.journal.close()
-        if self._own_model:
-            self.model.close()
+        for model in (*self._further, *([self.model] if self._own_model else [])):
+            model.close()
 
     def run(self) -> Report:
         """Run to the end of every source, or until `stop`; every sink is closed when it returns."""
@@ -181,7 +184,7 @@ class Pipeline:
             stream.feed.stop()
             until = time.monotonic() + timeout
             done = self.graph.remove(stream.decoder, timeout)
-            while done and self.graph.ledger.under_way(name, _COMMON) and time.monotonic() < until:
+            while done and self.graph.ledger.under_way(name, self._common) and time.monotonic() < until:
                 self._tick.wait(_LOOK)
             for tail in (self._results, *stream.nodes):
                 self.graph.disconnect(tail, name)
@@ -226,7 +229,7 @@ class Pipeline:
 
         if not self.settings.overlay:
             return []
-        shown = overlays(self.model.spec, trails=self._trails, hud=self.rates.hud)
+        shown = overlays(self.spec, trails=self._trails, hud=self.rates.hud)
         return [*shown, lost] if self.settings.show_lost else shown
 
     def status(self) -> Status:
@@ -252,7 +255,9 @@ class Pipeline:
         self._engine = self.graph.stage("submit", stages.submit(self.model, self.batching))
         collect = self.graph.stage("collect", stages.collect(self.latency, self.rates, self.batching))
         self.graph.connect(self._engine, collect, capacity=len(self.model.engine.requests))
-        self._results = self._tracker(collect)
+        made = results(self.graph, collect, self.settings, self.spec)
+        self._results, self.spec, self.desk, self._further = made.tail, made.spec, made.desk, made.models
+        self._common = list(self.graph.nodes)
         names = [source.name for source in sources]
         for sink in self.settings.sinks:
             for name in sink.streams:
@@ -303,31 +308,6 @@ class Pipeline:
     def _trails(self) -> float:
         return self.settings.trails if self.settings.track else 0.0
 
-    def _tracker(self, collect: Node) -> Node:
-        """Add the stage that tracks, if that is wanted; return the one whose frames are complete."""
-        told = self.settings.track
-        if not told:
-            return collect
-        from streamer.trackers import open_tracker
-        from streamer.tracking import track
-
-        node = self.graph.stage("track", track(lambda: open_tracker(told)))
-        self.graph.connect(collect, node)
-        return self._watcher(node)
-
-    def _watcher(self, tracker: Node) -> Node:
-        """Add the stage that watches lines and zones, if there are any, or a sink where some can be drawn."""
-        plan = self.settings.analytics
-        if not plan and not any(sink_kind(sink.url).attends for sink in self.settings.sinks):
-            return tracker
-        from streamer.analytics.desk import Desk
-        from streamer.analytics.watch import watch
-
-        desk = self.desk = Desk(plan, self.model.spec.classes, self.settings.file)
-        node = self.graph.stage("watch", watch(lambda: desk.plan, self.model.spec.classes))
-        self.graph.connect(tracker, node)
-        return node
-
     def _read(self, told: SourceSettings, source: Source) -> Stream:
         def reopen() -> Source:
             return open_source(told.url, name=source.name)
@@ -365,7 +345,7 @@ class Pipeline:
         attends = sink_kind(url).attends
 
         def opener() -> Sink:
-            sink = open_sink(url, stream=source.name, info=source.info, spec=self.model.spec)
+            sink = open_sink(url, stream=source.name, info=source.info, spec=self.spec)
             if attends:
                 cast("Attendant", sink).attend(self)
             return sink
@@ -387,7 +367,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, analytics, wait, quarantine, latency, ledger.
+    show_lost, analytics, then, wait, quarantine, latency, ledger.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "copy",
+    "crop",
     "from_rgb",
     "from_video_frame",
     "orient",
@@ -114,6 +115,16 @@ def copy(planes: Planes) -> Planes:
     np.copyto(result.u, planes.u)
     np.copyto(result.v, planes.v)
     return result
+
+
+def crop(planes: Planes, rect: tuple[int, int, int, int]) -> Planes:
+    """Return a part of the picture, x1 y1 x2 y2 in pixels, as views of its planes; x1 and y1 are even."""
+    x1, y1, x2, y2 = rect
+    sx, sy = planes.subsampling
+    rows, columns = slice(y1 // sy, -(-y2 // sy)), slice(x1 // sx, -(-x2 // sx))
+    luma = planes.y[y1:y2, x1:x2]
+    chroma = planes.u[rows, columns], planes.v[rows, columns]
+    return Planes(luma, *chroma, planes.matrix, planes.full_range, planes.owner)
 
 
 def from_video_frame(frame: av.VideoFrame) -> Planes:

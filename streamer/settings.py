@@ -14,6 +14,7 @@ from streamer.durations import seconds_of
 from streamer.feed import Limits
 from streamer.sinks import check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
+from streamer.then import Then, read_then
 from streamer.trackers import open_tracker
 from streamer.urls import redact, scheme
 
@@ -54,6 +55,7 @@ class Settings:
     model: str  # path, card or shipped name
     options: Options
     sinks: tuple[SinkSettings, ...] = ()
+    then: tuple[Then, ...] = ()  # further models, each on what those before it have found
     overlay: bool = True
     track: str = ""  # NAME[,key=value...] of a tracker, "" = none
     trails: float = 2.0  # seconds of a track's way that are drawn
@@ -109,6 +111,9 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     if isinstance(how.get("quarantine"), str):
         how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
     how["latency"] = _latency(how.pop("latency", 0.0))
+    if "then" in how:
+        told = how["then"] if isinstance(how["then"], (list, tuple)) else [how["then"]]
+        how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in told)
     if how.get("analytics"):
         how.setdefault("track", "bytetrack")
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
@@ -138,6 +143,8 @@ def merge(
         given = {**_said(plan), **_said(plan.model), **given}
         if "analytics" in given:
             given["analytics"] = plan.analytics.plan()
+        if given.get("then") is plan.then:
+            given["then"] = tuple(Then(**told.model_dump()) for told in plan.then)
     if not sources and plan is None:
         raise InputError("sources: none given, name at least one file, camera or URL")
     if not model:
@@ -161,7 +168,7 @@ def merge(
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
 _TRACKING = ("track", "trails", "show_lost", "analytics")
-_WHOLE = ("overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
+_WHOLE = ("then", "overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:

@@ -62,6 +62,7 @@ LAYOUTS = {  # name -> (module of this package, what its two functions are calle
     "heatmaps": ("topdown", "_heatmaps"),
     "simcc": ("topdown", "_simcc"),
     "embedding": ("embedding", ""),
+    "classifier": ("classifier", ""),
 }
 
 # Fields of ModelSpec that the family implies, given those already known; None where the outputs are not its

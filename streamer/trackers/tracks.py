@@ -26,6 +26,7 @@ KNOWN = 0.3  # share of a track's votes that makes a class one of its own
 STRAY = 0.75  # deviation of a predicted centre, in shorter sides, from which overlap says little
 STEPS = 9  # frame intervals whose median is the stream's own
 NEVER = -1
+KEPT = 0.9  # of a track's looks, when a new embedding comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Life:
     sure: float = 1.5  # sum of squared scores that makes a track; a stream's first boxes are tracks at once
     lost: float = 1.0  # seconds without a detection that end it, though never less than four frames
     switch: float = 0.6  # least overlap with a detection of a class that is not the track's own
+    unlike: float = -1.0  # cosine of embeddings below which an overlap is another's, -1 = looks do not count
 
 
 class Tracks:
@@ -58,6 +60,7 @@ class Tracks:
         self.misses = np.zeros(0, np.int64)  # updates since the last detection
         self.scores = np.zeros(0, np.float32)  # of the last detection
         self.votes = np.zeros((0, 1), np.float32)  # (N,C) sums of scores, by class
+        self.looks = np.zeros((0, 0), np.float32)  # (N,D) means of embeddings, 0 = not known
         self.pts = float("nan")
         self._steps: deque[float] = deque(maxlen=STEPS)
         self._last = EMPTY  # what the last update gave
@@ -116,8 +119,20 @@ class Tracks:
         Whose overlap is large is the same thing under another name, and the track's vote will tell which;
         whose overlap is not is another thing nearby, and counts for nothing.
         """
+        if self._life.unlike > -1 and found.embeddings.shape[1] and self.looks.shape[1]:
+            seen = _known(self.looks[rows])[:, None] & _known(found.embeddings)
+            overlap = np.where(seen & (self.alike(rows, found) < self._life.unlike), 0, overlap)
         switched = np.where(overlap >= self._life.switch, overlap * np.float32(OTHER_CLASS), np.float32(0))
         return np.where(self.knows(rows, found), overlap, switched)
+
+    def alike(self, rows: Rows, found: Detections) -> Similarity:
+        """Return how alike tracks and detections look, the cosine of their embeddings: (N,M), 0 = unknown."""
+        if not found.embeddings.shape[1] or self.looks.shape[1] != found.embeddings.shape[1]:
+            return np.zeros((len(rows), len(found)), np.float32)
+        looks = self.looks[rows]
+        length = np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-6)
+        cosine: Similarity = (looks / length) @ found.embeddings.T
+        return cosine
 
     def knows(self, rows: Rows, found: Detections) -> NDArray[np.bool_]:
         """Return whether detections are of a class that a good part of a track's votes is for: (N,M)."""
@@ -179,6 +194,11 @@ class Tracks:
         self.scores[rows] = found.scores
         self._widen(found)
         self.votes[rows, found.classes] += found.scores
+        self._look(rows, found)
+
+    def restart(self, rows: Rows, found: Detections) -> None:
+        """Let tracks begin anew where these detections are: they have not come there by the way predicted."""
+        self.states[rows] = kalman.initial(found.boxes)
 
     def add(self, found: Detections) -> Rows:
         """Start a track at every detection; return the rows."""
@@ -199,6 +219,8 @@ class Tracks:
         self.misses = np.concatenate([self.misses, np.zeros(count, np.int64)])
         self.scores = np.concatenate([self.scores, found.scores])
         self.votes = np.concatenate([self.votes, votes])
+        self.looks = np.concatenate([self.looks, np.zeros((count, self.looks.shape[1]), np.float32)])
+        self._look(np.arange(start, start + count), found)
         return np.arange(start, start + count)
 
     def settle(self, detections: Detections, owners: Rows) -> Detections:
@@ -252,7 +274,7 @@ class Tracks:
         keep = pts - self.seen <= np.where(self.confirmed, lasting, trial)
         if keep.all():
             return
-        for name in ("ids", "states", "anchors", "past", "evidence", "misses", "scores", "votes"):
+        for name in ("ids", "states", "anchors", "past", "evidence", "misses", "scores", "votes", "looks"):
             setattr(self, name, getattr(self, name)[keep])
 
     def _widen(self, found: Detections) -> None:
@@ -260,3 +282,21 @@ class Tracks:
         more = int(found.classes.max()) + 1 - self.votes.shape[1]
         if more > 0:
             self.votes = np.pad(self.votes, ((0, 0), (0, more)))
+
+    def _look(self, rows: Rows, found: Detections) -> None:
+        """Remember what is seen of tracks."""
+        if not found.embeddings.shape[1]:
+            return
+        if self.looks.shape[1] != found.embeddings.shape[1]:
+            self.looks = np.zeros((len(self), found.embeddings.shape[1]), np.float32)
+        before = self.looks[rows]
+        mixed = np.where(
+            _known(before)[:, None], KEPT * before + (1 - KEPT) * found.embeddings, found.embeddings
+        )
+        self.looks[rows] = np.where(_known(found.embeddings)[:, None], mixed, before)
+
+
+def _known(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of (N,D) vectors are embeddings; one of zeros stands for none."""
+    known: NDArray[np.bool_] = np.any(vectors, axis=1)
+    return known

@@ -310,3 +310,42 @@ def test_botsort_follows_a_camera_that_jumps() -> None:
         ids[name] = found.ids.tolist()
     assert ids["botsort"] == [1]
     assert ids["bytetrack"] != [1]
+
+
+def dressed(boxes: list[list[float]], looks: list[list[float]]) -> Detections:
+    vectors = np.array(looks, np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return Detections.of(boxes, [0.9] * len(boxes), [0] * len(boxes), embeddings=vectors)
+
+
+RED, GREEN = [1.0, 0.1, 0.0], [0.0, 0.1, 1.0]
+
+
+def test_botsort_knows_who_comes_back_by_looks() -> None:
+    tracker = open_tracker("botsort,lost=30")
+    for index in range(10):
+        tracker.update(dressed([[0, 0, 50, 100], [200, 0, 250, 100]], [RED, GREEN]), index / 10)
+    for index in range(10, 100):
+        tracker.update(EMPTY, index / 10)
+    for index in range(100, 105):  # they come back elsewhere, and change sides
+        found = tracker.update(dressed([[400, 50, 450, 150], [100, 50, 150, 150]], [GREEN, RED]), index / 10)
+        assert found.ids.tolist() == [2, 1]
+
+
+def test_botsort_does_not_take_one_for_another_who_stands_there_now() -> None:
+    ids = {}
+    for name in ("bytetrack", "botsort"):
+        tracker = open_tracker(name)
+        for index in range(10):
+            tracker.update(dressed([[0, 0, 50, 100]], [RED]), index / 10)
+        for index in range(10, 14):
+            found = tracker.update(dressed([[5, 0, 55, 100]], [GREEN]), index / 10)
+        ids[name] = found.ids.tolist()
+    assert ids == {"bytetrack": [1], "botsort": [2]}
+
+
+def test_what_has_no_embedding_is_tracked_by_its_box() -> None:
+    tracker = open_tracker("botsort")
+    for index in range(10):
+        looks = [0.0, 0, 0] if index % 3 else RED
+        assert tracker.update(dressed([[index, 0, 50 + index, 100]], [looks]), index / 10).ids.tolist() == [1]
