@@ -35,6 +35,7 @@ class Walker:
         self.spec, self.batch = ModelSpec("walker", "detect", "dense", ("person",), (128, 72)), 1
         self.engine = SimpleNamespace(requests=(None, None))
         self.free, self.step, self.shown = threading.Semaphore(2), step, 0
+        self.invalid = 0
 
     def acquire(self, timeout: float | None = None) -> Walk | None:
         return Walk(self) if self.free.acquire(timeout=timeout) else None
