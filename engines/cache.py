@@ -136,12 +136,17 @@ def clear() -> int:
     return freed
 
 
-def entry(sources: list[Path], options: Options) -> Entry:
-    """Return the place of a model made of these files with these options, by this code."""
+def entry(sources: list[Path], options: Options, graph: str = "") -> Entry:
+    """Return the place of a model made of these files with these options, by this code.
+
+    ``graph`` tells the graphs of one model apart.
+    """
     seen = hashlib.sha256(_code().encode())
     for source in sources:
         seen.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
-    seen.update(repr((options.batch, options.candidates, options.labels)).encode())
+    seen.update(
+        repr((options.batch, options.candidates, options.labels, options.video)).encode() + graph.encode()
+    )
     return Entry(_root() / seen.hexdigest()[:32])
 
 

@@ -17,7 +17,7 @@ from engines.cache import downloads
 from engines.errors import InputError
 from engines.facts import Facts, checked
 
-__all__ = ["Origin", "digest_of", "model_of", "origin_of", "read_card"]
+__all__ = ["Origin", "between_of", "digest_of", "model_of", "origin_of", "read_card"]
 
 _ORIGIN = ("url", "licence", "sha256", "weights_sha256")
 
@@ -56,6 +56,17 @@ def model_of(path: Path) -> Path:
         else "a path relative to the card is needed"
     )
     raise InputError(f"{path}:{line}: model: {str(named)!r}: no such file, {what}")
+
+
+def between_of(path: Path) -> Path | None:
+    """Return the file that a card names for frames between key frames, or None; InputError if it is away."""
+    line, named = _load(path).get("between", (1, ""))
+    if not named:
+        return None
+    found = path.parent / str(named)
+    if not found.is_file():
+        raise InputError(f"{path}:{line}: between: {str(named)!r}: no such file, a path relative to the card")
+    return found
 
 
 def origin_of(path: Path) -> Origin:

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from engines import cache
 from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
-from engines.engine import Engine
+from engines.engine import Engine, StateEngine
 from engines.errors import InputError, WorkError
 from engines.locate import Located, locate
 from engines.options import Options
-from engines.parity import Difference, compare, outputs, pictures
+from engines.parity import Difference, Pair, compare, pictures
 from engines.spec import ModelSpec
 
 __all__ = ["Compiled", "Prepared", "compile_model", "prepare"]
@@ -30,6 +31,7 @@ class Compiled:
     spec: ModelSpec
     engine: Engine
     notes: tuple[str, ...]  # what was chosen and why, one sentence each
+    between: StateEngine | None = None  # of a model for video: for frames between key frames
 
 
 def compile_model(model: str | Path, options: Options, progress: Progress = silent) -> Compiled:
@@ -75,6 +77,8 @@ def prepare(model: str | Path, options: Options, progress: Progress = silent) ->
         return _only_compiled(located, options, progress)
     compiled = compile_model(model, options, progress)
     engine = compiled.engine
+    if compiled.between is not None:
+        compiled.between.close()
     batch = engine.inputs[0].shape[0]
     where = cache.entry(located.sources, replace(options, batch=batch)).path
     told = (engine.backend, engine.version, engine.device, engine.precision, batch, where, compiled.notes)
@@ -88,6 +92,9 @@ def _only_compiled(located: Located, options: Options, progress: Progress) -> Pr
     notes: list[str] = []
     entry, spec = _stored(located, options, notes.append)
     how = (options.device, options.precision, options.batch, options.requests)
+    if spec.between:
+        other = _stored_between(located, spec, options, notes.append)
+        compile_plan(Build(other.model, *how, progress, notes.append))
     plan = compile_plan(Build(entry.model, *how, progress, notes.append))
     notes.append("not proved: there is no NVIDIA GPU to run it on")
     told = ("tensorrt_rtx", plan.version, "every RTX GPU", plan.precision, options.batch, entry.path)
@@ -136,41 +143,69 @@ def _compile(work: _Work, options: Options) -> Compiled:
     entry, spec = _stored(work.located, options, work.tell)
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
-    engine, note = _as_before(work, build, entry) or _opened(work, build, entry, spec)
+    made = _Made(work.open_engine, build)
+    if spec.between:
+        other = _stored_between(work.located, spec, options, work.tell)
+        made = replace(made, other=replace(build, model=other.model))
+    engines, note = _as_before(made, entry) or _opened(made, entry, spec)
     if options.batch > 1:
-        answer = _ask(entry, "batch", engine, lambda: _slot_by_slot(engine, spec))
+        answer = _ask(entry, "batch", engines.key, lambda: _slot_by_slot(engines, spec))
         if answer.startswith("refused"):
-            engine.close()
+            engines.close()
             return _one_by_one(work, options, answer)
-    return Compiled(spec, engine, (note,))
+    notes = [note]
+    if spec.between and engines.between is None:
+        notes.append(f"key frames only: {engines.key.backend} keeps no state for the frames between")
+    return Compiled(spec, engines.key, tuple(notes), engines.between)
 
 
-def _opened(work: _Work, build: Build, entry: cache.Entry, spec: ModelSpec) -> tuple[Engine, str]:
-    """An engine, and why it has its precision; what nobody asked for is proved, else it is fp32."""
-    engine = work.open_engine(build)
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """How the graphs of one model are opened."""
+
+    open_engine: Opener
+    key: Build
+    other: Build | None = None  # of frames between key frames
+
+    def open(self, **how: Any) -> Pair:
+        """Compile all there is, ``how`` in place of what the builds say."""
+        key = self.open_engine(replace(self.key, **how))
+        if self.other is None or not hasattr(key, "memory"):
+            return Pair(key)
+        try:
+            return Pair(key, cast("StateEngine", self.open_engine(replace(self.other, **how))))
+        except BaseException:
+            key.close()
+            raise
+
+
+def _opened(made: _Made, entry: cache.Entry, spec: ModelSpec) -> tuple[Pair, str]:
+    """The engines, and why they have their precision; what nobody asked for is proved, else it is fp32."""
+    engines, build = made.open(), made.key
+    precision = engines.key.precision
     if build.precision != "auto":
-        return engine, f"precision {engine.precision}: asked for"
-    if engine.precision == "fp32":
-        return engine, "precision fp32: nothing less here"
-    answer = _ask(entry, "precision", engine, lambda: _like_fp32(engine, work.open_engine, build, spec))
+        return engines, f"precision {precision}: asked for"
+    if precision == "fp32":
+        return engines, "precision fp32: nothing less here"
+    answer = _ask(entry, "precision", engines.key, lambda: _like_fp32(engines, made, spec))
     if not answer.startswith("refused"):
-        return engine, f"precision {engine.precision}: native here; against fp32, {answer}"
-    note = f"precision fp32: {engine.precision} is {answer}"
-    entry.remember(_refusal(build), f"{_identity(engine)}: {note}")
-    engine.close()
-    return work.open_engine(replace(build, precision="fp32")), note
+        return engines, f"precision {precision}: native here; against fp32, {answer}"
+    note = f"precision fp32: {precision} is {answer}"
+    entry.remember(_refusal(build), f"{_identity(engines.key)}: {note}")
+    engines.close()
+    return made.open(precision="fp32"), note
 
 
-def _as_before(work: _Work, build: Build, entry: cache.Entry) -> tuple[Engine, str] | None:
+def _as_before(made: _Made, entry: cache.Entry) -> tuple[Pair, str] | None:
     """What `_opened` came to where it refused, without opening again what was refused."""
-    told = entry.recall(_refusal(build)) if build.precision == "auto" else None
+    told = entry.recall(_refusal(made.key)) if made.key.precision == "auto" else None
     if told is None:
         return None
-    engine = work.open_engine(replace(build, precision="fp32"))
-    known = f"{_identity(engine)}: "
+    engines = made.open(precision="fp32")
+    known = f"{_identity(engines.key)}: "
     if told.startswith(known):
-        return engine, told.removeprefix(known)
-    engine.close()  # refused on another device, or by another version
+        return engines, told.removeprefix(known)
+    engines.close()  # refused on another device, or by another version
     return None
 
 
@@ -204,8 +239,29 @@ def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpe
     from engines.resolve import resolve
 
     network, spec = resolve(read_network(located.model), located)
+    if not options.video:
+        network, spec = replace(network, state=()), replace(spec, between="", state=())
     entry.store(compose(network, spec, options), spec)
     return spec
+
+
+def _stored_between(
+    located: Located, spec: ModelSpec, options: Options, tell: Callable[[str], object]
+) -> cache.Entry:
+    """The composed graph for frames between key frames, from the cache or made now."""
+    entry = cache.entry(located.sources, options, "between")
+    if entry.drop_if_damaged():
+        tell("composed again: what the cache held is damaged")
+    if entry.spec() is None:
+        from engines.compose import compose
+        from engines.network import read_network
+        from engines.resolve import resolve_between
+
+        network = resolve_between(read_network(located.model), spec, located)
+        if network is None:
+            raise AssertionError("a spec that names a file for frames between comes from one")
+        entry.store(compose(network, spec, options), spec)
+    return entry
 
 
 def _ask(
@@ -221,22 +277,28 @@ def _ask(
     return answer
 
 
-def _like_fp32(engine: Engine, open_engine: Opener, build: Build, spec: ModelSpec) -> tuple[bool, Difference]:
+def _like_fp32(engines: Pair, made: _Made, spec: ModelSpec) -> tuple[bool, Difference]:
     images = pictures(spec.size, _PICTURES)
-    build = replace(build, precision="fp32", requests=1)
-    if engine.backend.startswith("tensorrt"):  # another plan would take minutes and share its errors
-        open_engine, build = opener("onnxruntime"), replace(build, device="cpu")
-    exact = open_engine(build)
-    reference = outputs(exact, images)
+    how: dict[str, Any] = {"precision": "fp32", "requests": 1}
+    if engines.key.backend.startswith("tensorrt"):  # another plan would take minutes and share its errors
+        made = replace(made, open_engine=opener("onnxruntime"))
+        how["device"] = "cpu"
+    exact = made.open(**how)
+    reference = exact.outputs(images)
     exact.close()
-    difference = compare(reference, outputs(engine, images))
+    difference = compare(reference, engines.outputs(images))
     return difference.small, difference
 
 
-def _slot_by_slot(engine: Engine, spec: ModelSpec) -> tuple[bool, Difference]:
+def _slot_by_slot(engines: Pair, spec: ModelSpec) -> tuple[bool, Difference]:
     """Run pictures again, each in another place of the batch with other neighbours, one of which is black."""
-    batch = engine.inputs[0].shape[0]
+    batch = engines.key.inputs[0].shape[0]
     images = pictures(spec.size, _PICTURES)
     row = [images[slot % _PICTURES] for slot in range(batch)]
-    difference = compare(outputs(engine, row)[1:], outputs(engine, [*row[1:], np.zeros_like(row[0])])[:-1])
+    moved = engines.outputs([*row[1:], np.zeros_like(row[0])])
+    kinds = len(moved) // batch  # key frames, then frames between
+    first = engines.outputs(row)
+    mine = [first[kind * batch + slot] for kind in range(kinds) for slot in range(1, batch)]
+    theirs = [moved[kind * batch + slot] for kind in range(kinds) for slot in range(batch - 1)]
+    difference = compare(mine, theirs)
     return difference.none, difference

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Engine", "Request", "TensorSpec"]
+__all__ = ["Engine", "Memory", "Request", "StateEngine", "StateRequest", "TensorSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,26 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the device; requests are dead afterwards."""
+
+
+Memory = Mapping[str, Any]  # one stream's state by name (p4, p5, ...), each a tensor of the backend's own
+
+
+class StateEngine(Engine, Protocol):
+    """An engine of a model for video: key frames leave a state, frames between take it.
+
+    The state is none of a request's ``inputs`` and outputs: it stays where the engine runs.
+    """
+
+    def memory(self) -> Memory:
+        """Return room for the state of one stream, zeros; for this engine and the other one of its model."""
+
+
+class StateRequest(Request, Protocol):
+    """One place in flight of a `StateEngine`."""
+
+    def bind(self, row: int, memory: Memory) -> None:
+        """Let ``row`` of the batch write or read its state there from now on; not while it runs."""
 
 
 def specs(names_shapes_dtypes: list[tuple[str, tuple[int, ...], np.dtype[Any]]]) -> tuple[TensorSpec, ...]:

@@ -6,11 +6,12 @@ arithmetic of boxes after it stay fp32: the steps of fp16 are half a pixel above
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from engines.nodes import reads
 
 __all__ = ["halve"]
 
@@ -61,7 +62,7 @@ def halve(model: Any, precision: Literal["fp16", "bf16"]) -> Any:
         nodes.append(twin)
         back = [name for name in node.output if name in made & wanted_full]
         nodes.extend(helper.make_node("Cast", [half(name)], [name], to=TensorProto.FLOAT) for name in back)
-    used = {name for node in nodes for name in _names(node)} | {value.name for value in model.graph.output}
+    used = {name for node in nodes for name in reads(node)} | {value.name for value in model.graph.output}
     kept = [tensor for name, tensor in stored.items() if name in used]
     graph = helper.make_graph(
         nodes, model.graph.name, model.graph.input, model.graph.output, [*kept, *weights.values()]
@@ -98,11 +99,11 @@ def _between_products(nodes: Any, stored: dict[str, Any]) -> set[int]:
         if number in after or not reached.isdisjoint(node.input):
             after.add(number)
             reached.update(node.output)
-    needed = {name for number in learnt for name in _names(nodes[number])}
+    needed = {name for number in learnt for name in reads(nodes[number])}
     for number in reversed(range(len(nodes))):
         if number in before or not needed.isdisjoint(nodes[number].output):
             before.add(number)
-            needed.update(_names(nodes[number]))
+            needed.update(reads(nodes[number]))
     return {number for number in after & before if nodes[number].op_type not in _NEVER}
 
 
@@ -111,20 +112,12 @@ def _wanted_full(graph: Any, inside: set[int]) -> set[str]:
     wanted = {value.name for value in graph.output}
     for number, node in enumerate(graph.node):
         if number not in inside:
-            wanted.update(_names(node))
+            wanted.update(reads(node))
         else:
             wanted.update(
                 node.input[place] for place in _FULL.get(node.op_type, ()) if place < len(node.input)
             )
     return wanted
-
-
-def _names(node: Any) -> Iterator[str]:
-    """All tensors that a node reads, those that its subgraphs take from outside included."""
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in attribute.g.node:
-            yield from _names(inner)
 
 
 def _retype(node: Any, kind: int) -> None:

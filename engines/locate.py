@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError, nearest
-from engines.shipped import FOLDER, names
+from engines.shipped import file_of, names
 
 __all__ = ["Located", "card_named", "locate"]
 
 _CARDS = Path(__file__).parent / "known"  # in a checkout a link to configs/models
+_KEY, _BETWEEN = ".key.onnx", ".between.onnx"  # how the two files of a model for video end
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 
 
@@ -21,20 +22,22 @@ class Located:
 
     model: Path  # .onnx, or .xml of an OpenVINO IR
     card: Path | None  # .yaml that describes it, beside it or given itself
+    between: Path | None = None  # of a model for video, the file for frames between key frames
 
     @property
     def sources(self) -> list[Path]:
         """All files whose content matters."""
         ir = self.model.suffix.lower() == ".xml"
         weights = self.model.with_suffix(".bin") if ir else self.model.with_name(self.model.name + ".data")
-        return [path for path in (self.model, weights, self.card) if path and path.exists()]
+        files = (self.model, weights, self.card, self.between)
+        return [path for path in files if path and path.exists()]
 
 
 def locate(model: str | Path) -> Located:
     """Find a model by path (.onnx, .xml or a .yaml card), shipped name, or name of a card."""
     path = Path(model)
     if str(model) in names():
-        return _beside(FOLDER / f"{model}.onnx")
+        return _beside(file_of(str(model)))
     if path.suffix.lower() not in _SUFFIXES and not path.exists() and len(path.parts) == 1:
         cards = {card.stem: card for card in _CARDS.glob("*.yaml")}
         if str(model) not in cards:
@@ -50,9 +53,10 @@ def locate(model: str | Path) -> Located:
             f"model: {path}: {what}, the path of an .onnx or .xml file or a .yaml card is needed"
         )
     if path.suffix.lower() in (".yaml", ".yml"):
-        from engines.cards import model_of
+        from engines.cards import between_of, model_of
 
-        return Located(model_of(path), path)
+        found = model_of(path)
+        return Located(found, path, between_of(path) or _between(found))
     return _beside(path)
 
 
@@ -70,8 +74,23 @@ def card_named(name: str) -> Path:
 
 def _beside(path: Path) -> Located:
     """A card beside the file comes before one that knows the file by its content."""
+    if path.name.endswith(_BETWEEN):
+        key = path.with_name(path.name.removesuffix(_BETWEEN) + _KEY)
+        raise InputError(f"model: {path}: it is for frames between key frames, {key.name} is to be given")
     cards = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    return Located(path, next((card for card in cards if card.is_file()), None) or _by_content(path))
+    card = next((card for card in cards if card.is_file()), None) or _by_content(path)
+    named = None
+    if card is not None:
+        from engines.cards import between_of
+
+        named = between_of(card)
+    return Located(path, card, named or _between(path))
+
+
+def _between(key: Path) -> Path | None:
+    """The file for frames between key frames, by the names that `trainers export` gives the two."""
+    path = key.with_name(key.name.removesuffix(_KEY) + _BETWEEN)
+    return path if key.name.endswith(_KEY) and path.is_file() else None
 
 
 def _by_content(path: Path) -> Path | None:

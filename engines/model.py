@@ -23,6 +23,8 @@ from engines.spec import ModelSpec
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from engines.video import Video
+
 __all__ = ["Batch", "Model", "load"]
 
 Picture = NDArray[np.uint8]
@@ -40,7 +42,12 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
 
     options = options or Options()
     compiled = compile_model(model, options, progress)
-    return Model(compiled.spec, compiled.engine, options, compiled.notes)
+    loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
+    if compiled.between is not None:
+        from engines.video import Video
+
+        loaded.video = Video(loaded, Model(compiled.spec, compiled.between, options))
+    return loaded
 
 
 class Model:
@@ -55,6 +62,7 @@ class Model:
         self.spec, self.engine, self.options = spec, engine, options
         self.batch = engine.inputs[0].shape[0]
         self.notes = notes  # what was chosen and why, one sentence each
+        self.video: Video | None = None  # of a model for video; without it every picture is a key frame
         self._reading = Reading(spec, options)
         self._free: SimpleQueue[Batch] = SimpleQueue()
         for request in engine.requests:
@@ -89,7 +97,7 @@ class Model:
     @property
     def invalid(self) -> int:
         """How many candidates were dropped so far because they were not finite numbers."""
-        return self._reading.invalid
+        return self._reading.invalid + (self.video.between.invalid if self.video else 0)
 
     def _must_give(self, what: str) -> None:
         gives = "embeddings" if self.spec.task == "embed" else "detections"
@@ -116,6 +124,8 @@ class Model:
 
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
+        if self.video is not None:
+            self.video.close()
         self.engine.close()
 
     def __enter__(self) -> Model:
@@ -136,6 +146,12 @@ class Batch:
         self._pixels[...] = reading.spec.pad
         self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(self._pixels)  # what each slot's border fits
         self._filled = 0
+        self.motion: list[float] = []  # of each picture collected last, in shares of its size; see `Video`
+
+    @property
+    def request(self) -> Request:
+        """What is started."""
+        return self._request
 
     def add(self, size: tuple[int, int]) -> Picture:
         """Take the next slot for a picture of ``size`` (width, height).
@@ -160,7 +176,9 @@ class Batch:
     def collect(self) -> list[Detections]:
         """Wait, and return the detections of each picture added, in its own pixels; frees the batch."""
         try:
-            outputs = self._request.wait()
+            outputs = dict(self._request.wait())
+            moved = outputs.pop("motion", None)
+            self.motion = [] if moved is None else moved[: self._filled].tolist()
             return [
                 self._reading.detections(
                     {name: values[slot] for name, values in outputs.items()}, self._laid[slot]

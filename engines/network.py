@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,25 @@ from onnx import helper, numpy_helper, shape_inference, version_converter
 from engines.engine import TensorSpec
 from engines.errors import InputError
 
-__all__ = ["SIZES", "Network", "Order", "at_least", "fix_size", "free_batch", "read_network"]
+__all__ = [
+    "MOTION",
+    "SIZES",
+    "Network",
+    "Order",
+    "at_least",
+    "fix_size",
+    "free_batch",
+    "read_between",
+    "read_network",
+    "without",
+]
 
 Order = Literal["nchw", "nhwc", "chw"]
 
 OLDEST_OPSET = 11  # that composition writes; older files are converted
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "org.openvinotoolkit"}
 SIZES = "orig_target_sizes"  # a second input, (batch, 2): width and height that boxes are wanted in
+MOTION = "motion"  # an output for frames between key frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,8 @@ class Network:
     outputs: tuple[TensorSpec, ...]  # in the order of the file
     metadata: dict[str, str] = field(repr=False)
     ir: Path | None = None  # the .xml file, where it is an OpenVINO IR
+    state: tuple[TensorSpec, ...] = ()  # what key frames give beside their outputs, and others take
+    motion: TensorSpec | None = None  # how far the picture moved since its key frame, where the file says it
 
     @property
     def order(self) -> Order:
@@ -56,6 +71,11 @@ class Network:
         return shape[order.index("w")], shape[order.index("h")]
 
     @property
+    def given(self) -> tuple[TensorSpec, ...]:
+        """All that the graph gives and takes beside pictures."""
+        return (*self.outputs, *self.state)
+
+    @property
     def operators(self) -> frozenset[str]:
         """The kinds of operator that the graph uses."""
         return frozenset(node.op_type for node in self.model.graph.node)
@@ -66,8 +86,11 @@ class Network:
         return tuple(axes[axis] for axis in self.order)
 
 
-def read_network(path: Path) -> Network:
-    """Read an ONNX or OpenVINO IR file. Raises InputError where it is damaged or not of one picture in."""
+def read_network(path: Path, state: Collection[str] = ()) -> Network:
+    """Read an ONNX or OpenVINO IR file. Raises InputError where it is damaged or not of one picture in.
+
+    Inputs named in ``state`` may stand beside that of the pictures.
+    """
     if path.suffix.lower() == ".xml":
         from engines.ir import read_ir
 
@@ -93,13 +116,40 @@ def read_network(path: Path) -> Network:
         raise InputError(f"{path}: outputs: none, a model that gives tensors is needed")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     outputs = tuple(map(_spec, model.graph.output))
-    return Network(model, _opset(model), _pictures(model, path), outputs, metadata)
+    return Network(model, _opset(model), _pictures(model, path, state), outputs, metadata)
+
+
+def read_between(path: Path, key: Network) -> tuple[Network, Network]:
+    """Read the file for frames between key frames: the state is what it takes of the key frame's outputs.
+
+    Return both networks, the state apart from their outputs. Raises InputError where they do not fit.
+    """
+    given = {output.name: output for output in key.outputs}
+    between = read_network(path, given)
+    taken = [value.name for value in between.model.graph.input if value.name in given]
+    if not taken:
+        names = ", ".join(given)
+        raise InputError(
+            f"{path}: inputs: none takes what a key frame gives ({names}): it is no graph for frames between"
+        )
+    state = tuple(given[name] for name in taken)
+    motion = next((output for output in between.outputs if output.name == MOTION), None)
+    outputs = tuple(output for output in between.outputs if output.name != MOTION)
+    return without(key, taken), replace(between, outputs=outputs, state=state, motion=motion)
+
+
+def without(network: Network, names: Collection[str]) -> Network:
+    """Return the network of key frames with these outputs taken for its state."""
+    state = tuple(output for output in network.outputs if output.name in names)
+    rest = tuple(output for output in network.outputs if output.name not in names)
+    return replace(network, outputs=rest, state=state)
 
 
 def fix_size(network: Network, size: tuple[int, int]) -> Network:
     """Return the network for one picture of ``size`` (width, height), the shapes of its outputs inferred."""
     shape = network.shaped(size, 1)
-    if network.input.shape == shape and all(all(output.shape) for output in network.outputs):
+    known = {tensor.name: tensor.shape for tensor in network.state}
+    if network.input.shape == shape and all(all(tensor.shape) for tensor in network.given):
         return network
     if network.ir:
         from engines.ir import read_ir
@@ -108,16 +158,22 @@ def fix_size(network: Network, size: tuple[int, int]) -> Network:
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
     for value in model.graph.input:
-        _set_shape(value, (1, 2) if value.name == SIZES else shape)
+        _set_shape(value, (1, 2) if value.name == SIZES else known.get(value.name, shape))
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(model, data_prop=True)
-    outputs = tuple(
-        new if new.shape else old
-        for new, old in zip(map(_spec, inferred.graph.output), network.outputs, strict=True)
+    made = {value.name: _spec(value) for value in inferred.graph.output}
+
+    def fixed(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        """Those that are inputs are known already."""
+        found = (made.get(tensor.name, tensor) for tensor in tensors)
+        return tuple(new if new.shape else old for new, old in zip(found, tensors, strict=True))
+
+    state, outputs = fixed(network.state), fixed(network.outputs)
+    return replace(
+        network, model=model, input=replace(network.input, shape=shape), outputs=outputs, state=state
     )
-    return replace(network, model=model, input=replace(network.input, shape=shape), outputs=outputs)
 
 
 def free_batch(network: Network) -> Any:
@@ -132,8 +188,9 @@ def free_batch(network: Network) -> Any:
     del model.graph.value_info[:]
     if network.order == "chw":
         return model
+    known = {tensor.name: tensor.shape for tensor in network.state}
     for value in model.graph.input:
-        rest = (2,) if value.name == SIZES else network.input.shape[1:]
+        rest = (2,) if value.name == SIZES else known.get(value.name, network.input.shape)[1:]
         _set_shape(value, ("batch", *rest))
     batch = network.input.shape[0]
     if not batch:
@@ -155,9 +212,9 @@ def free_batch(network: Network) -> Any:
     return model
 
 
-def _pictures(model: Any, path: Path) -> TensorSpec:
-    """The input that takes pictures; beside it only `SIZES` may be there."""
-    inputs = [value for value in model.graph.input if value.name != SIZES]
+def _pictures(model: Any, path: Path, state: Collection[str]) -> TensorSpec:
+    """The input that takes pictures; beside it only `SIZES` and a state may be there."""
+    inputs = [value for value in model.graph.input if value.name != SIZES and value.name not in state]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in model.graph.input) or "none"
         raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["Nodes"]
+__all__ = ["Nodes", "reads"]
+
+
+def reads(node: Any) -> Iterator[str]:
+    """All tensors that a node reads, those that its subgraphs take from outside included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from reads(inner)
 
 
 class Nodes:

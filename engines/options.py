@@ -34,6 +34,7 @@ class Options:
     labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
     nms: Suppression = "greedy"  # how of boxes that overlap the weaker go; "mask": by their masks' overlap
     class_agnostic: bool = False  # suppression across classes
+    video: bool = True  # of a model for video run both graphs; False: every picture is a key frame
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou"):

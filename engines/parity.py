@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import Engine
+from engines.engine import Engine, StateEngine, StateRequest
 from engines.suppress import iou_matrix
 
-__all__ = ["Difference", "compare", "outputs", "pictures"]
+__all__ = ["Difference", "Pair", "compare", "outputs", "pictures"]
 
 Tensors = dict[str, NDArray[Any]]  # of one picture
 
 _RANKS = 20  # best candidates of each picture that are compared
+_STEP = (2, 4)  # rows and columns by which a picture moves until the next
 _CLEAR = 0.1  # score from which a candidate must be found again
 
 
@@ -78,6 +79,37 @@ def outputs(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> list[Tensors
             {name: values[slot].copy() for name, values in results.items()} for slot in range(len(part))
         ]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The engines of one model: one, or of a model for video that of key frames and that of others."""
+
+    key: Engine
+    between: StateEngine | None = None
+
+    def outputs(self, images: Sequence[NDArray[np.uint8]]) -> list[Tensors]:
+        """Run pictures as `outputs` does; then each one moved a little, as the frame after it."""
+        found = outputs(self.key, images)
+        if self.between is None:
+            return found
+        batch = self.between.inputs[0].shape[0]
+        key, later = self.key.requests[0], cast("StateRequest", self.between.requests[0])
+        rooms = [self.between.memory() for _ in range(batch)]
+        for row, room in enumerate(rooms):
+            cast("StateRequest", key).bind(row, room)
+            later.bind(row, room)
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            outputs(self.key, part)
+            found += outputs(self.between, [np.roll(image, _STEP, (0, 1)) for image in part])
+        return found
+
+    def close(self) -> None:
+        """Free what both hold."""
+        self.key.close()
+        if self.between is not None:
+            self.between.close()
 
 
 def pictures(size: tuple[int, int], count: int) -> list[NDArray[np.uint8]]:

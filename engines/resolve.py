@@ -6,6 +6,7 @@ file of unknown layout is refused, with what was seen and what would help.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from engines.cards import read_card
@@ -15,10 +16,10 @@ from engines.facts import FIELDS, Facts
 from engines.layouts import LAYOUTS, recogniser
 from engines.locate import Located
 from engines.metadata import read
-from engines.network import Network, fix_size
+from engines.network import Network, fix_size, read_between, without
 from engines.spec import ModelSpec
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "resolve_between"]
 
 
 def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
@@ -27,9 +28,12 @@ def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
     told = [read_card(located.card)] if located.card else []
     told.append(read(network.metadata, where))
     told.append(_input(network, where))
+    network = _split(network, _merge(told), located)
     network = fix_size(network, _size(_merge(told), network, where))
     told.append(_recognise(network, _merge(told), where))
     told.append(Facts("name of the file", {"name": located.model.stem}))
+    if network.state or _merge(told).keys() & {"state", "between"}:
+        told.insert(0, _video(network, located))
     values = _merge(told)
     sources = {
         key: next((facts.source for facts in told if key in facts.values), "default") for key in FIELDS
@@ -37,6 +41,34 @@ def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
     spec = ModelSpec(**values, reasons=tuple(f"{key}: {sources[key]}" for key in FIELDS))
     _check(spec, where)
     return network, spec
+
+
+def resolve_between(network: Network, spec: ModelSpec, located: Located) -> Network | None:
+    """Return the network for frames between key frames, fixed to the size of that of key frames; or None.
+
+    ``network`` is what `read_network` gave for the key frames. Raises InputError where the two do not fit.
+    """
+    if located.between is None:
+        return None
+    key, between = read_between(located.between, network)
+    between = fix_size(replace(between, state=fix_size(key, spec.size).state), spec.size)
+    known = {"size": spec.size, "layout": spec.layout, "task": spec.task, "classes": spec.classes}
+    _recognise(between, known, str(located.between))
+    return between
+
+
+def _split(network: Network, values: dict[str, Any], located: Located) -> Network:
+    """The state apart from the outputs; nobody takes it where there is no file for frames between."""
+    if located.between is not None:
+        return read_between(located.between, network)[0]
+    return replace(without(network, values.get("state", ())), state=())
+
+
+def _video(network: Network, located: Located) -> Facts:
+    """Where its other file is away, a model for video is one of pictures."""
+    name = located.between.name if located.between else ""
+    state = tuple(tensor.name for tensor in network.state)
+    return Facts(f"file {name}" if name else "no file for frames between", {"between": name, "state": state})
 
 
 def _merge(told: list[Facts]) -> dict[str, Any]:

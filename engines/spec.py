@@ -30,4 +30,6 @@ class ModelSpec:
     iou: float = 0.45  # default NMS threshold
     keypoints: tuple[str, ...] = ()  # names, in order
     skeleton: tuple[tuple[int, int], ...] = ()  # pairs of keypoint indices, 0-based
+    between: str = ""  # file for frames between key frames, beside the one of key frames; "" = there is none
+    state: tuple[str, ...] = ()  # tensors that a key frame leaves for the frames until the next
     reasons: tuple[str, ...] = ()  # how each fact was learnt, for `engines inspect`

@@ -1,8 +1,9 @@
 """Export of YolactEdge's video model: two files, one for key frames and one for the frames between.
 
 ``NAME.key.onnx``: images -> the outputs of layout "dense", and the state ``p4``, ``p5``, ``lateral``.
-``NAME.between.onnx``: images and the state -> the outputs of layout "dense". Both need opset 16 (GridSample);
-the batch is free. The state may stay on the device: outputs of one are inputs of the other.
+``NAME.between.onnx``: images and the state -> the outputs of layout "dense", and ``motion`` (B,), how far the
+picture moved since its key frame. Both need opset 16 (GridSample); the batch is free. The state may stay on
+the device: outputs of one are inputs of the other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from engines.errors import WorkError
 from engines.spec import ModelSpec
 from trainers.export import OUTPUTS
 from trainers.models import prepare
-from trainers.models.yolactedge import State, YolactEdgeVideo
+from trainers.models.yolactedge import State, YolactEdgeVideo, motion
 
 __all__ = ["write_video"]
 
@@ -41,10 +43,11 @@ def write_video(net: YolactEdgeVideo, spec: ModelSpec, output: Path) -> tuple[Pa
     images = prepare(torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1)), net.input)
     with torch.no_grad():
         _, state = net.key(images)
+    spec = replace(spec, state=State._fields, between=output.with_suffix(".between.onnx").name)
     paths = []
     for role, graph, inputs, outputs in (
         ("key", _Key(net), (images,), (*OUTPUTS["segment"], *State._fields)),
-        ("between", _Between(net), (images.flip(0), *state), OUTPUTS["segment"]),
+        ("between", _Between(net), (images.flip(0), *state), (*OUTPUTS["segment"], "motion")),
     ):
         names = ("images", *State._fields)[: len(inputs)]
         data = _traced(graph.eval(), inputs, names, outputs)
@@ -71,8 +74,9 @@ class _Between(nn.Module):
         self.net = net
 
     def forward(self, images: Tensor, p4: Tensor, p5: Tensor, lateral: Tensor) -> tuple[Tensor, ...]:
-        output = self.net.between(images, State(p4, p5, lateral))
-        return tuple(self.net.decode(output).values())
+        made = self.net.transform(images, State(p4, p5, lateral))
+        output = self.net.read(self.net.fpn_phase_2(made.levels), images)
+        return (*self.net.decode(output).values(), motion(made.flows))
 
 
 def _traced(

@@ -17,6 +17,7 @@ __all__ = [
     "BACKENDS",
     "INPUT",
     "OUTPUTS",
+    "STATE",
     "Build",
     "Opener",
     "Progress",
@@ -27,7 +28,8 @@ __all__ = [
 ]
 
 INPUT = "pixels"  # of a composed model, see engines.compose
-OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes", "embeddings")
+OUTPUTS = ("boxes", "scores", "classes", "keypoints", "coefficients", "prototypes", "embeddings", "motion")
+STATE = "state/"  # before the names of tensors that stay where the engine runs: state/p4/0 is p4 of row 0
 
 BACKENDS = {  # in order of preference
     "tensorrt": "engines.backends.tensorrt:open_engine",

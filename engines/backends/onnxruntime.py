@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.backends import Build
+from engines.backends import STATE, Build
 from engines.backends.cuda import devices, find_driver
-from engines.engine import TensorSpec
+from engines.engine import Memory, TensorSpec
 from engines.errors import InputError, WorkError
 
 __all__ = ["open_engine"]
@@ -62,11 +62,27 @@ class OnnxRuntimeEngine:
 
     def __init__(self, session: Any, device: str, precision: str, requests: int) -> None:
         self.device, self.precision = device, precision
-        self.inputs = tuple(map(_spec, session.get_inputs()))
-        self.outputs = tuple(map(_spec, session.get_outputs()))
+        inputs, outputs = tuple(map(_spec, session.get_inputs())), tuple(map(_spec, session.get_outputs()))
+        self.inputs = tuple(spec for spec in inputs if not spec.name.startswith(STATE))
+        self.outputs = tuple(spec for spec in outputs if not spec.name.startswith(STATE))
+        self.state = tuple(spec for spec in (*inputs, *outputs) if spec.name.startswith(STATE))
+        self.takes_state = any(spec in inputs for spec in self.state)
         at_once = min(requests, len(os.sched_getaffinity(0)))
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="onnxruntime")
-        self.requests = tuple(_Request(session, self._threads, self) for _ in range(requests))
+        kind = _StateRequest if self.state else _Request
+        self.requests = tuple(kind(session, self._threads, self) for _ in range(requests))
+
+    def memory(self) -> Memory:
+        """Return room for one stream's state, in the memory of the device."""
+        word, _, number = self.device.partition(":")
+        place = (word, int(number)) if number.isdigit() else ("cpu", 0)
+        return {
+            spec.name.split("/")[1]: onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.zeros(spec.shape, spec.dtype), *place
+            )
+            for spec in self.state
+            if spec.name.endswith("/0")
+        }
 
     def close(self) -> None:
         """Wait for what is in flight and free the memory."""
@@ -92,6 +108,39 @@ class _Request:
     def wait(self) -> dict[str, NDArray[Any]]:
         """Block until the outputs are there."""
         return dict(zip(self._names, self._running.result(), strict=True))
+
+
+class _StateRequest(_Request):
+    """One run in flight of a model for video: the state is bound, and never seen here."""
+
+    def __init__(self, session: Any, threads: ThreadPoolExecutor, engine: OnnxRuntimeEngine) -> None:
+        super().__init__(session, threads, engine)
+        self._takes = engine.takes_state
+        self._binding = session.io_binding()
+        for spec in engine.outputs:
+            self._binding.bind_output(spec.name, "cpu")
+        spare = engine.memory()
+        for row in {int(spec.name.rpartition("/")[2]) for spec in engine.state}:
+            self.bind(row, spare)
+
+    def bind(self, row: int, memory: Memory) -> None:
+        """Let a row write or read its state there: nothing is copied."""
+        for name, value in memory.items():
+            if self._takes:
+                self._binding.bind_ortvalue_input(f"{STATE}{name}/{row}", value)
+            else:
+                self._binding.bind_ortvalue_output(f"{STATE}{name}/{row}", value)
+
+    def start(self) -> None:
+        """Begin and return at once."""
+        self._running = self._threads.submit(self._run)
+
+    def _run(self) -> list[NDArray[Any]]:
+        for name, values in self.inputs.items():
+            self._binding.bind_cpu_input(name, values)
+        self._session.run_with_iobinding(self._binding)
+        given = self._binding.get_outputs()  # in the order in which they were bound
+        return [value.numpy() for value in given[: len(self._names)]]
 
 
 def _device(wanted: str) -> tuple[str, int]:

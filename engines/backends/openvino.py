@@ -10,9 +10,9 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from engines.backends import INPUT, OUTPUTS, Build
+from engines.backends import INPUT, OUTPUTS, STATE, Build
 from engines.backends.openvino_core import openvino_core
-from engines.engine import TensorSpec, specs
+from engines.engine import Memory, TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.files import write_whole
 from engines.options import Precision
@@ -54,12 +54,31 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: Any, device: str, precision: str, requests: int) -> None:
         self.device, self.precision = device, precision
-        self.inputs, self.outputs = _specs(compiled.inputs), _specs(compiled.outputs)
+        inputs, outputs = _named(compiled.inputs), _named(compiled.outputs)
+        self.inputs, self.outputs = _specs(inputs), _specs(outputs)
+        self.state = {
+            name.removeprefix(STATE): port
+            for name, port in (inputs | outputs).items()
+            if name.startswith(STATE)
+        }
+        self._context = None  # where memory is made that is not the host's
+        if self.state and not device.startswith("CPU"):
+            self._context = openvino_core().get_default_context(device.partition(" ")[0])
         # Two more than run at once, so that a finished one is replaced while its result is still being read
         # and another one filled: of two cores busy with decoding too, one more gives 4 % more pictures.
         count = requests or compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 2
         self.requests = tuple(_Request(compiled.create_infer_request(), self) for _ in range(count))
         self._compiled = compiled
+
+    def memory(self) -> Memory:
+        """Return room for one stream's state: on a CPU ordinary memory, on other devices theirs."""
+        wanted = {name.removesuffix("/0"): port for name, port in self.state.items() if name.endswith("/0")}
+        return {name: self._tensor(port) for name, port in wanted.items()}
+
+    def _tensor(self, port: Any) -> Any:
+        if self._context is not None:
+            return self._context.create_tensor(port.element_type, port.shape, {})
+        return openvino.Tensor(np.zeros(tuple(port.shape), port.element_type.to_dtype()))
 
     def close(self) -> None:
         """Wait for what is in flight and free the memory."""
@@ -74,14 +93,22 @@ class _Request:
 
     def __init__(self, request: Any, engine: OpenVinoEngine) -> None:
         self._request = request
-        self.inputs = {
-            spec.name: request.get_input_tensor(number).data for number, spec in enumerate(engine.inputs)
-        }
+        self._state = engine.state
+        self.inputs = {spec.name: request.get_tensor(spec.name).data for spec in engine.inputs}
         self._outputs: dict[str, NDArray[Any]] = {}
-        for number, spec in enumerate(engine.outputs):
+        for spec in engine.outputs:
             values = np.zeros(spec.shape, spec.dtype)
-            request.set_output_tensor(number, openvino.Tensor(values, shared_memory=True))
+            request.set_tensor(spec.name, openvino.Tensor(values, shared_memory=True))
             self._outputs[spec.name] = values
+        if self._state:  # of rows that nobody binds
+            spare = engine.memory()
+            for row in {int(name.rpartition("/")[2]) for name in self._state}:
+                self.bind(row, spare)
+
+    def bind(self, row: int, memory: Memory) -> None:
+        """Let a row write or read its state there: nothing is copied."""
+        for name, tensor in memory.items():
+            self._request.set_tensor(self._state[f"{name}/{row}"], tensor)
 
     def start(self) -> None:
         """Begin and return at once."""
@@ -131,10 +158,21 @@ def _precision(core: Any, device: str, wanted: Precision) -> str:
     return wanted
 
 
-def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:
+def _named(ports: list[Any]) -> dict[str, Any]:
     """A port may carry several names, of tensors that OpenVINO found equal: take the one of the contract."""
-    found = []
+    found = {}
     for port in ports:
-        (name,) = port.names & {INPUT, *OUTPUTS}
-        found.append((name, tuple(port.shape), port.element_type.to_dtype()))
-    return specs(found)
+        (name,) = (name for name in port.names if name in (INPUT, *OUTPUTS) or name.startswith(STATE))
+        found[name] = port
+    return found
+
+
+def _specs(ports: dict[str, Any]) -> tuple[TensorSpec, ...]:
+    """What the host writes and reads."""
+    return specs(
+        [
+            (name, tuple(port.shape), port.element_type.to_dtype())
+            for name, port in ports.items()
+            if not name.startswith(STATE)
+        ]
+    )

@@ -40,6 +40,7 @@ __all__ = [
     "YolactEdgeVideo",
     "build",
     "build_video",
+    "motion",
     "official",
     "warp",
 ]
@@ -244,6 +245,11 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     xs = torch.linspace(-1, 1, int(width), device=x.device)
     grid = torch.stack([xs[None].expand(int(height), -1), ys[:, None].expand(-1, int(width))], 2)
     return F.grid_sample(x, grid + flow.permute(0, 2, 3, 1) / 8, align_corners=True)
+
+
+def motion(flows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return (B,): the root of the mean square of the flow at stride 16, in shares of the picture's size."""
+    return (flows[1] / 16).square().sum(1).mean((1, 2)).sqrt()
 
 
 def official(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
