@@ -59,13 +59,20 @@ def model_of(path: Path) -> Path:
 
 
 def between_of(path: Path) -> Path | None:
-    """Return the file that a card names for frames between key frames, or None; InputError if it is away."""
-    line, named = _load(path).get("between", (1, ""))
-    if not named:
+    """Return the file that a card names for frames between key frames, or None; InputError if it is away.
+
+    Only the text is looked at: the card may still be wrong elsewhere.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    named = re.search(r"^between:[ \t]*[\"']?([^\s\"'#]+)", text, re.MULTILINE)
+    if named is None:
         return None
-    found = path.parent / str(named)
+    found = path.parent / named[1]
     if not found.is_file():
-        raise InputError(f"{path}:{line}: between: {str(named)!r}: no such file, a path relative to the card")
+        line = text.count("\n", 0, named.start()) + 1
+        raise InputError(
+            f"{path}:{line}: between: {named[1]!r}: no such file, a path relative to the card is needed"
+        )
     return found
 
 
