@@ -10,8 +10,10 @@ from threading import Event
 from typing import Any, ClassVar
 
 from streamer.sinks.delivery import Away
+from streamer.sinks.homeassistant import HomeAssistant
 from streamer.sinks.place import Place
 from streamer.sinks.publish import Options
+from streamer.sinks.spool import is_event
 
 __all__ = ["MqttCourier"]
 
@@ -25,6 +27,12 @@ class MqttOptions(Options):
     """MQTT's own."""
 
     retain: bool = False  # the broker keeps the last record for those who come later
+    discovery: str = ""  # topic under which Home Assistant looks for devices, "" = tell it nothing
+
+    def __post_init__(self) -> None:
+        Options.__post_init__(self)
+        if self.discovery and self.send == "events":
+            raise ValueError("discovery: counts are made of records, send=all would be right")
 
 
 class MqttCourier:
@@ -40,6 +48,8 @@ class MqttCourier:
         from paho.mqtt.enums import CallbackAPIVersion
 
         self._topic, self._retain = place.path, options.retain
+        classes = [name.strip() for name in options.classes.split(",") if name.strip()]
+        self._home = HomeAssistant(options.discovery, place.path, classes) if options.discovery else None
         self._status = f"{place.path}/status"
         self._answered, self._broken = Event(), Event()
         self._reason = "no answer"
@@ -61,7 +71,12 @@ class MqttCourier:
 
     def send(self, lines: list[bytes]) -> None:
         """Publish records and wait until the broker has acknowledged the last."""
-        messages = [self._client.publish(self._topic, line, qos=1, retain=self._retain) for line in lines]
+        messages = []
+        for line in lines:
+            kept = self._retain and not is_event(line)
+            messages.append(self._client.publish(self._topic, line, qos=1, retain=kept))
+            for topic, text in self._home.told(line) if self._home and not is_event(line) else ():
+                messages.append(self._client.publish(topic, text, qos=1, retain=True))
         until = time.monotonic() + PATIENCE + len(lines) * 0.01
         try:
             for message in messages:

@@ -1,4 +1,4 @@
-"""Messages: records to brokers and services, through a spool and a thread of its own for each sink."""
+"""Messages: records and events to brokers and services, through a spool and a thread for each sink."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
+from streamer.analytics.events import described
 from streamer.frame import Frame
 from streamer.sinks.address import Address
 from streamer.sinks.delivery import Courier, Delivery
@@ -36,6 +37,7 @@ COURIERS = {
     "webhook+https:": "streamer.sinks.webhook:WebhookCourier",
     "tcp:": "streamer.sinks.tcp:TcpCourier",
 }
+Sent = Literal["all", "records", "events"]
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -43,6 +45,7 @@ UNSAFE = re.compile(r"[^\w.-]+")
 class Options:
     """What every sink of messages understands. ValueError for what is out of range."""
 
+    send: str = "all"  # one of Sent: records of frames, events of lines and zones, or both
     classes: str = ""  # names of those to keep, separated by commas; "" = all
     changes: bool = False  # only records whose tracks, or numbers of each class, differ from the last's
     rate: float = 0.0  # most records of a stream in a second of its own time, 0 = all
@@ -51,6 +54,8 @@ class Options:
     linger: float = 5.0  # seconds for which the end of a run waits for delivery
 
     def __post_init__(self) -> None:
+        if self.send not in get_args(Sent):
+            raise ValueError(f"send: {self.send!r}, would be one of {', '.join(get_args(Sent))}")
         for name, least in (("rate", 0.0), ("linger", 0.0), ("spool_mb", 0.01)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}: {getattr(self, name)}, {least:g} or more would be right")
@@ -83,6 +88,7 @@ class PublishSink:
                 )
         self._spec = spec
         self._linger = options.linger
+        self._send = options.send
         self._sieve = Sieve(classes, changes=options.changes, rate=options.rate)
         self._spool = Spool(options.spool or _folder(place), round(options.spool_mb * 2**20))
         self._delivery = Delivery(place.shown, self._spool, lambda: make(place, options))
@@ -107,9 +113,16 @@ class PublishSink:
         )
 
     def write(self, frame: Frame) -> None:
-        """Spool the record of a frame that went through the model, if it is to be sent."""
-        if frame.inferred and (chosen := self._sieve(record(frame, self._spec))):
+        """Spool the record and the events of a frame that went through the model, if they are to be sent."""
+        if not frame.inferred:
+            return
+        if self._send != "events" and (chosen := self._sieve(record(frame, self._spec))):
             self._spool.append(chosen)
+        if self._send != "records":
+            for event in frame.events:
+                told = described(event, frame.stream, self._spec.classes)
+                if self._sieve.takes(told):
+                    self._spool.append(told)
 
     def close(self) -> None:
         """Wait for delivery as long as was asked, then leave the rest to the next run."""

@@ -1,4 +1,4 @@
-"""Sieve: which records a sink of messages sends: some classes, changes only, so many a second."""
+"""Sieve: which records and events a sink of messages sends: some classes, changes only, so many a second."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Sieve:
             return None
         self._sent[stream] = said
         return record
+
+    def takes(self, event: dict[str, Any]) -> bool:
+        """Tell whether an event is to be sent: by its class, where it is about one."""
+        return not self._classes or event.get("class", "") in {*self._classes, ""}
 
     def _is_due(self, stream: str, pts: float) -> bool:
         step, due = 1 / self._rate, self._due.get(stream, pts)

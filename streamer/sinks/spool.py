@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -18,11 +19,17 @@ from typing import Any
 
 from engines.errors import InputError
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "is_event"]
 
 SEGMENTS = 8  # that a full spool has; the oldest goes as a whole
 SUFFIX = ".jsonl"
 CHUNK = 256 << 10  # bytes read at once
+EVENT = re.compile(rb'\{"version":\d+,"seq":\d+,"event":')
+
+
+def is_event(line: bytes) -> bool:
+    """Tell whether a line that was taken from a spool is an event, not a record."""
+    return EVENT.match(line) is not None
 
 
 @dataclass(slots=True)

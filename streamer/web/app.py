@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -144,12 +144,30 @@ class Api:
 
     async def events(self, request: Request) -> Response:
         """Serve detections, events and figures as server-sent events."""
-        kinds = {kind for kind in request.query_params.get("kinds", ",".join(KINDS)).split(",") if kind}
-        if not kinds or not kinds <= set(KINDS):
-            raise HTTPException(400, f"kinds: some of {', '.join(KINDS)} would be right")
-        stream = request.query_params.get("stream", "")
+        kinds, stream = _wanted_notes(request)
         self._check_seats()
-        return StreamingResponse(self._notes(kinds, stream), media_type="text/event-stream")
+
+        async def lines() -> AsyncIterator[str]:
+            async for kind, text in self._notes(kinds, stream):
+                yield f"event: {kind}\ndata: {text}\n\n" if text else ":\n\n"
+
+        return StreamingResponse(lines(), media_type="text/event-stream")
+
+    async def messages(self, socket: WebSocket) -> None:
+        """Serve the same as messages of a WebSocket, one JSON object each."""
+
+        async def tell() -> None:
+            async for _, text in self._notes(kinds, stream):
+                if text:
+                    await asyncio.wait_for(socket.send_text(text), PATIENCE)
+
+        try:
+            kinds, stream = _wanted_notes(socket)
+            self._check_seats()
+        except HTTPException as error:
+            return await socket.send_denial_response(_error(error.status_code, error.detail))
+        await socket.accept()
+        return await _serve(socket, tell())
 
     async def video(self, socket: WebSocket) -> None:
         """Serve a stream as fragmented MP4."""
@@ -163,29 +181,22 @@ class Api:
             return await socket.send_denial_response(_error(error.status_code, error.detail))
         await socket.accept()
         with self._seat(show.video) as viewer:
-            sending = asyncio.create_task(_send(socket, viewer))
-            listening = asyncio.create_task(_listen(socket))
-            try:
-                await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (sending, listening):
-                    task.cancel()
-                await asyncio.gather(sending, listening, return_exceptions=True)
-        return None
+            return await _serve(socket, _send(socket, viewer))
 
-    async def _notes(self, kinds: set[str], stream: str) -> AsyncIterator[str]:
+    async def _notes(self, kinds: set[str], stream: str) -> AsyncIterator[tuple[str, str]]:
+        """Give kind and JSON of what is told, and something at least every second, be it empty."""
         due = time.monotonic()
         with self._seat(self._shows.notes) as viewer, contextlib.suppress(Gone):
             while True:
                 if time.monotonic() >= due:
                     due += TICK
-                    yield f"event: status\ndata: {self._current()}\n\n" if "status" in kinds else ":\n\n"
+                    yield "status", self._current() if "status" in kinds else ""
                 try:
                     note: Note = await asyncio.wait_for(viewer.next(), max(due - time.monotonic(), 0.001))
                 except TimeoutError:
                     continue
                 if note.kind in kinds and stream in ("", note.stream):
-                    yield f"event: {note.kind}\ndata: {note.text}\n\n"
+                    yield note.kind, note.text
 
     def _current(self) -> str:
         """Return the figures as JSON, read once for all who ask within a second."""
@@ -246,6 +257,7 @@ def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:
                 for method, handler in (("PUT", drawing.put(kind)), ("DELETE", drawing.remove(kind)))
             ),
             WebSocketRoute("/video/{stream:path}", api.video),
+            WebSocketRoute("/messages", api.messages),
         ],
         exception_handlers={HTTPException: _refused, InputError: _wrong, WorkError: _not_done},
     )
@@ -257,6 +269,25 @@ def _of_file(page: Callable[[Request], Any], name: str) -> Callable[[Request], A
         return await page(request)
 
     return handler
+
+
+def _wanted_notes(connection: HTTPConnection) -> tuple[set[str], str]:
+    """Return the kinds of notes that are asked for, and the stream, "" for all. Raises HTTPException."""
+    kinds = {kind for kind in connection.query_params.get("kinds", ",".join(KINDS)).split(",") if kind}
+    if not kinds or not kinds <= set(KINDS):
+        raise HTTPException(400, f"kinds: some of {', '.join(KINDS)} would be right")
+    return kinds, connection.query_params.get("stream", "")
+
+
+async def _serve(socket: WebSocket, sending: Coroutine[Any, Any, None]) -> None:
+    """Run what sends until it ends, or the viewer goes."""
+    tasks = [asyncio.create_task(sending), asyncio.create_task(_listen(socket))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _send(socket: WebSocket, viewer: Viewer[bytes]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engines.detections import Masks
 from engines.spec import ModelSpec
 from streamer import planes as pixels
-from streamer.analytics.events import Event, described
+from streamer.analytics.events import described
 from streamer.frame import Frame
 from streamer.overlay import Overlay
 from streamer.overlay.draw import draw
@@ -141,8 +141,7 @@ class Shows:
             return
         if show.is_record_due(frame):
             self.notes.offer(Note("detections", frame.stream, _dumped(self._record(frame))))
-        events: tuple[Event, ...] = getattr(frame, "events", ())
-        for event in events:
+        for event in frame.events:
             told = described(event, frame.stream, self._spec.classes)
             self.notes.offer(Note("event", frame.stream, _dumped(told)))
 

@@ -33,6 +33,7 @@ class Walker:
 
     def __init__(self, step: float = STEP) -> None:
         self.spec, self.batch = ModelSpec("walker", "detect", "dense", ("person",), (128, 72)), 1
+        self.invalid = 0
         self.engine = SimpleNamespace(requests=(None, None))
         self.free, self.step, self.shown = threading.Semaphore(2), step, 0
         self.invalid = 0

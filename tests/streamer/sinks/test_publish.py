@@ -17,6 +17,7 @@ import pytest
 
 from engines.detections import Detections
 from engines.errors import InputError
+from streamer.analytics.events import Event
 from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink, sink_kind, target
 from streamer.sinks.publish import COURIERS
@@ -139,6 +140,59 @@ def test_the_urls_options_choose_what_is_sent(
         opened.write(frame)
     opened.close()
     assert [(record["index"], record["detections"]) for record in hook.found] == [(0, [])]
+
+
+EVENTS = (
+    Event("line", "door", 0.1, "in", track=7, label=1, count=3),
+    Event("alert", "hall", 0.1, "begin", count=5),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", ["record", "line", "alert", "record", "record"]),
+        ("&send=records", ["record", "record", "record"]),
+        ("&send=events", ["line", "alert"]),
+        ("&classes=person", ["record", "alert", "record", "record"]),
+        ("&changes=1", ["record", "line", "alert"]),
+    ],
+    ids=["all", "records", "events", "of a class", "changes"],
+)
+def test_events_are_messages_of_their_own(
+    tmp_path: Path,
+    hook: Hook,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    options: str,
+    expected: list[str],
+) -> None:
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s{options}")
+    shown = _inferred(frames([0.1, 0.2, 0.3]))
+    shown[0].events = EVENTS
+    for frame in shown:
+        opened.write(frame)
+    opened.close()
+    assert [message.get("event", "record") for message in hook.found] == expected
+    assert [message["seq"] for message in hook.found] == list(range(len(expected)))
+
+
+def test_an_event_is_one_by_the_schema(
+    tmp_path: Path, hook: Hook, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
+) -> None:
+    schemas = pytest.importorskip("jsonschema_rs", reason="pip install 'streamer[test]'")
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s")
+    (frame,) = _inferred(frames([0.1]))
+    frame.events = EVENTS
+    opened.write(frame)
+    opened.close()
+    record, *events = hook.found
+    assert len(events) == 2
+    for kind, messages in (("record", [record]), ("event", events)):
+        schema = json.loads((Path(__file__).parents[3] / "docs" / f"{kind}.schema.json").read_text())
+        for message in messages:
+            schemas.validate(schema, message)
+    assert events[0]["class"] == "car"
 
 
 def test_a_service_in_trouble_gets_every_record_later_in_order(

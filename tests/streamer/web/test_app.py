@@ -95,6 +95,17 @@ def test_events_tell_figures_and_detections(site: Site) -> None:
     assert {"stream", "index", "pts", "detections"} <= records[0].keys()
 
 
+def test_a_websocket_tells_the_same(site: Site) -> None:
+    from websockets.sync.client import connect
+
+    with connect(f"ws://{site.base}/messages?kinds=detections&stream={SECOND}", open_timeout=20) as link:
+        records = [json.loads(link.recv(timeout=20)) for _ in range(5)]
+    assert {record["stream"] for record in records} == {SECOND}
+    assert [record["index"] for record in records] == sorted(record["index"] for record in records)
+    with connect(f"ws://{site.base}/messages?kinds=status", open_timeout=20) as link:
+        assert "stages" in json.loads(link.recv(timeout=20))
+
+
 def test_ten_viewers_cost_one_encode_and_none_costs_nothing(site: Site) -> None:
     assert entry(site)["encoders"] == 0
     with ExitStack() as stack:
@@ -210,17 +221,22 @@ def test_what_is_wrong_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("stream", "headers", "status"),
-    [(FIRST, {"Origin": "http://evil.example"}, 403), ("nobody", {}, 404)],
+    ("path", "headers", "status"),
+    [
+        (f"video/{FIRST}", {"Origin": "http://evil.example"}, 403),
+        ("video/nobody", {}, 404),
+        ("messages", {"Origin": "http://evil.example"}, 403),
+        ("messages?kinds=rumours", {}, 400),
+    ],
 )
-def test_a_film_is_refused_before_it_begins(
-    site: Site, stream: str, headers: dict[str, str], status: int
+def test_a_websocket_is_refused_before_it_begins(
+    site: Site, path: str, headers: dict[str, str], status: int
 ) -> None:
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 
     with pytest.raises(InvalidStatus) as caught:
-        connect(f"ws://{site.base}/video/{stream}", additional_headers=headers)
+        connect(f"ws://{site.base}/{path}", additional_headers=headers)
     assert caught.value.response.status_code == status
 
 

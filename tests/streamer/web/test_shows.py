@@ -5,8 +5,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 import engines
 from engines.detections import Detections, Masks
 from streamer.analytics.events import Event
@@ -40,7 +38,6 @@ def told(shown: list[Frame]) -> list[tuple[str, dict[str, Any]]]:
     return asyncio.run(listen())
 
 
-@pytest.mark.skipif("events" not in Frame.__slots__, reason="frames carry no events yet")
 def test_every_event_is_told_though_detections_are_thinned() -> None:
     shown = frames(30)
     for frame in shown:
