@@ -1,9 +1,14 @@
-"""Augmentation of a sample with boxes, masks and keypoints: affine, flip, colour, blur, noise, mosaic."""
+"""Augmentation of samples and frames of a video; boxes, masks and keypoints move with the pixels.
+
+What part is seen and where, flip, colour, blur, noise, other pictures mixed in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +18,22 @@ from engines.letterbox import place
 from engines.spec import Resize
 from trainers.config import Augment
 from trainers.data.batch import Sample
+from trainers.mixing import joined, mixup, paste
+from trainers.windows import around, wider
 
-__all__ = ["augment", "fit", "flip"]
+__all__ = ["View", "augment", "augment_frames", "fit", "flip", "view"]
 
 _PAD = (114, 114, 114)
 _SEEN = 0.15  # share of a box that must stay in the picture
 _LEAST = 3.0  # pixels: smaller boxes are dropped
 _MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # of COCO's 17 keypoints
 
-Fetch = Callable[[int], Sample]
+
+class View(NamedTuple):
+    """How a picture lies on the input: its pixel p comes to p * gain + origin."""
+
+    gain: NDArray[np.float64]  # (2,) x, y
+    origin: NDArray[np.float64]  # (2,) x, y in input pixels
 
 
 def fit(sample: Sample, size: tuple[int, int], resize: Resize = "letterbox") -> Sample:
@@ -38,17 +50,51 @@ def fit(sample: Sample, size: tuple[int, int], resize: Resize = "letterbox") -> 
 
 
 def augment(
-    samples: Sequence[Sample], index: int, size: tuple[int, int], how: Augment, rng: np.random.Generator
+    samples: Sequence[Sample],
+    index: int,
+    size: tuple[int, int],
+    how: Augment,
+    rng: np.random.Generator,
+    resize: Resize = "letterbox",
 ) -> Sample:
-    """Return sample ``index`` of ``samples`` changed at random to (width, height)."""
+    """Return sample ``index`` of ``samples`` changed at random to (width, height).
+
+    ``resize`` is how the runtime lays pictures into the input: with "stretch" both sides fill it.
+    """
+
+    def other() -> Sample:
+        return samples[int(rng.integers(0, len(samples)))]
+
     if rng.random() < how.mosaic:
         others = [samples[int(i)] for i in rng.integers(0, len(samples), 3)]
         sample = _mosaic([samples[index], *others], size, how, rng)
     else:
-        sample = _affine(samples[index], size, how, rng)
+        sample = _laid(samples[index], view(samples[index], size, how, rng, resize), size)
+    # no numbers are drawn for what is off, so that older runs stay what they were
+    if how.paste and rng.random() < how.paste:
+        more = other()
+        sample = paste(sample, _laid(more, view(more, size, how, rng, resize), size), rng)
+    if how.mixup and rng.random() < how.mixup:
+        more = other()
+        sample = mixup(sample, _laid(more, view(more, size, how, rng, resize), size), rng)
     if rng.random() < how.flip:
         sample = flip(sample)
     return replace(sample, image=_colour(sample.image, how, rng))
+
+
+def augment_frames(
+    frames: Sequence[Sample],
+    size: tuple[int, int],
+    how: Augment,
+    rng: np.random.Generator,
+    resize: Resize = "letterbox",
+) -> list[Sample]:
+    """Change frames of one video, all of the first one's size, in the same way; without other pictures."""
+    seen = view(frames[0], size, how, rng, resize)
+    laid = [_laid(frame, seen, size) for frame in frames]
+    if rng.random() < how.flip:
+        laid = [flip(frame) for frame in laid]
+    return [replace(frame, image=_colour(frame.image, how, copy.deepcopy(rng))) for frame in laid]
 
 
 def flip(sample: Sample) -> Sample:
@@ -65,13 +111,41 @@ def flip(sample: Sample) -> Sample:
     return Sample(np.ascontiguousarray(sample.image[:, ::-1]), boxes, sample.classes, masks, keypoints)
 
 
-def _affine(sample: Sample, size: tuple[int, int], how: Augment, rng: np.random.Generator) -> Sample:
-    """Scale and shift the picture within the input, around where the letterbox would lay it."""
+def view(
+    sample: Sample, size: tuple[int, int], how: Augment, rng: np.random.Generator, resize: Resize
+) -> View:
+    """Draw which part of a picture fills the input, at what scale and where."""
     height, width = sample.image.shape[:2]
-    gain = min(size[0] / width, size[1] / height) * float(rng.uniform(1 - how.scale, 1 + how.scale))
+    part = np.array([0, 0, width, height], np.float64)
+    if how.expand and rng.random() < how.expand:
+        part = wider(part, rng)
+    elif how.crop and rng.random() < how.crop:
+        part = around(part, sample.boxes, rng)
+    sides = part[2:] - part[:2]
+    gain = size / sides if resize == "stretch" else np.full(2, (size / sides).min())
+    gain = gain * float(rng.uniform(1 - how.scale, 1 + how.scale))
     shift = rng.uniform(-how.shift, how.shift, 2) * size
-    left, top = (size - np.array([width, height]) * gain) / 2 + shift
-    return _warp(sample, size, gain, float(left), float(top))
+    return View(gain, (size - sides * gain) / 2 + shift - part[:2] * gain)
+
+
+def _laid(sample: Sample, seen: View, size: tuple[int, int]) -> Sample:
+    """Lay a picture and its objects on the input; what is hardly in it is dropped."""
+    import cv2
+
+    # pixel centres: a pixel covers [i, i + 1), OpenCV's lie on whole numbers
+    (across, down), (left, top) = seen.gain.tolist(), seen.origin.tolist()
+    matrix = np.array([[across, 0.0, left + (across - 1) / 2], [0.0, down, top + (down - 1) / 2]])
+    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_PAD)
+    moved = _moved(sample, image, seen.gain.astype(np.float32), seen.origin.astype(np.float32))
+    clipped = np.clip(moved.boxes, 0, np.array([*size, *size], np.float32))
+    whole, visible = _area(moved.boxes), _area(clipped)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    keep = (visible >= _SEEN * whole) & (sides.min(axis=1, initial=np.inf) >= _LEAST)
+    keypoints = moved.keypoints
+    if keypoints.size:
+        inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < np.array(size))).all(axis=2)
+        keypoints = np.where(inside[..., None], keypoints, np.float32(0))
+    return replace(moved, boxes=clipped, keypoints=keypoints).take(keep)
 
 
 def _mosaic(four: list[Sample], size: tuple[int, int], how: Augment, rng: np.random.Generator) -> Sample:
@@ -86,39 +160,11 @@ def _mosaic(four: list[Sample], size: tuple[int, int], how: Augment, rng: np.ran
         height, width = sample.image.shape[:2]
         gain = max((x1 - x0) / width, (y1 - y0) / height) * float(rng.uniform(1.0, 1 + how.scale))
         slack = np.array([width * gain - (x1 - x0), height * gain - (y1 - y0)])
-        left, top = -slack * rng.random(2)
-        tile = _warp(sample, (x1 - x0, y1 - y0), gain, float(left), float(top))
+        seen = View(np.full(2, gain), -slack * rng.random(2))
+        tile = _laid(sample, seen, (x1 - x0, y1 - y0))
         image[y0:y1, x0:x1] = tile.image
         tiles.append(_moved(tile, image, np.ones(2, np.float32), np.array([x0, y0], np.float32)))
-    return Sample(
-        image,
-        np.concatenate([tile.boxes for tile in tiles]),
-        np.concatenate([tile.classes for tile in tiles]),
-        Masks(
-            tuple(grid for tile in tiles for grid in tile.masks.grids),
-            np.concatenate([tile.masks.regions for tile in tiles]),
-        ),
-        np.concatenate([tile.keypoints for tile in tiles]),
-    )
-
-
-def _warp(sample: Sample, size: tuple[int, int], gain: float, left: float, top: float) -> Sample:
-    import cv2
-
-    # pixel centres: a pixel covers [i, i + 1), OpenCV's lie on whole numbers
-    shift = (gain - 1) / 2
-    matrix = np.array([[gain, 0.0, left + shift], [0.0, gain, top + shift]])
-    image = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_PAD)
-    moved = _moved(sample, image, np.full(2, gain, np.float32), np.array([left, top], np.float32))
-    clipped = np.clip(moved.boxes, 0, np.array([*size, *size], np.float32))
-    whole, seen = _area(moved.boxes), _area(clipped)
-    sides = clipped[:, 2:] - clipped[:, :2]
-    keep = (seen >= _SEEN * whole) & (sides.min(axis=1, initial=np.inf) >= _LEAST)
-    keypoints = moved.keypoints
-    if keypoints.size:
-        inside = ((keypoints[..., :2] >= 0) & (keypoints[..., :2] < np.array(size))).all(axis=2)
-        keypoints = np.where(inside[..., None], keypoints, np.float32(0))
-    return replace(moved, boxes=clipped, keypoints=keypoints).take(keep)
+    return joined(image, tiles)
 
 
 def _moved(

@@ -121,16 +121,17 @@ def label(
     typer.echo(f"{out}: {', '.join(f'{count} {name}' for name, count in counts.items() if count)}")
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def preview(
-    config: Annotated[Path, typer.Argument(help="A training file.")],
-    output: Annotated[Path, typer.Argument(help="The picture (.png, .jpg) to write.")],
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="A training file; --key=value after it overrides a key.")],
+    output: Annotated[Path, typer.Option(help="The picture (.png, .jpg) to write.")] = Path("preview.png"),
 ) -> None:
-    """Draw a sheet of augmented training pictures with their boxes."""
+    """Draw a sheet of training pictures as a run sees them, with their boxes, masks and keypoints."""
     from trainers.config import read_config
     from trainers.preview import preview as run
 
-    typer.echo(run(read_config(config), output))
+    typer.echo(run(read_config(config, tuple(context.args)), output))
 
 
 def main() -> None:

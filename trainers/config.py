@@ -31,9 +31,9 @@ class Network(_Strict):
 class Data(_Strict):
     """The data set: rendered scenes, or pictures and labels on disk."""
 
-    kind: Literal["scenes", "coco", "yolo", "voc"] = "scenes"
+    kind: Literal["scenes", "coco", "yolo", "voc", "ytvis"] = "scenes"
     images: str = ""  # folder of pictures
-    labels: str = ""  # COCO: the JSON file; YOLO, VOC: the folder of label files
+    labels: str = ""  # COCO, YouTube-VIS: the JSON file; YOLO, VOC: the folder of label files
     val_images: str = ""  # none: validation sees the training pictures
     val_labels: str = ""
     classes: tuple[str, ...] = ()  # names in the order of their ids; COCO: those to keep, none = all

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from engines.spec import Resize
 from trainers.augment import augment
 from trainers.config import Config
 from trainers.data.batch import Sample
@@ -31,15 +32,15 @@ class Place(NamedTuple):
 class Augmented(Dataset[Sample]):
     """Samples by place: augmented by a generator of its own, whoever asks and whenever."""
 
-    def __init__(self, samples: Sequence[Sample], config: Config) -> None:
-        self.samples, self.config = samples, config
+    def __init__(self, samples: Sequence[Sample], config: Config, resize: Resize = "letterbox") -> None:
+        self.samples, self.config, self.resize = samples, config, resize
 
     def __getitem__(self, place: Place) -> Sample:  # type: ignore[override]
         how = self.config.augment
         if _plain(self.config, place.epoch):
             how = how.model_copy(update={"mosaic": 0.0, "mixup": 0.0, "paste": 0.0})
         rng = np.random.default_rng([self.config.seed, place.epoch, place.index])
-        return augment(self.samples, place.index, place.size, how, rng)
+        return augment(self.samples, place.index, place.size, how, rng, self.resize)
 
 
 def order(config: Config, count: int, step: int, total: int, ranks: Ranks = ALONE) -> Iterator[list[Place]]:

@@ -1,44 +1,80 @@
-"""A sheet of training pictures with their boxes, to look at before a run."""
+"""A sheet of training pictures with their boxes, masks and keypoints, to look at before a run."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from engines.classes import COCO_SKELETON
 from engines.errors import InputError
+from engines.masks import bitmap
+from trainers import checkpoints, files
 from trainers.augment import augment
 from trainers.config import Config
-from trainers.data.scenes import SEEDS, render_scenes
+from trainers.data.batch import Sample
+from trainers.data.dataset import open_dataset
 
 __all__ = ["preview"]
 
-_COLOURS = ((70, 220, 80), (60, 150, 255), (255, 80, 60))
+_COLOURS = ((70, 220, 80), (60, 150, 255), (255, 80, 60), (250, 200, 40), (200, 90, 250), (60, 220, 220))
+_GAP = 4  # pixels between pictures
 
 
 def preview(config: Config, output: str | Path, columns: int = 4, rows: int = 4) -> Path:
-    """Write ``rows`` x ``columns`` augmented pictures of the training set as one picture."""
-    import cv2
+    """Write ``rows`` x ``columns`` augmented pictures of the training set as one picture; return its path.
 
+    They are what a run's first epoch sees: the same pictures, changed by the same numbers.
+    """
     output = Path(output)
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{output}: a name that ends in .png or .jpg is right")
-    longest = max(config.size) * 5 // 4
-    samples = render_scenes(4 * rows * columns, SEEDS["train"], longest, clutter=config.data.clutter)
+    few = config.data.model_copy(update={"train": min(config.data.train, 4 * rows * columns), "val": 1})
+    dataset = open_dataset(config.model_copy(update={"data": few}))
+    with torch.device("meta"):
+        net = checkpoints.build(config, len(dataset.classes))
+    samples, _ = dataset.samples(net.task, lambda done: None)
     tiles = []
     for number in range(rows * columns):
-        rng = np.random.default_rng([config.seed, 0, number])
-        sample = augment(samples, number * 4, config.size, config.augment, rng)
-        tile = np.ascontiguousarray(sample.image)
-        for (x0, y0, x1, y1), kind in zip(sample.boxes.astype(int).tolist(), sample.classes, strict=True):
-            cv2.rectangle(tile, (x0, y0), (x1 - 1, y1 - 1), _COLOURS[int(kind) % len(_COLOURS)], 1)
-        tiles.append(tile)
+        index = number * 4 % len(samples)
+        rng = np.random.default_rng([config.seed, 0, index])
+        sample = augment(samples, index, config.size, config.augment, rng, net.input.resize)
+        tile = drawn(sample, dataset.classes)
+        tiles.append(cv2.copyMakeBorder(tile, 0, _GAP, 0, _GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
     sheet = np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])
-    done, data = cv2.imencode(output.suffix, sheet[..., ::-1])
-    if not done:
-        raise InputError(f"{output}: cannot be encoded")
-    draft = output.with_suffix(".tmp")
-    draft.write_bytes(data.tobytes())
-    os.replace(draft, output)
+    files.write(output, cv2.imencode(output.suffix, sheet[..., ::-1])[1].tobytes())
     return output
+
+
+def drawn(sample: Sample, classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Return the picture (H, W, 3) RGB of a sample with what its labels say."""
+    image = np.ascontiguousarray(sample.image).copy()
+    size = (image.shape[1], image.shape[0])
+    for row, kind in enumerate(sample.classes.tolist()):
+        colour = _COLOURS[kind % len(_COLOURS)]
+        if len(sample.masks):
+            left, top, pixels = bitmap(sample.masks, row, sample.boxes[row], size)
+            part = image[top : top + pixels.shape[0], left : left + pixels.shape[1]]
+            part[pixels > 0] = part[pixels > 0] // 2 + np.array(colour, np.uint8) // 2
+        if len(sample.keypoints):
+            _pose(image, sample.keypoints[row], colour)
+        x0, y0, x1, y1 = sample.boxes[row].round().astype(int).tolist()
+        cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 1)
+        cv2.putText(
+            image, classes[kind], (x0 + 1, y0 + 9), cv2.FONT_HERSHEY_SIMPLEX, 0.3, colour, 1, cv2.LINE_AA
+        )
+    return image
+
+
+def _pose(image: NDArray[np.uint8], points: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+    """Draw bones and joints: filled where visible, open where hidden."""
+    at = points[:, :2].round().astype(int).tolist()
+    for a, b in COCO_SKELETON if len(points) == 17 else ():
+        if points[a, 2] and points[b, 2]:
+            cv2.line(image, at[a], at[b], colour, 1, cv2.LINE_AA)
+    for (x, y), seen in zip(at, points[:, 2], strict=True):
+        if seen:
+            cv2.circle(image, (x, y), 2, colour, -1 if seen == 2 else 1, cv2.LINE_AA)

@@ -67,7 +67,7 @@ def train(
         total = steps * config.optim.epochs
         log.start(total, steps)
         batches = DataLoader(
-            Augmented(data, config),
+            Augmented(data, config, net.input.resize),
             batch_sampler=order(config, len(data), run.step, total, ranks),  # type: ignore[arg-type]
             collate_fn=collate,
             num_workers=config.workers,

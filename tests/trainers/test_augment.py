@@ -9,10 +9,12 @@ import pytest
 
 from engines.detections import Masks
 from engines.scenes import Scene
-from trainers.augment import augment, fit, flip
+from engines.spec import Resize
+from trainers.augment import augment, augment_frames, fit, flip, view
 from trainers.config import Augment
 from trainers.data.batch import Sample, collate
 from trainers.data.scenes import scene_sample
+from trainers.mixing import paste
 
 STILL = {"flip": 0, "hue": 0, "saturation": 0, "value": 0, "scale": 0, "shift": 0, "noise": 0, "blur": 0}
 SIZE = (96, 64)
@@ -46,19 +48,104 @@ def bright_box(image: np.ndarray, near: np.ndarray) -> np.ndarray:
         pytest.param({"scale": 0.3}, id="scale"),
         pytest.param({"shift": 0.2}, id="shift"),
         pytest.param({"scale": 0.3, "shift": 0.2, "flip": 0.5}, id="affine"),
+        pytest.param({"crop": 1}, id="crop"),
+        pytest.param({"expand": 1}, id="expand"),
     ],
 )
-def test_boxes_follow_the_pixels(how: dict[str, float]) -> None:
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+def test_boxes_follow_the_pixels(how: dict[str, float], resize: Resize) -> None:
     samples = [marked(seed) for seed in range(6)]
     settings = Augment(**(STILL | how))
+    size = (384, 256) if "expand" in how else SIZE  # or they come too near one another
     seen = 0
     for number in range(40):
-        sample = augment(samples, number % 6, SIZE, settings, np.random.default_rng(number))
-        assert sample.image.shape == (64, 96, 3)
+        sample = augment(samples, number % 6, size, settings, np.random.default_rng(number), resize)
+        assert sample.image.shape == (*size[::-1], 3)
         for box in sample.boxes:
-            assert np.abs(bright_box(sample.image, box) - box).max() <= 1.6
+            assert np.abs(bright_box(sample.image, box) - box).max() <= (
+                2.6 if how.keys() & {"crop", "expand"} else 1.6
+            )
             seen += 1
     assert seen > 40
+
+
+def test_a_stretched_picture_fills_the_input() -> None:
+    square = replace(marked(), image=np.full((80, 80, 3), 200, np.uint8))
+    for resize, grey in (("stretch", False), ("letterbox", True)):
+        image = augment([square], 0, SIZE, Augment(**STILL), np.random.default_rng(0), resize).image
+        assert (image == 114).any() == grey
+
+
+def test_a_wider_view_makes_objects_smaller_and_a_part_makes_them_larger() -> None:
+    def gains(how: dict[str, float]) -> list[float]:
+        settings, sample = Augment(**(STILL | how)), marked()
+        seen = (view(sample, SIZE, settings, np.random.default_rng(n), "letterbox") for n in range(40))
+        return [float(one.gain[0]) for one in seen]
+
+    (plain,) = set(gains({}))
+    wide, narrow = gains({"expand": 1}), gains({"crop": 1})
+    assert all(plain / 4 <= gain <= plain for gain in wide)
+    assert min(wide) < 0.4 * plain
+    assert all(plain <= gain <= plain / 0.3 for gain in narrow)
+    assert max(narrow) > 1.5 * plain
+
+
+def test_a_second_picture_shines_through_with_its_objects() -> None:
+    samples = [marked(seed) for seed in range(6)]
+    mixed = augment(samples, 0, SIZE, Augment(**(STILL | {"mixup": 1})), np.random.default_rng(1))
+    assert len(mixed.boxes) == 6
+    for x0, y0, x1, y1 in mixed.boxes.astype(int):
+        assert mixed.image[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3].min() > 80  # at least about half of it is bright
+
+
+def test_pasted_objects_cover_what_lies_beneath() -> None:
+    samples = [scene_sample(Scene((320, 180), 30.0, seed), 40, 320, "segment") for seed in range(5)]
+    how = Augment(**(STILL | {"paste": 1}))
+    plain = Augment(**STILL)
+    more = 0
+    for number in range(10):
+        rngs = np.random.default_rng(number), np.random.default_rng(number)
+        sample = augment(samples, number % 5, (256, 160), how, rngs[0])
+        before = augment(samples, number % 5, (256, 160), plain, rngs[1])
+        more += len(sample.boxes) - len(before.boxes)
+        covered = (sample.image != before.image).any(axis=2)
+        total = painted(sample).astype(bool)
+        assert total.shape[0] == len(sample.boxes) == len(sample.classes)
+        assert (covered & ~total.any(axis=0)).mean() < 0.005  # what was pasted has a mask
+        for mask, box in zip(total, sample.boxes, strict=True):
+            rows, columns = np.nonzero(mask)
+            extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            assert (extent[:2] >= box[:2] - 1.5).all()
+            assert (extent[2:] <= box[2:] + 1.5).all()
+    assert more > 10
+
+
+def test_a_keypoint_beneath_a_pasted_object_is_hidden_but_labelled() -> None:
+    ground = np.zeros((40, 60, 3), np.uint8)
+    whole = Masks((np.full((2, 2), 1, np.float32),), np.array([[0, 0, 60, 40]], np.float32))
+    points = np.array([[[15, 15, 2], [50, 30, 2], [0, 0, 0]]], np.float32)
+    under = Sample(ground, np.array([[0, 0, 60, 40]], np.float32), np.zeros(1, np.int64), whole, points)
+    box = np.array([[10, 10, 20, 20]], np.float32)
+    over = Sample(ground + 200, box, np.ones(1, np.int64), Masks(whole.grids, box), points[:, :0])
+    over = replace(over, keypoints=np.zeros((1, 3, 3), np.float32))
+    rng = np.random.default_rng(next(s for s in range(9) if np.random.default_rng(s).random(1) < 0.5))
+    pasted = paste(under, over, rng)
+    assert pasted.keypoints[0, :, 2].tolist() == [1, 2, 0]
+    assert pasted.image[15, 15, 0] == 200
+    assert pasted.image[5, 5, 0] == 0
+    assert painted(pasted)[0].sum() == 60 * 40 - 100
+
+
+def test_frames_of_a_video_change_alike() -> None:
+    scene = Scene((320, 180), 30.0, 4)
+    frames = [scene_sample(scene, index, 320, "segment") for index in (40, 40, 42)]
+    how = Augment(scale=0.4, shift=0.1, crop=0.5)
+    for seed in range(4):
+        a, b, c = augment_frames(frames, (256, 160), how, np.random.default_rng(seed))
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.boxes, b.boxes)
+        assert np.abs(c.boxes.mean(0) - a.boxes.mean(0)).max() < 40
+        assert 0 < np.abs(c.image.astype(int) - a.image).mean() < 25
 
 
 def test_a_mosaics_boxes_lie_on_their_rectangles() -> None:

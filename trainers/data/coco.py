@@ -1,4 +1,7 @@
-"""COCO's label file: one JSON of images, annotations and categories (cocodataset.org, format-data)."""
+"""COCO's label file: one JSON of images, annotations and categories (cocodataset.org, format-data).
+
+What YouTube-VIS shares with it is here too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from engines.errors import InputError, nearest
 from trainers.data.pictures import Outline, Record, check_picture
 
-__all__ = ["read_coco"]
+__all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of"]
 
 _SLACK = 1.0  # pixels that a box may reach beyond its picture: COCO's own do
 
@@ -26,15 +29,8 @@ def read_coco(
     read. Crowds are no objects: they are left out. InputError names the file and the id of the image or the
     annotation.
     """
-    tree = _parse(labels)
-    categories = {row["id"]: row["name"] for row in sorted(tree["categories"], key=lambda row: row["id"])}
-    names = classes or tuple(categories.values())
-    for name in names:
-        if name not in categories.values():
-            raise InputError(
-                f"{labels}: class {name!r} is none of its categories{nearest(name, categories.values())}"
-            )
-    index = {key: names.index(name) if name in names else -1 for key, name in categories.items()}
+    tree = parse(labels, ("images", "annotations", "categories"))
+    names, index = kinds_of(tree, labels, classes)
     rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in tree["images"]}
     for row in tree["annotations"]:
         said = f"{labels}: annotation {row.get('id')}"
@@ -49,16 +45,31 @@ def read_coco(
     return [_record(labels, images, image, rows[image["id"]], keypoints) for image in tree["images"]], names
 
 
-def _parse(labels: Path) -> dict[str, Any]:
+def kinds_of(
+    tree: dict[str, Any], labels: Path, classes: tuple[str, ...]
+) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Return the names of the classes to keep, and the class of each category's id, -1 = not kept."""
+    categories = {row["id"]: row["name"] for row in sorted(tree["categories"], key=lambda row: row["id"])}
+    names = classes or tuple(categories.values())
+    for name in names:
+        if name not in categories.values():
+            raise InputError(
+                f"{labels}: class {name!r} is none of its categories{nearest(name, categories.values())}"
+            )
+    return names, {key: names.index(name) if name in names else -1 for key, name in categories.items()}
+
+
+def parse(labels: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Read a label file that must have these lists."""
     try:
         tree = json.loads(labels.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{labels}: {error.strerror}, a COCO label file is right") from None
     except ValueError as error:
         raise InputError(f"{labels}: not JSON: {error}") from None
-    for key in ("images", "annotations", "categories"):
+    for key in keys:
         if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
-            raise InputError(f"{labels}: no list of {key}, a COCO label file is right")
+            raise InputError(f"{labels}: no list of {key}, a file of {', '.join(keys)} is right")
     return dict(tree)
 
 
@@ -72,8 +83,8 @@ def _record(
     outlines = []
     for number, row in enumerate(rows):
         said = f"{labels}: annotation {row['id']} of image {image['id']}"
-        boxes[number] = _box(row["bbox"], size, said)
-        outlines.append(_outline(row.get("segmentation"), size, boxes[number]))
+        boxes[number] = shares_of(row["bbox"], size, said)
+        outlines.append(outline_of(row.get("segmentation"), size, boxes[number]))
         if keypoints:
             flat = row.get("keypoints", [])
             if len(flat) != 3 * keypoints:
@@ -83,7 +94,11 @@ def _record(
     return Record(path, boxes, classes, tuple(outlines), points if keypoints else None)
 
 
-def _box(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
+def shares_of(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
+    """Return a box (4,) xyxy in shares of a picture of ``size`` (width, height).
+
+    InputError, beginning with ``said``, for one without area or outside the picture.
+    """
     x, y, w, h = xywh
     width, height = size.tolist()
     if w <= 0 or h <= 0:
@@ -93,8 +108,8 @@ def _box(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.
     return np.clip(np.array([x, y, x + w, y + h], np.float32) / np.tile(size, 2), 0, 1)
 
 
-def _outline(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32]) -> Outline:
-    """Polygons as shares; what has none is its box."""
+def outline_of(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32]) -> Outline:
+    """Return polygons in shares of the picture, of polygons or a run-length code; else the box."""
     import cv2
 
     if isinstance(segmentation, list) and segmentation:

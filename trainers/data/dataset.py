@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engines.classes import COCO_KEYPOINTS
 from engines.errors import InputError
 from engines.spec import Task
 from trainers.config import Config, Data
@@ -14,6 +15,7 @@ from trainers.data.pictures import Pictures, Record
 from trainers.data.scenes import CLASSES, SEEDS, render_scenes
 from trainers.data.voc import read_voc
 from trainers.data.yolo_txt import read_yolo
+from trainers.data.ytvis import read_ytvis
 
 __all__ = ["Dataset", "open_dataset"]
 
@@ -34,6 +36,8 @@ class Dataset:
 def open_dataset(config: Config) -> Dataset:
     """Read and check all labels of the data set; InputError says where they are wrong."""
     data, longest = config.data, max(config.size) * 5 // 4
+    if config.model.arch == "pose" and data.kind != "scenes" and data.keypoints != len(COCO_KEYPOINTS):
+        raise InputError(f"data.keypoints: {data.keypoints}, {len(COCO_KEYPOINTS)} is right for pose")
     if data.kind == "scenes":
         return Dataset(CLASSES, lambda task, tell: _render(data, longest, task, tell))
     train, classes = _read(data, data.images, data.labels)
@@ -48,6 +52,9 @@ def _read(data: Data, images: str, labels: str) -> tuple[list[Record], tuple[str
         raise InputError(f"data: kind {data.kind} needs both images and labels")
     if data.kind == "coco":
         return read_coco(Path(images), Path(labels), data.classes, data.keypoints)
+    if data.kind == "ytvis":
+        videos, classes = read_ytvis(Path(images), Path(labels), data.classes)
+        return [frame for video in videos for frame in video], classes
     if not data.classes:
         raise InputError(f"data: kind {data.kind} needs classes, the names in the order of their ids")
     if data.kind == "yolo":

@@ -1,0 +1,74 @@
+"""YouTube-VIS' label file: one JSON of videos, annotations and categories, a box and a mask in each frame.
+
+An annotation is one object of a video: ``bboxes`` and ``segmentations`` have an entry for each frame, null
+where it is not seen (youtube-vos.org, dataset/vis).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.errors import InputError
+from trainers.data.coco import kinds_of, outline_of, parse, shares_of
+from trainers.data.pictures import Outline, Record, check_picture
+
+__all__ = ["read_ytvis"]
+
+
+def read_ytvis(
+    images: Path, labels: Path, classes: tuple[str, ...] = ()
+) -> tuple[list[list[Record]], tuple[str, ...]]:
+    """Return the frames of each video of a label file, in order, and its class names in order of their ids.
+
+    ``classes`` keeps only these, in this order. Frames without objects are there too. InputError names the
+    file and the id of the video or the annotation.
+    """
+    tree = parse(labels, ("videos", "annotations", "categories"))
+    names, index = kinds_of(tree, labels, classes)
+    rows: dict[int, list[dict[str, Any]]] = {video["id"]: [] for video in tree["videos"]}
+    for row in tree["annotations"]:
+        said = f"{labels}: annotation {row.get('id')}"
+        if row.get("video_id") not in rows:
+            raise InputError(f"{said}: video_id {row.get('video_id')} is none of its videos")
+        if row.get("category_id") not in index:
+            raise InputError(f"{said}: category_id {row.get('category_id')} is none of its categories")
+        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
+            rows[row["video_id"]].append(row | {"class": index[row["category_id"]]})
+    if not any(rows.values()):
+        raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(names[:5])}")
+    return [_video(labels, images, video, rows[video["id"]]) for video in tree["videos"]], names
+
+
+def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[str, Any]]) -> list[Record]:
+    size, count = np.array([video["width"], video["height"]], np.float32), len(video["file_names"])
+    for row in rows:
+        for key in ("bboxes", "segmentations"):
+            if len(row.get(key) or ()) != count:
+                raise InputError(
+                    f"{labels}: annotation {row.get('id')} of video {video['id']}: {len(row.get(key) or ())} "
+                    f"{key}, {count} are right, one for each frame"
+                )
+    records = []
+    for frame, name in enumerate(video["file_names"]):
+        check_picture(images / name, f"{labels}: video {video['id']}")
+        boxes, kinds, outlines = [], [], []
+        for row in rows:
+            if row["bboxes"][frame] is not None:
+                said = f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}"
+                box = shares_of(row["bboxes"][frame], size, said)
+                outline: Outline = outline_of(row["segmentations"][frame], size, box)
+                boxes.append(box)
+                kinds.append(row["class"])
+                outlines.append(outline)
+        records.append(
+            Record(
+                images / name,
+                np.array(boxes, np.float32).reshape(-1, 4),
+                np.array(kinds, np.int64),
+                tuple(outlines),
+            )
+        )
+    return records
