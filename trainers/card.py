@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from trainers import checkpoints
 from trainers.config import Config
-from trainers.data.scenes import SEEDS, render_scenes
-from trainers.evaluate import Report, evaluate, task_of
+from trainers.data.scenes import SEEDS
+from trainers.evaluate import Report
+from trainers.exam import examine
 
 __all__ = ["write_card"]
 
+_CLIPS = 60
 _SPLITS = (("held-out", "held_out", True), ("as trained", "val", False))  # title, seeds, appearance
 
 
@@ -27,42 +31,85 @@ def write_card(checkpoint: str | Path, model: str | Path, pictures: int = 400) -
     config = Config.model_validate(saved.config)
     reports = []
     for title, split, held_out in _SPLITS:
-        samples = render_scenes(
-            pictures, SEEDS[split], 640, held_out=held_out, fixed=(640, 360), task=task_of(checkpoint)
-        )
-        reports.append((title, SEEDS[split], evaluate(model, samples)))
-    path = Path(model).with_suffix(".md")
-    path.write_text(_text(config, saved.step, Path(model), reports), encoding="utf-8")
+        reports.append((title, SEEDS[split], examine(model, pictures, split, held_out=held_out)))
+    model = Path(model)
+    path = model.with_name(model.name.removesuffix(".onnx").removesuffix(".key") + ".md")
+    made = _Made(saved.step, _minutes(Path(checkpoint)))
+    path.write_text(_text(config, made, model, reports) + _video(checkpoint), encoding="utf-8")
     return path
 
 
-def _text(config: Config, step: int, model: Path, reports: list[tuple[str, int, Report]]) -> str:
+class _Made(NamedTuple):
+    """What a run took."""
+
+    steps: int
+    minutes: int  # 0: not known
+
+
+def _minutes(checkpoint: Path) -> int:
+    """Return how long the run took, from the results.csv beside its checkpoint."""
+    results = checkpoint.with_name("results.csv")
+    if not results.is_file():
+        return 0
+    with results.open(newline="") as file:
+        return round(max(float(row["seconds"]) for row in csv.DictReader(file)) / 60)
+
+
+def _video(checkpoint: str | Path) -> str:
+    """Return a table of the frames between key frames; nothing for a model of pictures."""
+    net, config = checkpoints.network(checkpoints.load(checkpoint))
+    if not hasattr(net, "between"):
+        return ""
+    from trainers.data.clips import INTERVAL, render_clips
+    from trainers.evaluate_video import WAYS, measure_clips
+
+    lines = [
+        "",
+        f"Of every {INTERVAL} frames one is a key frame. Mask AP and AP50 of the other {INTERVAL - 1}, in "
+        f"held-out scenes, {_CLIPS} clips, by torch: were they key frames too (key), by flow from the key "
+        "frame (between, what the model does), and if they only showed the key frame's masks (copy):",
+        "",
+        "| frames per second | frames as | mask AP | mask AP50 |",
+        "| --- | --- | --- | --- |",
+    ]
+    for fps in (30.0, 10.0):
+        clips = render_clips(_CLIPS, SEEDS["held_out"], held_out=True, fps=fps)
+        for way in WAYS:
+            ap, ap50 = measure_clips(net, config.size, clips, way).parts["masks"]
+            lines.append(f"| {fps:g} | {way} | {ap:.3f} | {ap50:.3f} |")
+    return "\n".join([*lines, ""])
+
+
+def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int, Report]]) -> str:
     width, height = config.size
     weights = sum(parameter.numel() for parameter in checkpoints.build(config, 3).parameters())
+    began = f" from the weights of {config.start.weights}" if config.start.weights else ""
+    took = f", {made.minutes} minutes on a shared machine of two cores" if made.minutes else ""
+    files = [model, model.with_name(model.name.replace(".key.", ".between."))]
+    size = sum(file.stat().st_size for file in set(files))
     lines = [
         f"# {config.name}",
         "",
         config.description,
         "",
         f"- Input {width}x{height}, letterboxed; {weights / 1e6:.2f} M parameters, "
-        f"{model.stat().st_size / 1e6:.2f} MB (weights stored as FP16, computed as FP32).",
+        f"{size / 1e6:.2f} MB (weights stored as FP16, computed as FP32).",
         f"- Licence: {config.licence}. The data is rendered by `engines.scenes`; no picture or weight of "
         "anyone else went into it.",
-        f"- Made by `trainers train configs/train/{config.name}.yaml`, seed {config.seed}, {step} steps of "
-        f"{config.optim.batch} pictures, then `trainers export runs/{config.name}/last.pt "
-        f"{config.name}.onnx --card`.",
+        f"- Made by `trainers train configs/train/{config.name}.yaml`{began}, seed {config.seed}, "
+        f"{made.steps} steps of {config.optim.batch} pictures{took}, then "
+        f"`trainers export runs/{config.name}/last.pt {config.name}.onnx --card`.",
         f"- {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, torch {version('torch')}, "
         f"OpenVINO {version('openvino')}.",
         "",
-        "COCO's box AP (mean over IoU .50 to .95) and AP50, measured on the exported file through "
-        "`engines.load` by pycocotools:",
+        "COCO's box AP (mean over IoU .50 to .95) and AP50, of masks and keypoints too where the model gives "
+        "them, measured on the exported file through `engines.load` by pycocotools:",
         "",
         "| appearance | pictures | seeds from | class | AP | AP50 |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for title, seed, report in reports:
-        figures = {"all": (report.ap, report.ap50), **report.classes, **report.parts}
-        for name, (ap, ap50) in figures.items():
+        for name, (ap, ap50) in report.figures().items():
             lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap:.3f} | {ap50:.3f} |")
     lines += [
         "",

@@ -40,7 +40,12 @@ def train(
 
     settings = read_config(config, tuple(context.args))
     folder = output or Path("runs") / settings.name
-    last = run(settings, folder, resume=resume)
+    if settings.model.arch.startswith("yolactedge_video"):
+        from trainers.video import train_video
+
+        last = train_video(settings, folder)
+    else:
+        last = run(settings, folder, resume=resume)
     typer.echo(f"{last}\ntrainers export {last} {settings.name}.onnx")
 
 
@@ -53,22 +58,18 @@ def evaluate(
 ) -> None:
     """Measure AP by pycocotools on rendered pictures, for each class."""
     from engines.errors import InputError, nearest
-    from trainers.data.scenes import SEEDS, render_scenes
-    from trainers.evaluate import evaluate as run
-    from trainers.evaluate import task_of
+    from trainers.data.scenes import SEEDS
+    from trainers.exam import examine
 
     if split not in SEEDS or split == "train":
         raise InputError(f"split: {split!r}, val, held_out or fresh is right{nearest(split, SEEDS)}")
     if appearance not in ("held-out", "usual"):
         raise InputError(f"appearance: {appearance!r}, held-out or usual is right")
     held_out = appearance == "held-out"
-    samples = render_scenes(
-        pictures, SEEDS[split], 640, held_out=held_out, fixed=(640, 360), task=task_of(model)
-    )
-    report = run(model, samples)
+    report = examine(model, pictures, split, held_out=held_out)
     typer.echo(f"{model}: {report.pictures} pictures, {appearance} appearance, seeds from {SEEDS[split]}")
     typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
-    for name, (ap, ap50) in {"all": (report.ap, report.ap50), **report.classes, **report.parts}.items():
+    for name, (ap, ap50) in report.figures().items():
         typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")
 
 

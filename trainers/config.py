@@ -40,6 +40,7 @@ class Data(_Strict):
     keypoints: int = Field(0, ge=0)  # that each object of the labels has; 0 = none are read
     train: int = Field(3000, ge=1)  # pictures
     val: int = Field(120, ge=1)  # pictures of the same appearance, other seeds
+    people: bool = False  # each picture is the surroundings of one person, for top-down pose
     clutter: float = Field(0.35, ge=0, le=1)  # share of training pictures before a background of no meaning
 
 
@@ -94,7 +95,9 @@ class Loss(_Strict):
 class Start(_Strict):
     """Where a run begins if not with random weights."""
 
-    weights: str = ""  # a checkpoint of ours (.pt), or a published one (.pth) of the same architecture
+    # a checkpoint of ours (.pt) or a published one (.pth) of the same architecture; or, of any family, a file
+    # that `trainers export` wrote (.onnx) or a shipped model's name
+    weights: str = ""
     freeze: tuple[str, ...] = ()  # parts that stay as they are, by the start of their names, as "stem"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from trainers.confusion import confusion
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
-__all__ = ["Predict", "Report", "evaluate", "measure", "predictor", "task_of"]
+__all__ = ["Predict", "Report", "evaluate", "measure", "opened", "predictor", "task_of"]
 
 _FILLED = 0.53  # share of a person's box that the person fills: COCO's scale of a pose is the mask's area
 
@@ -44,6 +44,11 @@ class Report:
     # [truth][found] of classes at score .25, IoU .50; the last of each is the background
     confusion: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
 
+    def figures(self) -> dict[str, tuple[float, float]]:
+        """Return AP and AP50 by what they are of: all boxes, the boxes of each class, masks, keypoints."""
+        boxes = {"all": (self.ap, self.ap50), **self.classes} if self.classes else {}
+        return {**boxes, **self.parts}
+
 
 def task_of(model: str | Path) -> Task:
     """Return what a checkpoint or a model file gives."""
@@ -60,18 +65,26 @@ def task_of(model: str | Path) -> Task:
 
 def evaluate(model: str | Path, samples: list[Sample]) -> Report:
     """Measure a checkpoint (.pt) by torch, or a model file (.onnx, ...) through `engines.load`."""
+    with opened(model) as (predict, classes):
+        return measure(predict, samples, classes)
+
+
+@contextlib.contextmanager
+def opened(model: str | Path) -> Iterator[tuple[Predict, tuple[str, ...]]]:
+    """Open a checkpoint or a model file; give what finds everything in pictures, and the classes."""
     if Path(model).suffix == ".pt":
         from trainers.checkpoints import load, network
 
         checkpoint = load(model)
         net, config = network(checkpoint)
-        return measure(predictor(net, config.size), samples, checkpoint.classes)
+        yield predictor(net, config.size), checkpoint.classes
+        return
     import engines
 
     with contextlib.closing(
         engines.load(model, engines.Options(conf=0.001, iou=0.6, max_det=100, labels="all"))
     ) as loaded:
-        return measure(loaded.predict, samples, loaded.spec.classes)
+        yield loaded.predict, loaded.spec.classes
 
 
 def predictor(net: Any, size: tuple[int, int], conf: float = 0.001, iou: float = 0.6) -> Predict:

@@ -20,7 +20,7 @@ from engines.spec import ModelSpec, Task
 from trainers import checkpoints
 from trainers.models import prepare
 
-__all__ = ["OUTPUTS", "export", "write"]
+__all__ = ["OUTPUTS", "export", "store_half", "write"]
 
 # what the file of a task gives out, as layout "dense" reads it
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -41,14 +41,15 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
     Input ``images`` (B,3,H,W) float32, prepared as the metadata says, with a free batch; outputs ``boxes``
     (B,N,4) xyxy input pixels, ``scores`` (B,N,C) and what else `OUTPUTS` names. ``half`` stores weights as
     FP16 with a cast to FP32, so that the file is half as large and the arithmetic stays FP32. The file is
-    compared with torch for batches of 1 and 3; WorkError if they differ.
+    compared with torch for batches of 1 and 3; WorkError if they differ. A model for video becomes two
+    files, see `trainers.export_video`; the path is that of key frames.
     """
     saved = checkpoints.load(checkpoint)
     net, config = checkpoints.network(saved)
     spec = ModelSpec(
         name=config.name,
         task=net.task,
-        layout="dense",
+        layout=getattr(net, "layout", "dense"),
         classes=saved.classes,
         size=config.size,
         **asdict(net.input),
@@ -56,6 +57,10 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
         skeleton=COCO_SKELETON if net.task == "pose" else (),
     )
     words = {"description": config.description, "license": config.licence}
+    if hasattr(net, "between"):
+        from trainers.export_video import write_video
+
+        return write_video(net, spec, Path(output), half=half, words=words)[0]
     return write(net, spec, Path(output), half=half, words=words)
 
 
@@ -66,7 +71,7 @@ def write(net: Any, spec: ModelSpec, output: Path, *, half: bool = True, words: 
     model = onnx.load_from_string(_traced(_Named(net).eval(), spec))
     _compare(net, model, spec, _PIXELS, _PIXELS)
     if half:
-        _store_half(model)
+        store_half(model)
         _compare(net, model, spec, _ROUNDED, _SCORE)
     metadata.write(model, spec)
     for key, value in words.items():
@@ -90,13 +95,19 @@ class _Named(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         decoded = self.net.decode(self.net(images))
-        return tuple(decoded[name] for name in OUTPUTS[self.net.task])
+        return tuple(decoded[name] for name in _outputs(self.net))
+
+
+def _outputs(net: Any) -> tuple[str, ...]:
+    """What the file of a network gives out; the runtime reads keypoints off heatmaps itself."""
+    layout: str = getattr(net, "layout", "dense")
+    return OUTPUTS[net.task] if layout == "dense" else (layout,)
 
 
 def _traced(net: _Named, spec: ModelSpec) -> bytes:
     width, height = spec.size
     file = io.BytesIO()
-    names = OUTPUTS[spec.task]
+    names = _outputs(net.net)
     with warnings.catch_warnings():
         # the newer exporter needs onnxscript, leaves batch norms unfolded and writes opset 18
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -114,8 +125,8 @@ def _traced(net: _Named, spec: ModelSpec) -> bytes:
     return file.getvalue()
 
 
-def _store_half(model: Any) -> None:
-    """Store the kernels as FP16, each with a Cast to FP32 before its use."""
+def store_half(model: Any) -> None:
+    """Store the kernels of a model as FP16, each with a Cast to FP32 before its use."""
     from onnx import TensorProto, helper, numpy_helper
 
     kernels = {
@@ -142,17 +153,22 @@ def _compare(net: Any, model: Any, spec: ModelSpec, pixels: float, score: float)
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(1)
-    names = OUTPUTS[spec.task]
+    names = _outputs(net)
     for batch in (1, 3):
         images = prepare(torch.rand(batch, 3, spec.size[1], spec.size[0], generator=generator), net.input)
         with torch.no_grad():
             expected = dict(zip(names, _Named(net).eval()(images), strict=True))
         got = dict(zip(names, session.run(list(names), {"images": images.numpy()}), strict=True))
-        boxes = expected["boxes"].numpy()
-        unit = np.maximum(np.abs(boxes).max(axis=2, keepdims=True) / max(spec.size), 1)
-        far = float((np.abs(got["boxes"] - boxes) / unit).max())
-        off = float(np.abs(got["scores"] - expected["scores"].numpy()).max())
-        for name in names[2:]:  # keypoints, coefficients, prototypes: by the largest value of each
+        far = off = 0.0
+        if "boxes" in names:
+            boxes = expected["boxes"].numpy()
+            unit = np.maximum(np.abs(boxes).max(axis=2, keepdims=True) / max(spec.size), 1)
+            far = float((np.abs(got["boxes"] - boxes) / unit).max())
+            off = float(np.abs(got["scores"] - expected["scores"].numpy()).max())
+        for name in set(names) - {
+            "boxes",
+            "scores",
+        }:  # keypoints, coefficients, prototypes: by the largest value of each
             part = expected[name].numpy()
             off = max(off, float(np.abs(got[name] - part).max() / max(np.abs(part).max(), 1e-6)))
         if not (far <= pixels and off <= score):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from engines import metadata
 from engines.errors import WorkError
 from engines.spec import ModelSpec
-from trainers.export import OUTPUTS
+from trainers.export import OUTPUTS, store_half
 from trainers.models import prepare
 from trainers.models.yolactedge import State, YolactEdgeVideo, motion
 
@@ -31,13 +32,24 @@ __all__ = ["write_video"]
 
 _OPSET = 17
 _FAR = 1e-3  # what the files may differ from torch, as a share of each tensor's largest value
+_ROUNDED = 0.03  # and after their weights are rounded
 
 
-def write_video(net: YolactEdgeVideo, spec: ModelSpec, output: Path) -> tuple[Path, Path]:
+def write_video(
+    net: YolactEdgeVideo,
+    spec: ModelSpec,
+    output: Path,
+    *,
+    half: bool = False,
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Path, Path]:
     """Write both files beside ``output`` (NAME.onnx) and return their paths, key frames first.
 
-    Each is compared with torch in ONNX Runtime for batches of 1 and 2; WorkError if they differ.
+    Each is compared with torch in ONNX Runtime for batches of 1 and 2; WorkError if they differ. ``half``
+    stores the weights as FP16, ``words`` are further entries of the metadata.
     """
+    import onnx
+
     net = net.eval()
     width, height = spec.size
     images = prepare(torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1)), net.input)
@@ -50,10 +62,13 @@ def write_video(net: YolactEdgeVideo, spec: ModelSpec, output: Path) -> tuple[Pa
         ("between", _Between(net), (images.flip(0), *state), (*OUTPUTS["segment"], "motion")),
     ):
         names = ("images", *State._fields)[: len(inputs)]
-        data = _traced(graph.eval(), inputs, names, outputs)
-        _compare(graph, data, inputs, names, outputs)
+        model = onnx.load_from_string(_traced(graph.eval(), inputs, names, outputs))
+        _compare(graph, model, inputs, names, outputs, _FAR)
+        if half:
+            store_half(model)
+            _compare(graph, model, inputs, names, outputs, _ROUNDED)
         path = output.with_suffix(f".{role}.onnx")
-        _save(data, spec, role, path)
+        _save(model, spec, {"role": role, **words}, path)
         paths.append(path)
     return paths[0], paths[1]
 
@@ -102,14 +117,15 @@ def _traced(
 
 def _compare(
     graph: nn.Module,
-    data: bytes,
+    model: Any,
     inputs: tuple[Tensor, ...],
     names: Sequence[str],
     outputs: Sequence[str],
+    far: float,
 ) -> None:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for batch in (1, 2):
         given = tuple(part[:batch] for part in inputs)
         with torch.no_grad():
@@ -120,20 +136,21 @@ def _compare(
         for name, mine, theirs in zip(outputs, got, expected, strict=True):
             part = theirs.numpy()
             off = float(np.abs(mine - part).max() / max(np.abs(part).max(), 1e-6))
-            if not off <= _FAR:
+            if not off <= far:
                 raise WorkError(
                     f"export: {name} of the file differs from torch by {off:.3g} of its largest value "
-                    f"(at most {_FAR:g} is right)"
+                    f"(at most {far:g} is right)"
                 )
 
 
-def _save(data: bytes, spec: ModelSpec, role: str, path: Path) -> None:
+def _save(model: Any, spec: ModelSpec, words: Mapping[str, str], path: Path) -> None:
     import onnx
 
-    model = onnx.load_from_string(data)
     metadata.write(model, spec)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = "role", role
+    for key, value in words.items():
+        if value:
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")

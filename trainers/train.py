@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from engines.errors import InputError, WorkError
-from trainers import checkpoints, optimise
+from trainers import checkpoints, optimise, start
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import Batch, collate
@@ -52,7 +52,8 @@ def train(
     torch.manual_seed(config.seed)
     dataset = open_dataset(config)
     net = checkpoints.build(config, len(dataset.classes)).to(device, memory_format=torch.channels_last)
-    said = "" if resume or not config.start.weights else checkpoints.start(net, config.start, config)
+    source = "" if resume else config.start.weights
+    said = checkpoints.start(net, config.start, config) if source and not start.exported(source) else ""
     optimise.freeze(net, config.start.freeze)
     run = _Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
     if resume is not None:
@@ -65,6 +66,9 @@ def train(
         data, val = dataset.samples(net.task, log.preparing)
         steps = -(-len(data) // config.optim.batch)
         total = steps * config.optim.epochs
+        if source and start.exported(source):
+            log.say(start.begin(run.net, source, start.pictures(data, run.net, config).to(device)))
+            run.average.load_state_dict(run.net.state_dict())
         log.start(total, steps)
         batches = DataLoader(
             Augmented(data, config, net.input.resize),

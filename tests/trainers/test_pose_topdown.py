@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.crops import crop
+from trainers.data.batch import Sample
+from trainers.data.crops import around, people
 from trainers.models.pose_topdown import SimpleBaseline, gaussians, heatmap_loss, peaks
-
-SIZE = (48, 64)
 
 
 def test_the_network_is_simple_baselines() -> None:
@@ -34,7 +33,7 @@ def test_peaks_of_gaussians_are_the_keypoints(stride: float) -> None:
 
 
 def test_a_gaussian_is_one_at_its_keypoint_and_falls_by_its_sigma() -> None:
-    maps = gaussians(torch.tensor([[[9.0, 13.0, 2]]]), (12, 16), 2.0, 2.0)
+    maps = gaussians(torch.tensor([[[8.0, 12.0, 2]]]), (12, 16), 2.0, 2.0)
     assert maps[0, 0, 6, 4] == 1
     assert maps[0, 0, 6, 6].item() == pytest.approx(np.exp(-0.5))
     assert maps[0, 0, 8, 6].item() == pytest.approx(np.exp(-1.0))
@@ -48,13 +47,30 @@ def test_keypoints_that_are_not_labelled_teach_nothing() -> None:
     assert heatmap_loss(maps + 1, points, 2.0, 1.0).item() == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("turn", "zoom"), [(0.0, 1.0), (0.6, 0.8)], ids=["plain", "turned"])
-def test_crops_lead_back_to_the_picture(turn: float, zoom: float) -> None:
+@pytest.mark.parametrize(
+    ("box", "cut"),
+    [
+        ((40, 40, 60, 80), [31, 35, 69, 85]),  # in the shape of the crop, a quarter higher
+        ((40, 40, 100, 60), [32, 0, 108, 100]),
+        ((0, 10, 20, 50), [0, 5, 29, 55]),  # ends with the picture
+    ],
+)
+def test_a_box_is_widened_to_the_crops_shape(box: tuple[int, ...], cut: list[int]) -> None:
+    assert around(np.array(box, np.float32), (160, 120), (48, 64)) == cut
+
+
+def test_each_person_becomes_a_picture_with_its_own_keypoints() -> None:
     image = np.zeros((120, 160, 3), np.uint8)
-    image[58:62, 88:92] = 255
-    part = crop(image, np.array([60, 30, 110, 100], np.float32), SIZE, turn=turn, zoom=zoom)
-    point = np.array([[90, 60, 2]], np.float32)
-    inside = part.inside(point)
-    assert np.allclose(part.outside(inside), point, atol=1e-3)
-    rows, columns = np.nonzero(part.image[..., 0] > 60)
-    assert [columns.mean() + 0.5, rows.mean() + 0.5] == pytest.approx(inside[0, :2].tolist(), abs=0.5)
+    image[58:62, 68:72] = 255
+    boxes = np.array([[60, 40, 80, 80], [10, 10, 30, 20], [90, 20, 110, 60]], np.float32)
+    points = np.zeros((3, 17, 3), np.float32)
+    points[0, :5] = 70, 60, 2  # the second is too small, of the third nothing is known
+    points[1, :5] = 20, 15, 2
+    (one,) = people([Sample(image, boxes, np.zeros(3, np.int64), keypoints=points)], (48, 64))
+    assert one.image.shape == (64, 48, 3)
+    rows, columns = np.nonzero(one.image[..., 0] > 200)
+    assert [columns.mean() + 0.5, rows.mean() + 0.5] == pytest.approx(
+        one.keypoints[0, 0, :2].tolist(), abs=0.5
+    )
+    assert (one.keypoints[0, 5:] == 0).all()
+    assert one.boxes.shape == (1, 4)

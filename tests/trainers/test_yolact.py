@@ -235,7 +235,7 @@ def test_decoding_gives_what_the_dense_layout_reads() -> None:
     with torch.no_grad():
         raw = net(images)
         found = net.decode(raw)
-    count = 3 * (8 * 12 + 4 * 6 + 2 * 3 + 1 * 2 + 1)
+    count = 6 * (8 * 12 + 4 * 6 + 2 * 3 + 1 * 2 + 1)
     assert {name: tuple(part.shape) for name, part in found.items()} == {
         "boxes": (2, count, 4),
         "scores": (2, count, 3),

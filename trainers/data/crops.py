@@ -1,62 +1,52 @@
-"""Crops of people for top-down pose: a box widened to the crop's shape, keypoints in the crop and back."""
+"""Crops of people for top-down pose: the part of a picture around each person, as a sample of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Crop", "crop"]
+from trainers.augment import fit
+from trainers.data.batch import Sample
+
+__all__ = ["around", "people"]
 
 _ROOM = 1.25  # how much larger than the person's box
+_LEAST = 24.0  # pixels: people lower than this teach nothing
+_POINTS = 4  # fewest keypoints in the picture
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Crop:
-    """A part of a picture at the network's size."""
+def people(samples: Iterable[Sample], size: tuple[int, int], longest: int = 0) -> list[Sample]:
+    """Return a sample for each object with keypoints: what is around it, laid into ``size`` (width, height).
 
-    image: NDArray[np.uint8]  # (h, w, 3) RGB
-    matrix: NDArray[np.float64]  # (2, 3): picture pixels -> crop pixels, corners on whole numbers
-
-    def inside(self, keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map keypoints (..., 3) of the picture into the crop; those outside it get v = 0, x = y = 0."""
-        points = keypoints[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
-        height, width = self.image.shape[:2]
-        seen = ((points >= 0) & (points < (width, height))).all(-1, keepdims=True) & (keypoints[..., 2:] > 0)
-        moved = np.concatenate([points, keypoints[..., 2:]], -1)
-        return np.where(seen, moved, 0).astype(np.float32)
-
-    def outside(self, keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map keypoints (..., 3) of the crop back into the picture."""
-        points = np.linalg.solve(
-            self.matrix[:, :2], (keypoints[..., :2] - self.matrix[:, 2]).reshape(-1, 2).T
-        )
-        points = points.T.reshape(*keypoints.shape[:-1], 2)
-        return np.concatenate([points, keypoints[..., 2:]], -1).astype(np.float32)
-
-
-def crop(
-    image: NDArray[np.uint8],
-    box: NDArray[np.float32],
-    size: tuple[int, int],
-    *,
-    turn: float = 0.0,
-    zoom: float = 1.0,
-) -> Crop:
-    """Cut the surroundings of a box (4,) xyxy out of a picture, as ``size`` (width, height).
-
-    The box grows by a quarter and to the crop's shape; ``turn`` (radians) and ``zoom`` are for augmentation.
+    Only its own keypoints remain. Small people, and those of whom little is in the picture, are left out.
+    ``longest`` stops after so many, 0 for all.
     """
-    import cv2
+    made: list[Sample] = []
+    for sample in samples:
+        for row in np.flatnonzero((sample.keypoints[..., 2] > 0).sum(1) >= _POINTS).tolist():
+            box = sample.boxes[row]
+            if box[3] - box[1] < _LEAST:
+                continue
+            left, top, right, bottom = around(box, (sample.image.shape[1], sample.image.shape[0]), size)
+            offset = np.array([left, top], np.float32)
+            points = sample.keypoints[row : row + 1].copy()
+            known = points[..., 2:] > 0
+            points[..., :2] = np.where(known, points[..., :2] - offset, 0)
+            cut = np.ascontiguousarray(sample.image[top:bottom, left:right])
+            own = Sample(cut, box[None] - np.tile(offset, 2), sample.classes[row : row + 1], keypoints=points)
+            made.append(fit(own, size))
+            if len(made) == longest:
+                return made
+    return made
 
-    width, height = size
-    centre = (box[:2] + box[2:]) / 2
-    sides = (box[2:] - box[:2]) * _ROOM
-    gain = zoom * min(width / max(float(sides[0]), 1.0), height / max(float(sides[1]), 1.0))
-    linear = gain * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    matrix = np.column_stack([linear, np.array([width / 2, height / 2]) - linear @ centre])
-    shifted = matrix.copy()  # OpenCV's pixel centres lie on whole numbers
-    shifted[:, 2] += linear @ [0.5, 0.5] - 0.5
-    pixels = cv2.warpAffine(image, shifted, size, flags=cv2.INTER_LINEAR)
-    return Crop(pixels.astype(np.uint8, copy=False), matrix)
+
+def around(box: NDArray[np.float32], picture: tuple[int, int], size: tuple[int, int]) -> list[int]:
+    """Return what to cut for a box (4,): a quarter larger, in the shape of ``size``, within the picture."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * _ROOM
+    shape = size[0] / size[1]
+    half = np.array([max(half[0], half[1] * shape), max(half[1], half[0] / shape)])
+    low = np.clip(np.floor(centre - half), 0, np.array(picture) - 2)
+    high = np.clip(np.ceil(centre + half), low + 2, picture)
+    return [int(side) for side in (*low, *high)]

@@ -11,6 +11,7 @@ from engines.spec import Task
 from trainers.config import Config, Data
 from trainers.data.batch import Sample
 from trainers.data.coco import read_coco
+from trainers.data.crops import people
 from trainers.data.pictures import Pictures, Record
 from trainers.data.scenes import CLASSES, SEEDS, render_scenes
 from trainers.data.voc import read_voc
@@ -38,6 +39,8 @@ def open_dataset(config: Config) -> Dataset:
     data, longest = config.data, max(config.size) * 5 // 4
     if config.model.arch == "pose" and data.kind != "scenes" and data.keypoints != len(COCO_KEYPOINTS):
         raise InputError(f"data.keypoints: {data.keypoints}, {len(COCO_KEYPOINTS)} is right for pose")
+    if data.kind == "scenes" and data.people:
+        return Dataset(CLASSES[:1], lambda task, tell: _people(data, config.size, tell))
     if data.kind == "scenes":
         return Dataset(CLASSES, lambda task, tell: _render(data, longest, task, tell))
     train, classes = _read(data, data.images, data.labels)
@@ -67,3 +70,10 @@ def _render(data: Data, longest: int, task: Task, tell: Tell) -> tuple[list[Samp
         render_scenes(data.train, SEEDS["train"], longest, clutter=data.clutter, task=task, tell=tell),
         render_scenes(data.val, SEEDS["val"], longest, fixed=(640, 360), task=task, tell=tell),
     )
+
+
+def _people(data: Data, size: tuple[int, int], tell: Tell) -> tuple[list[Sample], list[Sample]]:
+    """About two people of each scene; as many as the training file asks for."""
+    train = render_scenes(data.train, SEEDS["train"], 640, clutter=data.clutter, task="pose", tell=tell)
+    val = render_scenes(data.val, SEEDS["val"], 640, fixed=(640, 360), task="pose", tell=tell)
+    return people(train, size, data.train), people(val, size, data.val)

@@ -43,6 +43,8 @@ ARCHITECTURES = {
     "yolactedge_video_resnet50": "trainers.models.yolactedge:build_video",
     "yolactedge_video_resnet101": "trainers.models.yolactedge:build_video",
     "pose": "trainers.models.pose:build",
+    "pose_topdown": "trainers.models.pose_topdown:build",
+    "simple_baseline": "trainers.models.pose_topdown:build",
 }
 
 

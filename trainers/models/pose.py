@@ -1,7 +1,8 @@
 """YOLO-pose: the small YOLO, and in every cell the keypoints of the person it finds.
 
 Single-stage pose with the OKS loss of Maji et al. 2022: a keypoint's error weighs by the size of the person
-and by how exactly people mark that keypoint, as in COCO's measure.
+and by how exactly people mark that keypoint, as in COCO's measure. OKS is flat far from the truth: a nose
+that is off by a tenth of a person learns nothing. So the plain distance is learnt beside it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SIGMAS = (
     *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
 )
 _AREA = 0.53  # share of a person's box that the person fills, on average
-_POINTS, _SEEN = 12.0, 1.0  # weights of the terms
+_POINTS, _FAR, _SEEN = 12.0, 4.0, 1.0  # weights of the terms
 
 
 class PoseOutput(NamedTuple):
@@ -62,7 +63,7 @@ class Pose(Yolo):
     def forward(self, images: Tensor) -> PoseOutput:
         features = self.pyramid(images)
         parts = [
-            head(x).float().flatten(2).transpose(1, 2).unflatten(2, (len(SIGMAS), 3))
+            _exact(head, x).flatten(2).transpose(1, 2).unflatten(2, (len(SIGMAS), 3))
             for head, x in zip(self.joints, features, strict=True)
         ]
         raw = torch.cat(parts, 1)
@@ -76,7 +77,7 @@ class Pose(Yolo):
         return super().decode(output.found) | {"keypoints": keypoints}
 
     def loss(self, output: PoseOutput, batch: Batch, weights: Loss) -> dict[str, Tensor]:  # type: ignore[override]
-        """Return the detector's terms, ``keypoints`` (1 - OKS) and ``seen`` (cross-entropy).
+        """Return the detector's terms, ``keypoints`` (1 - OKS, and distance) and ``seen`` (cross-entropy).
 
         Only cells whose object has keypoints learn them, each as much as its soft target.
         """
@@ -94,6 +95,15 @@ def oks(points: Tensor, truth: Tensor, area: Tensor) -> Tensor:
     return torch.exp(-distance / (2 * area[..., None] * (2 * sigma).square() + 1e-9))
 
 
+def _exact(head: nn.Module, x: Tensor) -> Tensor:
+    """Run a branch, its last layer in full precision: half would move keypoints by a pixel."""
+    *before, last = cast("nn.Sequential", head)
+    for layer in before:
+        x = layer(x)
+    with torch.autocast(x.device.type, enabled=False):
+        return cast("Tensor", last(x.float()))
+
+
 def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Tensor]:
     picture, cell = found.positive.nonzero(as_tuple=True)
     row = found.owner[picture, cell]
@@ -105,10 +115,12 @@ def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Ten
     area = (box[:, 2:] - box[:, :2]).prod(1) * _AREA
     quality = found.quality[picture, cell]
     total = quality.sum().clamp(min=1.0)
-    error = (1 - oks(output.keypoints[picture, cell], truth[..., :2], area)) * labelled
+    found_at = output.keypoints[picture, cell]
+    away = (found_at - truth[..., :2]).abs().sum(-1) / area.sqrt()[:, None]
+    error = (_POINTS * (1 - oks(found_at, truth[..., :2], area)) + _FAR * away) * labelled
     error = error.sum(1) / labelled.sum(1).clamp(min=1)
     seen = F.binary_cross_entropy_with_logits(output.seen[picture, cell], labelled, reduction="none").mean(1)
     return {
-        "keypoints": _POINTS * cast("Tensor", (error * quality).sum()) / total,
+        "keypoints": cast("Tensor", (error * quality).sum()) / total,
         "seen": _SEEN * cast("Tensor", (seen * quality).sum()) / total,
     }

@@ -1,7 +1,8 @@
 """Top-down pose: a crop around each person in, a heatmap of every keypoint out.
 
-SimpleBaseline (Xiao et al. 2018): ResNet, three transposed convolutions, one map for each keypoint, learnt as
-Gaussians around the truth. Names are torchvision's ResNet's, ``deconv_layers`` and ``final_layer``.
+SimpleBaseline (Xiao et al. 2018): a backbone, transposed convolutions, one map for each keypoint, learnt as
+Gaussians around the truth. Names of the published network are torchvision's ResNet's, ``deconv_layers`` and
+``final_layer``. As in the published files cell (x, y) of a map is the point (x, y) * stride of the crop.
 """
 
 from __future__ import annotations
@@ -12,16 +13,51 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from trainers.config import Loss, Network
+from trainers.data.batch import Batch
 from trainers.models import Input
 from trainers.models.yolo import Conv, Stage
 
-__all__ = ["JOINTS", "SimpleBaseline", "Small", "gaussians", "heatmap_loss", "peaks"]
+__all__ = ["JOINTS", "STRIDE", "SimpleBaseline", "Small", "build", "gaussians", "heatmap_loss", "peaks"]
 
 JOINTS = 17
+STRIDE = 4  # of the maps
+_SIGMA = 1.5  # of the Gaussians, in cells
+_WEIGHT = 100.0  # of the loss: most cells are empty, their mean is small
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-class SimpleBaseline(nn.Module):
+def build(classes: int, network: Network) -> Heatmaps:
+    """Make the network of a configuration; people are all that it knows."""
+    if network.arch == "simple_baseline":
+        return SimpleBaseline()
+    return Small(network)
+
+
+class Heatmaps(nn.Module):
+    """What both networks share: the loss of a crop's maps, and the pose of the one person in it."""
+
+    task = "pose"
+    layout = "heatmaps"
+    input = Input()
+
+    def loss(self, maps: Tensor, batch: Batch, _: Loss) -> dict[str, Tensor]:
+        """Return the term ``heatmaps``; each picture of the batch is one person."""
+        return {"heatmaps": _WEIGHT * heatmap_loss(maps.float(), batch.keypoints[:, 0], STRIDE, _SIGMA)}
+
+    def decode(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return ``heatmaps`` (B, J, h, w), and as one row: the whole crop, a mean score, ``keypoints``."""
+        points = peaks(maps, STRIDE)
+        sides = [0.0, 0.0, float(maps.shape[3] * STRIDE), float(maps.shape[2] * STRIDE)]
+        return {
+            "boxes": maps.new_tensor(sides).expand(len(maps), 1, 4),
+            "scores": points[..., 2].mean(1)[:, None, None],
+            "keypoints": points[:, None],
+            "heatmaps": maps,
+        }
+
+
+class SimpleBaseline(Heatmaps):
     """The published network. Input (B, 3, 256, 192), prepared as ``input`` says; output (B, J, 64, 48)."""
 
     input = Input("stretch", "rgb", 1.0, _MEAN, _STD)
@@ -45,32 +81,31 @@ class SimpleBaseline(nn.Module):
         return cast("Tensor", self.final_layer(self.deconv_layers(x)))
 
 
-class Small(nn.Module):
-    """The same idea for small crops. Input (B, 3, H, W) RGB 0..1, sides multiples of 8; maps at stride 2."""
+class Small(Heatmaps):
+    """The same idea on the small YOLO's backbone. Input (B, 3, H, W) RGB 0..1, sides multiples of 16."""
 
-    input = Input("stretch")
-
-    def __init__(self, joints: int = JOINTS, widths: tuple[int, int, int] = (24, 48, 80)) -> None:
+    def __init__(self, network: Network, joints: int = JOINTS) -> None:
         super().__init__()
-        w1, w2, w3 = widths
-        self.body = nn.Sequential(
-            Conv(3, w1, 3, 2), Conv(w1, w2, 3, 2), Stage(w2, 2), Conv(w2, w3, 3, 2), Stage(w3, 2)
-        )
-        self.deconv_layers = _rise(w3, w2, 2)
-        self.final_layer = nn.Conv2d(w2, joints, 1)
+        (w1, w2, w3, w4, _), depths = network.widths, network.depths
+        self.stem = nn.Sequential(Conv(3, w1, 3, 2), Conv(w1, w2, 3, 2), Stage(w2, depths[0]))
+        self.stage3 = nn.Sequential(Conv(w2, w3, 3, 2), Stage(w3, depths[1]))
+        self.stage4 = nn.Sequential(Conv(w3, w4, 3, 2), Stage(w4, depths[2]))
+        self.deconv_layers = _rise(w4, network.neck, 2)
+        self.final_layer = nn.Conv2d(network.neck, joints, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        return cast("Tensor", self.final_layer(self.deconv_layers(self.body(crops))))
+        x = self.stage4(self.stage3(self.stem(crops)))
+        return cast("Tensor", self.final_layer(self.deconv_layers(x)))
 
 
 def gaussians(keypoints: Tensor, size: tuple[int, int], stride: float, sigma: float) -> Tensor:
     """Return the maps (B, J, h, w) that keypoints (B, J, 3) in crop pixels should give; 1 at the keypoint.
 
-    size is (w, h) of the maps, sigma in cells. The middle of cell i is pixel (i + .5) * stride.
+    size is (w, h) of the maps, sigma in cells. Cell i is pixel i * stride.
     """
     ys = torch.arange(size[1], device=keypoints.device, dtype=keypoints.dtype)
     xs = torch.arange(size[0], device=keypoints.device, dtype=keypoints.dtype)
-    at = keypoints[..., :2] / stride - 0.5
+    at = keypoints[..., :2] / stride
     across = (xs - at[..., :1]).square()[..., None, :]
     down = (ys - at[..., 1:]).square()[..., None]
     return torch.exp(-(across + down) / (2 * sigma**2))
@@ -99,7 +134,7 @@ def peaks(maps: Tensor, stride: float) -> Tensor:
 
     x = column + 0.25 * torch.sign(beside(0, 1) - beside(0, -1))
     y = row + 0.25 * torch.sign(beside(1, 0) - beside(-1, 0))
-    return torch.stack([(x + 0.5) * stride, (y + 0.5) * stride, score], 2)
+    return torch.stack([x * stride, y * stride, score], 2)
 
 
 def _rise(inputs: int, width: int, times: int) -> nn.Sequential:

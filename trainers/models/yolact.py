@@ -22,7 +22,6 @@ from trainers.models.yolact_loss import decode, yolact_loss
 __all__ = ["FPN", "Anchors", "Head", "Output", "Yolact", "Yolacts", "build", "parts", "priors"]
 
 OFFICIAL = Input("stretch", "rgb", 1.0, (123.68, 116.78, 103.94), (58.40, 57.12, 57.38))  # of 550x550
-RATIOS = (1.0, 0.5, 2.0)
 
 Levels = tuple[Tensor, Tensor, Tensor]  # strides 8, 16, 32
 
@@ -32,9 +31,20 @@ class Anchors(NamedTuple):
 
     scales: tuple[float, ...] = (24.0, 48.0, 96.0, 192.0, 384.0)  # one of each level
     square: bool = True  # ratios only change the size, as those checkpoints are trained with
+    kinds: tuple[tuple[float, float], ...] = (
+        (1.0, 1.0),
+        (1.0, 0.5),
+        (1.0, 2.0),
+    )  # factor of the scale, ratio
 
 
 SQUARE = Anchors()
+# for 320x192: nearly every rendered object overlaps one by half, most overlap several
+_SMALL = Anchors(
+    scales=(16.0, 40.0, 70.0, 110.0, 200.0),
+    square=False,
+    kinds=((1.0, 1.0), (1.0, 0.45), (1.0, 2.0), (1.41, 1.0), (1.41, 0.45), (1.41, 2.0)),
+)
 
 
 class Output(NamedTuple):
@@ -67,7 +77,7 @@ class Yolacts(nn.Module):
         self.anchors, self.input = anchors, pixels
         self.backbone = backbone
         self.proto_net = protonet(width, prototypes)
-        self.prediction_layers = nn.ModuleList([Head(width, classes, prototypes)])
+        self.prediction_layers = nn.ModuleList([Head(width, classes, prototypes, len(anchors.kinds))])
         self.semantic_seg_conv = nn.Conv2d(width, classes, 1)
 
     def read(self, levels: tuple[Tensor, ...], images: Tensor) -> Output:
@@ -126,7 +136,7 @@ def parts(classes: int, network: Network) -> dict[str, Any]:
         "classes": classes,
         "width": network.neck,
         "prototypes": network.prototypes,
-        "anchors": Anchors((16.0, 32.0, 64.0, 128.0, 256.0), square=False),
+        "anchors": _SMALL,
         "pixels": Input(),
     }
 
@@ -184,18 +194,19 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 class Head(nn.Module):
     """Box offsets, class logits and mask coefficients of the priors of a level; shared by all levels."""
 
-    def __init__(self, width: int, classes: int, prototypes: int) -> None:
+    def __init__(self, width: int, classes: int, prototypes: int, kinds: int = 3) -> None:
         super().__init__()
+        self.kinds = kinds
         self.columns = (4, classes + 1, prototypes)
         self.upfeature = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(inplace=True))
         self.bbox_layer, self.conf_layer, self.mask_layer = (
-            nn.Conv2d(width, len(RATIOS) * columns, 3, 1, 1) for columns in self.columns
+            nn.Conv2d(width, kinds * columns, 3, 1, 1) for columns in self.columns
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loc (B, n, 4), conf (B, n, C + 1) and coefficients (B, n, P); n = 3 * cells."""
+        """Return loc (B, n, 4), conf (B, n, C + 1) and coefficients (B, n, P); n = kinds * cells."""
         x = self.upfeature(x)
-        priors_of_level = int(len(RATIOS) * x.shape[2] * x.shape[3])
+        priors_of_level = int(self.kinds * x.shape[2] * x.shape[3])
         loc, conf, mask = (
             layer(x).permute(0, 2, 3, 1).reshape(-1, priors_of_level, columns)
             for layer, columns in zip(
@@ -223,7 +234,7 @@ def protonet(width: int, prototypes: int) -> nn.Sequential:
 def priors(shapes: tuple[tuple[int, int], ...], size: tuple[int, int], anchors: Anchors) -> Tensor:
     """Return the anchors (N, 4) as cx, cy, w, h in shares of the picture of ``size`` (width, height).
 
-    shapes are the (rows, columns) of the levels; each cell has the three ratios in turn. Ratio r widens a
+    shapes are the (rows, columns) of the levels; each cell has the anchors' kinds in turn. Ratio r widens a
     scale by sqrt(r) and, unless anchors are square, lowers it by as much.
     """
     levels = []
@@ -232,9 +243,9 @@ def priors(shapes: tuple[tuple[int, int], ...], size: tuple[int, int], anchors: 
             (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
         )
         cells = []
-        for ratio in RATIOS:
-            across = scale * ratio**0.5
-            down = across if anchors.square else scale / ratio**0.5
+        for factor, ratio in anchors.kinds:
+            across = scale * factor * ratio**0.5
+            down = across if anchors.square else scale * factor / ratio**0.5
             sides = torch.full_like(cx, across / size[0]), torch.full_like(cx, down / size[1])
             cells.append(torch.stack([cx, cy, *sides], 2))
         levels.append(torch.stack(cells, 2).reshape(-1, 4))

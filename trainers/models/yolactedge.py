@@ -116,7 +116,10 @@ class YolactEdgeVideo(YolactEdge):
 
     def transform(self, images: Tensor, state: State) -> Between:
         """Make the pyramid of a frame out of its own fine level and the key frame's coarse ones."""
-        lateral = self.fpn_phase_1.lat_layers[2](self.backbone.shallow(images))
+        return self.move(self.fpn_phase_1.lat_layers[2](self.backbone.shallow(images)), state)
+
+    def move(self, lateral: Tensor, state: State) -> Between:
+        """Make the pyramid of a frame of which only the lateral of the fine level is known."""
         moves = self.flow_net(self.flow_net_pre_convs(lateral), state.lateral)
         _, to4, to5 = moves
         p4, p5 = (
