@@ -49,10 +49,10 @@ def pictures(data: Sequence[Sample], net: Any, config: Config) -> Tensor:
 
 
 def begin(net: nn.Module, source: str, images: Tensor) -> str:
-    """Copy into ``net`` every tensor that ``source`` has by that name and shape; return a sentence about it.
+    """Copy into ``net`` every layer that ``source`` has by that name and shape; return a sentence about it.
 
     ``source`` is the name of a shipped model, or a file (.onnx) that `trainers export` wrote. A name below
-    ``backbone`` also takes the tensor of that name without it. ``images`` (B, 3, H, W), prepared, are what
+    ``backbone`` also takes the layer of that name without it. ``images`` (B, 3, H, W), prepared, are what
     norms are set by. Raises InputError when nothing fits.
     """
     weights, shifts = _folded(
@@ -60,6 +60,7 @@ def begin(net: nn.Module, source: str, images: Tensor) -> str:
     )
     own = net.state_dict()
     taken = {name: weights[at] for name in own if (at := _place(name, own[name], weights))}
+    taken = {name: value for name, value in taken.items() if f"{name.rpartition('.')[0]}.weight" in taken}
     if not taken:
         raise InputError(f"start.weights: {source}: no layer of it has the name and the shape of one here")
     net.load_state_dict(own | taken)
