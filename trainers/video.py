@@ -19,7 +19,7 @@ from torch import Tensor
 
 from engines.errors import InputError, WorkError
 from trainers import checkpoints, optimise
-from trainers.augment import augment
+from trainers.augment import augment_frames
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import collate
@@ -91,15 +91,15 @@ def _pictures(
 ) -> tuple[Tensor, Tensor]:
     """Return the key frames and the later frames of a step, both of a clip changed alike."""
     order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(data))
-    sides: list[Tensor] = []
-    for frame in range(2):
-        samples = []
-        for row in order[place * config.optim.batch : (place + 1) * config.optim.batch]:
-            rng = np.random.default_rng([config.seed, epoch, int(row)])
-            samples.append(augment([data[int(row)][frame]], 0, config.size, config.augment, rng))
-        images = prepare(collate(samples).images, net.input)
-        sides.append(images.to(memory_format=torch.channels_last))
-    return sides[0], sides[1]
+    changed = []
+    for row in order[place * config.optim.batch : (place + 1) * config.optim.batch]:
+        rng = np.random.default_rng([config.seed, epoch, int(row)])
+        changed.append(augment_frames(data[int(row)], config.size, config.augment, rng, net.input.resize))
+    key, later = (
+        prepare(collate(list(frames)).images, net.input).to(memory_format=torch.channels_last)
+        for frames in zip(*changed, strict=True)
+    )
+    return key, later
 
 
 def _terms(net: YolactEdgeVideo, key: Tensor, later: Tensor, *, amp: bool) -> dict[str, Tensor]:

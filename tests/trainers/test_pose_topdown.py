@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainers.data.batch import Sample
-from trainers.data.crops import around, people
+from trainers.data.crops import people
 from trainers.models.pose_topdown import SimpleBaseline, gaussians, heatmap_loss, peaks
 
 
@@ -45,18 +45,6 @@ def test_keypoints_that_are_not_labelled_teach_nothing() -> None:
     maps[:, 1] = 5.0
     assert heatmap_loss(maps, points, 2.0, 1.0) == 0
     assert heatmap_loss(maps + 1, points, 2.0, 1.0).item() == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize(
-    ("box", "cut"),
-    [
-        ((40, 40, 60, 80), [31, 35, 69, 85]),  # in the shape of the crop, a quarter higher
-        ((40, 40, 100, 60), [32, 0, 108, 100]),
-        ((0, 10, 20, 50), [0, 5, 29, 55]),  # ends with the picture
-    ],
-)
-def test_a_box_is_widened_to_the_crops_shape(box: tuple[int, ...], cut: list[int]) -> None:
-    assert around(np.array(box, np.float32), (160, 120), (48, 64)) == cut
 
 
 def test_each_person_becomes_a_picture_with_its_own_keypoints() -> None:

@@ -1,18 +1,18 @@
-"""Crops of people for top-down pose: the part of a picture around each person, as a sample of its own."""
+"""Crops of people for top-down pose: of each person what a cascade would cut, as a sample of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engines.cascade import parts
+from engines.spec import ModelSpec
 from trainers.augment import fit
 from trainers.data.batch import Sample
 
-__all__ = ["around", "people"]
+__all__ = ["people"]
 
-_ROOM = 1.25  # how much larger than the person's box
 _LEAST = 24.0  # pixels: people lower than this teach nothing
 _POINTS = 4  # fewest keypoints in the picture
 
@@ -23,13 +23,15 @@ def people(samples: Iterable[Sample], size: tuple[int, int], longest: int = 0) -
     Only its own keypoints remain. Small people, and those of whom little is in the picture, are left out.
     ``longest`` stops after so many, 0 for all.
     """
+    seen = ModelSpec(name="person", task="pose", layout="heatmaps", classes=("person",), size=size)
     made: list[Sample] = []
     for sample in samples:
         for row in np.flatnonzero((sample.keypoints[..., 2] > 0).sum(1) >= _POINTS).tolist():
             box = sample.boxes[row]
             if box[3] - box[1] < _LEAST:
                 continue
-            left, top, right, bottom = around(box, (sample.image.shape[1], sample.image.shape[0]), size)
+            picture = (sample.image.shape[1], sample.image.shape[0])
+            left, top, right, bottom = parts(box[None], picture, seen)[0].tolist()
             offset = np.array([left, top], np.float32)
             points = sample.keypoints[row : row + 1].copy()
             known = points[..., 2:] > 0
@@ -40,13 +42,3 @@ def people(samples: Iterable[Sample], size: tuple[int, int], longest: int = 0) -
             if len(made) == longest:
                 return made
     return made
-
-
-def around(box: NDArray[np.float32], picture: tuple[int, int], size: tuple[int, int]) -> list[int]:
-    """Return what to cut for a box (4,): a quarter larger, in the shape of ``size``, within the picture."""
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * _ROOM
-    shape = size[0] / size[1]
-    half = np.array([max(half[0], half[1] * shape), max(half[1], half[0] / shape)])
-    low = np.clip(np.floor(centre - half), 0, np.array(picture) - 2)
-    high = np.clip(np.ceil(centre + half), low + 2, picture)
-    return [int(side) for side in (*low, *high)]
