@@ -191,8 +191,10 @@ class Batch:
     def collect_embeddings(self) -> NDArray[np.float32]:
         """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch."""
         try:
-            vectors: NDArray[np.float32] = self._request.wait()["embeddings"][: self._filled].copy()
-            return vectors
+            vectors: NDArray[np.float32] = self._request.wait()["embeddings"][: self._filled]
+            # The graph has done this in its own precision: bf16 leaves lengths of .999 to 1.001.
+            lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            return np.asarray(vectors / lengths, np.float32)
         finally:
             self._release()
 

@@ -352,29 +352,3 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(
     with pytest.raises(InputError, match=said) as refusal:
         engines.load(pets, Options(**options))
     assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.data
-@pytest.mark.parametrize(
-    "file", ["yolox_nano_416.onnx", "derived/yolov8n_320_w16.onnx", "derived/yolo11n-pose_640_w16.onnx"]
-)
-def test_real_files_agree_between_backends_and_batches(file: str, data_dir: Path) -> None:
-    """Boxes within half a pixel, scores within .01, above a threshold that no candidate is near."""
-    import cv2
-
-    ids = (252219, 143931, 6818, 348881, 17627)
-    names = [data_dir / "gt" / "tiny_coco" / "val2017" / f"{number:012}.jpg" for number in ids]
-    pictures = [np.ascontiguousarray(cv2.imread(str(name))[..., ::-1]) for name in names]
-    runs = []
-    for backend, batch in (("openvino", 1), ("openvino", 3), ("onnxruntime", 1), ("onnxruntime", 3)):
-        options = Options(backend=backend, batch=batch, precision="fp32", conf=0.4)
-        with engines.load(data_dir / "models" / file, options) as model:
-            assert model.batch == batch
-            runs.append(model.predict(pictures))
-    assert sum(map(len, runs[0])) > 3
-    for other in runs[1:]:
-        for mine, theirs in zip(runs[0], other, strict=True):
-            assert mine.classes.tolist() == theirs.classes.tolist()
-            np.testing.assert_allclose(mine.scores, theirs.scores, atol=0.01)
-            np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=0.5)
-            np.testing.assert_allclose(mine.keypoints[..., :2], theirs.keypoints[..., :2], atol=1.5)
