@@ -31,7 +31,7 @@ app.add_typer(store, name="cache")
 ModelName = Annotated[
     str, typer.Argument(help="An .onnx file, a .yaml card, or the name of a shipped model.")
 ]
-Backend = Annotated[str, typer.Option(help="auto, tensorrt, tensorrt_rtx, openvino or onnxruntime.")]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, tensorrt_rtx, torch, openvino or onnxruntime.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, gpu, cuda:1 ... as the backend knows them.")]
 PrecisionName = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")]
 Size = Annotated[int, typer.Option(help="Pictures that go through the engine together.")]

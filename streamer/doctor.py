@@ -231,6 +231,11 @@ def disk() -> Finding:
     return Finding("disk", "ok", detail)
 
 
+def torch() -> Finding:
+    """torch and an NVIDIA GPU: what is taken where TensorRT is missing."""
+    return _nvidia("torch", "torch", "pip install torch")
+
+
 CHECKS: dict[str, Callable[[], Finding]] = {
     "python": python,
     "machine": machine,
@@ -241,6 +246,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "backend onnxruntime": onnxruntime,
     "backend tensorrt": tensorrt,
     "backend tensorrt_rtx": tensorrt_rtx,
+    "backend torch": torch,
     "display": display,
     "cameras": cameras,
     "cache": cache,
@@ -278,6 +284,8 @@ def _nvidia(module: str, distribution: str, install: str) -> Finding:
         return Finding(
             subject, "missing", f"{version}, no NVIDIA GPU", "it runs on machines with an NVIDIA GPU"
         )
+    if module == "torch":  # too long to import for a look
+        return Finding(subject, "ok", f"{version}: {gpus}")
     from engines.backends.tensorrt.binding import load_binding
 
     return Finding(subject, "ok", f"{load_binding(module).version}: {gpus}")

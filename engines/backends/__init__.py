@@ -34,6 +34,7 @@ STATE = "state/"  # before the names of tensors that stay where the engine runs:
 BACKENDS = {  # in order of preference
     "tensorrt": "engines.backends.tensorrt:open_engine",
     "tensorrt_rtx": "engines.backends.tensorrt:open_rtx_engine",
+    "torch": "engines.backends.torch:open_engine",
     "openvino": "engines.backends.openvino:open_engine",
     "onnxruntime": "engines.backends.onnxruntime:open_engine",
 }
@@ -41,6 +42,7 @@ BACKENDS = {  # in order of preference
 _DEVICES = {  # words of --device, without a number, that each of them knows; all know "auto"
     "tensorrt": ("cuda", "gpu"),
     "tensorrt_rtx": ("cuda", "gpu"),
+    "torch": ("cuda",),  # and cpu, where it is asked for by name: others are faster
     "openvino": ("cpu", "gpu", "npu"),
     "onnxruntime": ("cpu", "cuda", "tensorrt", "coreml", "directml"),
 }
@@ -89,6 +91,8 @@ def select_backends(name: str, device: str = "auto") -> list[tuple[str, str]]:
         words = ", ".join(dict.fromkeys(word for words in _DEVICES.values() for word in words))
         raise InputError(f"device: {device!r}, one of auto, {words} is right")
     lacking = {known: missing(known) for known in able}
+    if not lacking.get("torch", "absent") and not _gpus():
+        lacking["torch"] = "slower than others without an NVIDIA GPU"
     usable = [known for known in able if not lacking[known]]
     if not usable:
         reasons = "; ".join(f"{known} is {lacks}" for known, lacks in lacking.items())

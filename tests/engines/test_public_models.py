@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,10 @@ def test_a_file_is_understood_and_runs(
 
 @pytest.mark.parametrize("file", BATCHED)
 def test_backends_and_batches_give_the_same(file: str, data_dir: Path, pictures: list[np.ndarray]) -> None:
+    ways = [("openvino", 1), ("openvino", 4), ("onnxruntime", 1), ("onnxruntime", 4)]
+    ways += [("torch", 4)] if find_spec("torch") else []
     runs = []
-    for backend, batch in (("openvino", 1), ("openvino", 4), ("onnxruntime", 1), ("onnxruntime", 4)):
+    for backend, batch in ways:
         options = Options(backend=backend, batch=batch, precision="fp32")
         with engines.load(data_dir / "models" / file, options) as model:
             assert model.batch == batch
