@@ -91,6 +91,10 @@ def run(
     show_lost: Annotated[
         bool | None, typer.Option("--show-lost", help="Draw tracks that are not seen now, in dashes.")
     ] = None,
+    heatmap: Annotated[
+        float | None,
+        typer.Option(help="Draw where things stand for long; after so many seconds half is forgotten."),
+    ] = None,
     realtime: Annotated[
         bool | None, typer.Option("--realtime", help="Read files at the speed they were filmed at.")
     ] = None,
@@ -128,6 +132,7 @@ def run(
         "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
         "then": then or None, "track": track, "trails": trails, "show_lost": show_lost,
+        "heatmap": heatmap,
         "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
         "wait": wait, "quarantine": quarantine, "latency": latency,
@@ -221,6 +226,23 @@ def evaluate(
     from streamer.evaluate import print_scores
 
     print_scores(score(gt, tracks))
+
+
+@app.command()
+def zones(
+    source: Annotated[str, typer.Argument(help="Anything that `run` reads.")],
+    at: Annotated[float, typer.Option(help="Seconds into the source at which the picture is taken.")] = 0.0,
+    config: Annotated[
+        Path | None, typer.Option(help="Pipeline YAML whose lines and zones are shown, and kept when drawn.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the picture with a grid of coordinates instead of a window.")
+    ] = None,
+) -> None:
+    """Draw lines and zones on a picture of a source: in a window, or by a grid where there is none."""
+    from streamer.sketch import draw_zones
+
+    draw_zones(source, at, config, save)
 
 
 @app.command("ledger")

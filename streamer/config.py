@@ -16,7 +16,7 @@ from engines.errors import InputError, nearest
 from engines.options import Precision
 from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
-from streamer.analytics.plan import LinePlan, Plan, ZonePlan
+from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
 from streamer.document import Document, Loc
 from streamer.trackers import open_tracker
 from streamer.urls import redact
@@ -176,17 +176,32 @@ class ZoneConfig(_Strict):
     streams: tuple[Word, ...] = Field(default=(), strict=False)
 
 
+class SpeedConfig(_Strict):
+    """A ground to measure speeds on; the fields are those of `streamer.analytics.plan.SpeedPlan`."""
+
+    points: Points
+    metres: Points
+    limit: Seconds = 0.0
+    seconds: Seconds = 1.0
+    over: Seconds = 1.0
+    anchor: Anchors = "feet"
+    classes: tuple[Word, ...] = Field(default=(), strict=False)
+    streams: tuple[Word, ...] = Field(default=(), strict=False)
+
+
 class AnalyticsConfig(_Strict):
-    """Lines and zones by name; a lone list of points stands for the mapping that holds it."""
+    """Lines, zones and grounds by name; a lone list of points stands for the mapping that holds it."""
 
     lines: dict[str, Annotated[LineConfig, BeforeValidator(_outline)]] = {}
     zones: dict[str, Annotated[ZoneConfig, BeforeValidator(_outline)]] = {}
+    speeds: dict[str, SpeedConfig] = {}
 
     def plan(self) -> Plan:
         """Return what `Settings` takes."""
         return Plan(
             tuple(LinePlan(name, **line.model_dump()) for name, line in self.lines.items()),
             tuple(ZonePlan(name, **zone.model_dump()) for name, zone in self.zones.items()),
+            tuple(SpeedPlan(name, **speed.model_dump()) for name, speed in self.speeds.items()),
         )
 
 
@@ -205,6 +220,7 @@ class PipelineConfig(_Strict):
     track: Annotated[str, BeforeValidator(_tracker)] = ""  # NAME[,key=value...], or a mapping with name
     trails: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0  # seconds of a way that are drawn
     show_lost: bool = False  # draw tracks that are not seen now
+    heatmap: Seconds = 0.0  # after so many seconds half of a heat map is forgotten, 0 = none is drawn
     analytics: AnalyticsConfig = AnalyticsConfig()  # lines and zones to watch
     frames: Count = 0  # of each source, 0 = all
     seconds: Seconds = 0.0  # of each source's own time, 0 = until the end
@@ -293,7 +309,7 @@ def _unknown_key(loc: Loc) -> str:
         "then": ThenConfig,
         "analytics": AnalyticsConfig,
     }
-    parts: dict[str, type[BaseModel]] = {"lines": LineConfig, "zones": ZoneConfig}
+    parts: dict[str, type[BaseModel]] = {"lines": LineConfig, "zones": ZoneConfig, "speeds": SpeedConfig}
     kind = models[str(loc[0])] if len(loc) > 1 else PipelineConfig
     known = list((parts[str(loc[1])] if kind is AnalyticsConfig and len(loc) > 2 else kind).model_fields)
     return f"unknown key {loc[-1]!r}{nearest(str(loc[-1]), known) or ', would be one of ' + ', '.join(known)}"

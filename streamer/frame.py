@@ -64,6 +64,7 @@ class Frame:
     lost: Detections = EMPTY  # tracks that are not seen now, where they are thought to be
     events: tuple[Event, ...] = ()  # what happened since the last frame that was inferred
     signs: tuple[Sign, ...] = ()  # lines and zones as they stand now
+    speeds: dict[int, float] = field(default_factory=dict)  # track -> metres per second, where it is measured
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)
     audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
 

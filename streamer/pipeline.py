@@ -229,7 +229,8 @@ class Pipeline:
 
         if not self.settings.overlay:
             return []
-        shown = overlays(self.spec, trails=self._trails, hud=self.rates.hud)
+        heatmap = self.settings.heatmap
+        shown = overlays(self.spec, trails=self._trails, heatmap=heatmap, hud=self.rates.hud)
         return [*shown, lost] if self.settings.show_lost else shown
 
     def status(self) -> Status:
@@ -367,7 +368,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, analytics, then, wait, quarantine, latency, ledger.
+    show_lost, heatmap, analytics, then, wait, quarantine, latency, ledger.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()

@@ -60,6 +60,7 @@ class Settings:
     track: str = ""  # NAME[,key=value...] of a tracker, "" = none
     trails: float = 2.0  # seconds of a track's way that are drawn
     show_lost: bool = False  # draw tracks that are not seen now
+    heatmap: float = 0.0  # draw where things stand for long, half forgotten after so many seconds, 0 = not
     analytics: Plan = field(default_factory=Plan)  # lines and zones to watch; they need a tracker
     wait: bool = False  # start although no source can be opened, and try on
     quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
@@ -167,12 +168,12 @@ def merge(
 
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
-_TRACKING = ("track", "trails", "show_lost", "analytics")
+_TRACKING = ("track", "trails", "show_lost", "heatmap", "analytics")
 _WHOLE = ("then", "overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:
-    for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0)):
+    for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0), ("heatmap", 0)):
         if how.get(name, least) < least:
             raise InputError(f"{name}: {how[name]}, {least} or more would be right")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.errors import InputError
-from streamer.analytics.plan import LinePlan, Plan, ZonePlan
+from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
 
 __all__ = ["Desk", "Kind", "told"]
 
@@ -81,8 +81,8 @@ class Desk:
         self.plan = plan
 
 
-def told(part: LinePlan | ZonePlan) -> dict[str, Any]:
-    """Return a line or zone as a pipeline file tells it: points, and what differs from the defaults."""
+def told(part: LinePlan | ZonePlan | SpeedPlan) -> dict[str, Any]:
+    """Return a line, zone or ground as a pipeline file tells it: points, and what is not the default."""
     shape: dict[str, Any] = {}
     for field in fields(part):
         value = getattr(part, field.name)

@@ -22,6 +22,7 @@ class Event:
     label: int = -1  # class of the track
     value: float = float("nan")  # seconds of dwelling, metres per second; NaN = none
     count: int = -1  # so far in this direction, or inside now; -1 = none
+    of_class: int = -1  # of them those of this class; -1 = not told
 
 
 def described(event: Event, stream: str, names: Sequence[str]) -> dict[str, Any]:
@@ -40,4 +41,6 @@ def described(event: Event, stream: str, names: Sequence[str]) -> dict[str, Any]
         told["value"] = round(event.value, 3)
     if event.count >= 0:
         told["count"] = event.count
+    if event.of_class >= 0:
+        told["class_count"] = event.of_class
     return told

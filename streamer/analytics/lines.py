@@ -67,4 +67,5 @@ class LineCounter:
         self.counts[what] += 1
         self.by_class[what, label] += 1
         track = int(found.ids[row])
-        return Event("line", self.line.name, pts, what, track, label, count=self.counts[what])
+        counts = {"count": self.counts[what], "of_class": self.by_class[what, label]}
+        return Event("line", self.line.name, pts, what, track, label, **counts)

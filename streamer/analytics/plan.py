@@ -1,4 +1,4 @@
-"""Plan: the lines and zones that a run watches, told once for pictures of any size."""
+"""Plan: the lines, zones and grounds that a run watches, told once for pictures of any size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from engines.errors import InputError, nearest
 from streamer.analytics.anchors import Anchor
 from streamer.analytics.lines import Line
+from streamer.analytics.speed import Ground, homography
 from streamer.analytics.zones import Zone
 
-__all__ = ["LinePlan", "Plan", "ZonePlan"]
+__all__ = ["LinePlan", "Plan", "SpeedPlan", "ZonePlan"]
 
 Point = tuple[float, float]
 
@@ -55,15 +56,37 @@ class ZonePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeedPlan:
+    """A ground to measure speeds on as the user tells it: see `streamer.analytics.Ground`."""
+
+    name: str
+    points: tuple[Point, ...]  # four corners, in shares of the picture if none is above 1, else in pixels
+    metres: tuple[Point, ...]  # where these are on the ground
+    limit: float = 0.0
+    seconds: float = 1.0
+    over: float = 1.0
+    anchor: Anchor = "feet"
+    classes: tuple[str, ...] = ()  # names or numbers, () = all
+    streams: tuple[str, ...] = ()  # () = all
+
+    def ground(self, size: tuple[int, int], names: Sequence[str]) -> Ground:
+        """Return the ground in pixels of a picture of this size."""
+        limits = self.limit, self.seconds, self.over
+        labels = _ids(self.name, self.classes, names)
+        return Ground(self.name, _pixels(self.points, size), self.metres, *limits, self.anchor, labels)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that a run watches; nothing by default.
 
     Raises:
-        InputError: a line or zone with too few points.
+        InputError: a line or zone with too few points, a ground whose points are no quadrilateral.
     """
 
     lines: tuple[LinePlan, ...] = ()
     zones: tuple[ZonePlan, ...] = ()
+    speeds: tuple[SpeedPlan, ...] = ()
 
     def __post_init__(self) -> None:
         for line in self.lines:
@@ -72,9 +95,17 @@ class Plan:
         for zone in self.zones:
             if len(set(zone.points)) < 3:
                 raise InputError(f"zone {zone.name}: {len(zone.points)} points, would be three or more")
+        for speed in self.speeds:
+            if len(speed.points) != 4 or len(speed.metres) != 4:
+                counts = f"{len(speed.points)} points and {len(speed.metres)} places in metres"
+                raise InputError(f"speed {speed.name}: {counts}, would be four of each")
+            try:
+                homography(speed.points, speed.metres)
+            except ValueError as error:
+                raise InputError(f"speed {speed.name}: points or metres: {error}") from error
 
     def __bool__(self) -> bool:
-        return bool(self.lines or self.zones)
+        return bool(self.lines or self.zones or self.speeds)
 
     def check(self, names: Sequence[str]) -> None:
         """Raise InputError for classes that the model does not have."""
@@ -82,6 +113,8 @@ class Plan:
             _ids(line.name, line.classes, names)
         for zone in self.zones:
             _ids(zone.name, zone.classes, names)
+        for speed in self.speeds:
+            _ids(speed.name, speed.classes, names)
 
 
 def _pixels(points: Sequence[Point], size: tuple[int, int]) -> tuple[Point, ...]:

@@ -14,7 +14,7 @@ from engines.errors import InputError, WorkError
 from streamer.analytics.desk import told
 from streamer.analytics.plan import Plan
 
-__all__ = ["keep"]
+__all__ = ["keep", "spelled"]
 
 KEY = "analytics"
 
@@ -61,10 +61,11 @@ def _rewritten(text: str, plan: Plan) -> str:
             start, end = key.start_mark.line, _last_line(value) + 1
             known = (yaml.safe_load(text) or {}).get(KEY)
             others = {name: part for name, part in (known or {}).items() if name not in ("lines", "zones")}
-    return "\n".join([*rows[:start], *_spelled(plan, others), *rows[end:]]) + "\n"
+    return "\n".join([*rows[:start], *spelled(plan, others), *rows[end:]]) + "\n"
 
 
-def _spelled(plan: Plan, others: dict[str, Any]) -> list[str]:
+def spelled(plan: Plan, others: dict[str, Any]) -> list[str]:
+    """Return lines and zones, and what else stands beside them, as the rows of a pipeline file."""
     rows = [f"{KEY}:"]
     for kind, parts in (("lines", plan.lines), ("zones", plan.zones)):
         if parts:

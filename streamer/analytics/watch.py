@@ -1,13 +1,15 @@
-"""Watch: the lines and zones of one stream, and the stage that keeps one watch for each stream."""
+"""Watch: the lines, zones and speeds of one stream, and the stage that keeps one watch for each stream."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from streamer.analytics.events import Event
 from streamer.analytics.lines import LineCounter
 from streamer.analytics.plan import Plan
+from streamer.analytics.speed import SpeedMeter
 from streamer.analytics.zones import ZoneCounter
 from streamer.frame import Frame
 from streamer.inbox import Inbox
@@ -37,32 +39,59 @@ class Watch:
         """Begin to count, or go on from `before` where a line or zone is as it was."""
         self.plan = plan
         self.size = size
+        self._names = names
         lines = {counter.line: counter for counter in before.lines} if before else {}
         zones = {counter.zone: counter for counter in before.zones} if before else {}
         mine = [part.line(size, names) for part in plan.lines if not part.streams or stream in part.streams]
         self.lines: list[LineCounter] = [lines.get(line) or LineCounter(line) for line in mine]
         areas = [part.zone(size, names) for part in plan.zones if not part.streams or stream in part.streams]
         self.zones: list[ZoneCounter] = [zones.get(zone) or ZoneCounter(zone) for zone in areas]
+        meters = {meter.ground: meter for meter in before.speeds} if before else {}
+        grounds = [
+            part.ground(size, names) for part in plan.speeds if not part.streams or stream in part.streams
+        ]
+        self.speeds: list[SpeedMeter] = [meters.get(ground) or SpeedMeter(ground) for ground in grounds]
 
     def update(self, frame: Frame) -> tuple[Event, ...]:
         """Return what has happened since the last frame that went through the model."""
         found, pts = frame.detections, frame.pts
-        crossed = [event for line in self.lines for event in line.update(found, pts)]
-        return (*crossed, *(event for zone in self.zones for event in zone.update(found, pts)))
+        parts: list[LineCounter | ZoneCounter | SpeedMeter] = [*self.lines, *self.zones, *self.speeds]
+        return tuple(event for part in parts for event in part.update(found, pts))
+
+    def measured(self) -> dict[int, float]:
+        """Return the speed of each track that is on a ground now, in metres per second."""
+        return {track: speed for meter in self.speeds for track, speed in meter.speeds.items()}
 
     def signs(self) -> tuple[Sign, ...]:
         """Return what there is to draw."""
         lines = [
-            Sign(
-                (counter.line.start, counter.line.end),
-                f"{counter.line.name} in {counter.counts['in']} out {counter.counts['out']}",
-            )
-            for counter in self.lines
+            Sign((line.line.start, line.line.end), f"{line.line.name}{self._ways(line)}")
+            for line in self.lines
         ]
         zones = [
-            Sign(counter.zone.points, f"{counter.zone.name} {counter.occupancy}") for counter in self.zones
+            Sign(zone.zone.points, f"{zone.zone.name} {zone.occupancy}{self._shares(zone.by_class)}")
+            for zone in self.zones
         ]
-        return (*lines, *zones)
+        grounds = [Sign(meter.ground.points, meter.ground.name) for meter in self.speeds]
+        return (*lines, *zones, *grounds)
+
+    def _ways(self, line: LineCounter) -> str:
+        told = ""
+        for way in ("in", "out"):
+            shares = Counter({label: count for (what, label), count in line.by_class.items() if what == way})
+            told += f" {way} {line.counts[way]}{self._shares(shares)}"
+        return told
+
+    def _shares(self, by_class: Counter[int]) -> str:
+        """Return how many of each class, where there are several."""
+        if len(by_class) < 2:
+            return ""
+        known = len(self._names)
+        words = [
+            f"{count} {self._names[label] if label < known else label}"
+            for label, count in by_class.most_common()
+        ]
+        return f" ({', '.join(words)})"
 
 
 def watch(current: Callable[[], Plan], names: Sequence[str]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
@@ -79,7 +108,7 @@ def watch(current: Callable[[], Plan], names: Sequence[str]) -> Callable[[Inbox[
                 own = watches[frame.stream] = Watch(plan, frame.stream, frame.size, names, own)
             if frame.inferred:
                 frame.events = own.update(frame)
-            frame.signs = own.signs()
+            frame.signs, frame.speeds = own.signs(), own.measured()
             yield frame
 
     return stage

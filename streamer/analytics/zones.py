@@ -48,6 +48,12 @@ class ZoneCounter:
         """How many are inside."""
         return int(np.count_nonzero(~np.isnan(self._roster.data[:, 0])))
 
+    @property
+    def by_class(self) -> Counter[int]:
+        """How many of each class are inside."""
+        data = self._roster.data
+        return Counter(data[~np.isnan(data[:, 0]), 1].astype(int).tolist())
+
     def dwelling(self, pts: float) -> dict[int, float]:
         """Return the seconds that each track inside has been there."""
         entered = self._roster.data[:, 0]

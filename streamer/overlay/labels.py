@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engines.detections import Detections
 from engines.spec import ModelSpec
@@ -34,7 +34,7 @@ class Labels:
         measures = (style.text, style.padding, style.radius)
         kind = kind_of(frame.planes)
         corners, colours = found.boxes.tolist(), colour_indices(found).tolist()
-        texts = captions(found, self._names)
+        texts = captions(found, self._names, frame.speeds)
         placed: list[Place] = []
         for row in (-found.scores).argsort(kind="stable").tolist():
             sprite = tag(texts[row], PALETTE[colours[row]], measures, kind)
@@ -43,12 +43,19 @@ class Labels:
             canvas.paste((rect[0], rect[1]), sprite)
 
 
-def captions(detections: Detections, names: Sequence[str]) -> list[str]:
-    """Return what each tag says: track where there is one, class name, score."""
+def captions(
+    detections: Detections, names: Sequence[str], speeds: Mapping[int, float] | None = None
+) -> list[str]:
+    """Return what each tag says: track where there is one, class name, speed where known, else score.
+
+    speeds: metres per second of tracks; people read them in kilometres per hour.
+    """
+    speeds = speeds or {}
     rows = zip(detections.ids.tolist(), detections.classes.tolist(), detections.scores.tolist(), strict=True)
     return [
         f"{f'#{number} ' if number >= 0 else ''}"
-        f"{names[index] if 0 <= index < len(names) else index} {score:.2f}"
+        f"{names[index] if 0 <= index < len(names) else index} "
+        f"{f'{speeds[number] * 3.6:.0f} km/h' if number in speeds else f'{score:.2f}'}"
         for number, index, score in rows
     ]
 

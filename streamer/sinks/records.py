@@ -48,6 +48,9 @@ def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
             strict=True,
         )
     ]
+    for row in rows if frame.speeds else ():
+        if row["id"] in frame.speeds:
+            row["speed"] = round(frame.speeds[row["id"]], 3)
     if found.keypoints.shape[1]:
         for row, points in zip(rows, _rounded(found.keypoints, 2), strict=True):
             row["keypoints"] = points

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,10 +19,13 @@ from engines.spec import ModelSpec
 from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.config import load
 from streamer.frame import Frame
+from streamer.overlay import Canvas
+from streamer.overlay.heat import Heat
 from streamer.pipeline import Pipeline
 from streamer.settings import gather, merge
 
 ROOT = Path(__file__).parents[2]
+RECORDS = json.loads((ROOT / "docs" / "record.schema.json").read_text())
 SCHEMA = json.loads((ROOT / "docs" / "event.schema.json").read_text())
 MIDDLE = LinePlan("middle", ((0.5, 1.0), (0.5, 0.0)))
 
@@ -181,6 +185,11 @@ def test_file_says_what_the_api_says(tmp_path: Path) -> None:
             "analytics: {zones: {a: [[0, 0], [1]]}}",
             "3: analytics.zones.a: [[0, 0], [1]], would be points, like [[0.5, 0.0], [0.5, 1.0]]",
         ),
+        (
+            "analytics: {speeds: {a: {points: [[0, 0]], metres: [[0, 0]], limt: 3}}}",
+            "3: analytics.speeds.a: unknown key 'limt', did you mean 'limit'?",
+        ),
+        ("heatmap: -1", "3: heatmap: -1, would be more than 0"),
     ],
 )
 def test_mistakes_in_the_file_name_their_line(tmp_path: Path, text: str, sentence: str) -> None:
@@ -189,3 +198,43 @@ def test_mistakes_in_the_file_name_their_line(tmp_path: Path, text: str, sentenc
     with pytest.raises(InputError) as caught:
         load(path)
     assert str(caught.value) == f"{path}:{sentence}"
+
+
+def test_speeds_are_measured_drawn_and_recorded(tmp_path: Path) -> None:
+    """128 x 72 pixels are 12.8 x 7.2 m: 4 pixels a frame at 10 frames a second are 4 m/s."""
+    corners = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    metres = [[0, 0], [12.8, 0], [12.8, 7.2], [0, 7.2]]
+    path = tmp_path / "street.yaml"
+    path.write_text(
+        f"sources: {{door: '{synthetic(24)}'}}\nmodel: walker\nsinks: ['{tmp_path}/out.jsonl']\n"
+        f"analytics: {{speeds: {{yard: {{points: {corners}, metres: {metres}, limit: 3, seconds: 0.5}}}}}}\n"
+    )
+    with Pipeline(merge([], "", [], path, {}), model=Walker()) as pipeline:
+        pipeline.run()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for line in lines:
+        known = SCHEMA["properties"] if "event" in line else RECORDS["properties"]
+        assert set(line) <= set(known)
+    speeds = [row["speed"] for line in lines for row in line.get("detections", []) if "speed" in row]
+    assert "speed" in RECORDS["$defs"]["detection"]["properties"]
+    assert len(speeds) > 12
+    assert np.mean(speeds[-10:]) == pytest.approx(4, abs=0.2)
+    [alert] = [line for line in lines if "event" in line]
+    assert (alert["event"], alert["name"], alert["what"], alert["id"]) == ("speed", "yard", "begin", 1)
+
+
+def test_a_heat_map_is_drawn_where_the_walker_was() -> None:
+    settings = gather([synthetic(20)], "walker", heatmap=60)
+    with Pipeline(settings, model=Walker()) as pipeline:
+        shown = list(pipeline.frames())
+        overlays = pipeline.overlays()
+    heat = next(overlay for overlay in overlays if isinstance(overlay, Heat))
+    for frame in shown:
+        canvas = Canvas(frame.planes, shared=True)
+        heat(canvas, frame)
+    changed = cv2.absdiff(canvas.planes.y, frame.planes.y)
+    rows, columns = np.nonzero(changed > 8)
+    assert rows.min() >= 40
+    assert rows.max() <= 60
+    assert columns.min() < 25
+    assert columns.max() > 75
