@@ -58,11 +58,12 @@ def train(
     run = _Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
+    teaching = _teaching(config, run, device)
     how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
         if said:
             log.say(said)
-        run.losses = ranks.shared(_Losses(run.net, config, _teaching(config, run, device)), device)
+        run.losses = ranks.shared(_Losses(run.net, config, teaching), device)
         data, val = dataset.samples(net.task, log.preparing)
         steps = -(-len(data) // config.optim.batch)
         total = steps * config.optim.epochs

@@ -1,4 +1,4 @@
-"""Label files: what is read, what is refused with file and line or id, and training on real ones."""
+"""Label files: what is read, what is refused with file and line or id."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from engines.errors import InputError
 from engines.masks import bitmap
-from trainers import checkpoints
 from trainers.config import Config
 from trainers.data.coco import read_coco
 from trainers.data.dataset import open_dataset
 from trainers.data.pictures import Pictures, Record
 from trainers.data.voc import read_voc
 from trainers.data.yolo_txt import read_yolo
-from trainers.train import train
 
 CLASSES = ("cat", "dog")
 
@@ -213,48 +210,3 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
 def test_a_data_set_that_is_not_there_is_one_sentence(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         open_dataset(Config.model_validate({"name": "a", "data": settings}))
-
-
-def real(kind: str, data: Path, folder: Path) -> dict[str, Any]:
-    """Real labels for one reader; VOC's are written from YOLO's."""
-    poses = data / "gt" / "coco8-pose"
-    images, labels = poses / "images" / "train", poses / "labels" / "train"
-    if kind == "coco":
-        root = data / "gt" / "tiny_coco"
-        tree = json.loads((root / "annotations" / "instances_val2017.json").read_text())
-        tree["images"] = tree["images"][:12]
-        kept = {image["id"] for image in tree["images"]}
-        tree["annotations"] = [row for row in tree["annotations"] if row["image_id"] in kept]
-        labels = folder / "labels.json"
-        labels.write_text(json.dumps(tree))
-        return {"images": root / "val2017", "labels": labels}
-    if kind == "yolo":
-        return {"images": images, "labels": labels, "classes": ["person"], "keypoints": 17}
-    for record in read_yolo(images, labels, ("person",), 17):
-        height, width = cv2.imread(str(record.path)).shape[:2]
-        tree = f"<annotation><size><width>{width}</width><height>{height}</height></size>"
-        for x0, y0, x1, y1 in record.boxes * [width, height, width, height]:
-            box = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-            tree += f"<object><name>person</name><bndbox>{box}</bndbox></object>"
-        (folder / f"{record.path.stem}.xml").write_text(tree + "</annotation>")
-    return {"images": images, "labels": folder, "classes": ["person"]}
-
-
-@pytest.mark.parametrize("kind", ["coco", "yolo", "voc"])
-def test_training_runs_on_real_labels(kind: str, data_dir: Path, tmp_path: Path) -> None:
-    named = real(kind, data_dir, tmp_path)
-    settings = {key: value if isinstance(value, (list, int)) else str(value) for key, value in named.items()}
-    config = Config.model_validate(
-        {
-            "name": kind,
-            "size": (96, 96),
-            "threads": 1,
-            "model": {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16},
-            "data": {"kind": kind} | settings,
-            "optim": {"epochs": 1, "batch": 8},
-        }
-    )
-    saved = checkpoints.load(train(config, tmp_path / "run", quiet=True))
-    assert saved.step == {"coco": 2, "yolo": 1, "voc": 1}[kind]
-    assert len(saved.classes) == {"coco": 80, "yolo": 1, "voc": 1}[kind]
-    assert all(torch.isfinite(value).all() for value in saved.model.values())
