@@ -69,7 +69,7 @@ def start(net: Any, how: Start, config: Config) -> str:
     """Give the network the weights of another run, or published ones; return what was taken, as a sentence.
 
     Tensors of another shape stay as they were made: a head for other classes learns anew. InputError where
-    most of the network's weights are not in the file.
+    most of the network's kernels are not in the file.
     """
     path = Path(how.weights)
     if path.suffix == ".pt":
@@ -80,9 +80,8 @@ def start(net: Any, how: Start, config: Config) -> str:
         given = read_weights(path, config.model.arch)
     own = net.state_dict()
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    count = sum(value.numel() for value in own.values())
-    taken = sum(value.numel() for value in fitting.values())
-    if 2 * taken < count:
+    kernels = [name for name, value in own.items() if value.ndim > 1]
+    if 2 * len(fitting.keys() & kernels) < len(kernels):
         raise InputError(
             f"start.weights: {path} is of another network: {len(fitting)} of {len(own)} tensors of "
             f"{config.model.arch} have their name and shape in it"
