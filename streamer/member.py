@@ -14,6 +14,7 @@ from streamer.urls import redact
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
+    from streamer.sinks.studio import Studio
 
 __all__ = ["Status", "Stream", "StreamStatus", "status"]
 
@@ -26,6 +27,7 @@ class Stream:
     source: Source
     feed: Feed
     decoder: Node
+    studio: Studio  # where its pictures are drawn and encoded for people
     nodes: list[Node] = field(default_factory=list)  # that draw and write it
 
     @property

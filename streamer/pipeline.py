@@ -24,7 +24,7 @@ from streamer.metrics import Histogram
 from streamer.report import Rates, Report, report
 from streamer.results import results
 from streamer.settings import Settings, SinkSettings, SourceSettings, gather
-from streamer.sinks import Attendant, Sink, open_sink, sink_kind, target
+from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
@@ -310,12 +310,15 @@ class Pipeline:
         return self.settings.trails if self.settings.track else 0.0
 
     def _read(self, told: SourceSettings, source: Source) -> Stream:
+        from streamer.sinks.studio import Studio
+
         def reopen() -> Source:
             return open_source(told.url, name=source.name)
 
         stage = f"decode:{source.name}"
         feed = Feed(source, reopen, told.limits, self.graph.ledger.tally(stage, source.name), self.journal)
-        stream = Stream(told, source, feed, self.graph.source(stage, feed.__iter__))
+        studio = Studio(self.overlays, lambda: source.info.fps)
+        stream = Stream(told, source, feed, self.graph.source(stage, feed.__iter__), studio)
         self.streams[source.name] = stream
         return stream
 
@@ -325,7 +328,7 @@ class Pipeline:
             return  # results are counted where they are collected; a thread to drop them would only cost
         label = f"write:{Path(target(sink.url)).name}"
         if kind.shared:
-            node = self._shared.get(sink.url) or self._sink_node(label, sink.url, source)
+            node = self._shared.get(sink.url) or self._sink_node(label, sink.url, stream)
             self._shared[sink.url] = node
             if kind.main_thread:
                 node.is_callers = True
@@ -334,7 +337,7 @@ class Pipeline:
             return  # the sink of one stream, which is another one
         else:
             name = f"{label}:{source.name}" if "{stream}" in sink.url else label
-            node = self._sink_node(name, sink.url, source)
+            node = self._sink_node(name, sink.url, stream)
             stream.nodes.append(node)
         tail = self._drawer(stream) if kind.overlay and self.settings.overlay else self._results
         policy, capacity = _TO_SINK[source.live]
@@ -342,16 +345,18 @@ class Pipeline:
             capacity = _TO_VIEWERS
         self.graph.connect(tail, node, stream=source.name, policy=policy, capacity=capacity)
 
-    def _sink_node(self, name: str, url: str, source: Source) -> Node:
-        attends = sink_kind(url).attends
+    def _sink_node(self, name: str, url: str, stream: Stream) -> Node:
+        kind, source = sink_kind(url), stream.source
 
         def opener() -> Sink:
             sink = open_sink(url, stream=source.name, info=source.info, spec=self.spec)
-            if attends:
+            if kind.attends:
                 cast("Attendant", sink).attend(self)
+            if kind.draws:
+                cast("Painter", sink).use(stream.studio)
             return sink
 
-        return self.graph.stage(name, stages.write(opener, self.stop, early=attends))
+        return self.graph.stage(name, stages.write(opener, self.stop, early=kind.attends))
 
     def _drawer(self, stream: Stream) -> Node:
         name = f"draw:{stream.name}"

@@ -14,6 +14,7 @@ from streamer.urls import redact
 if TYPE_CHECKING:
     from engines.spec import ModelSpec
     from streamer.pipeline import Pipeline
+    from streamer.sinks.studio import Studio
     from streamer.sources import SourceInfo
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Closed",
     "Kind",
     "Opener",
+    "Painter",
     "Sink",
     "check_sink",
     "open_sink",
@@ -55,6 +57,13 @@ class Attendant(Sink, Protocol):
         """Take the pipeline; called once, before the first `write`, by the thread that will write."""
 
 
+class Painter(Sink, Protocol):
+    """A sink that draws and encodes in a studio, and only when somebody watches."""
+
+    def use(self, studio: Studio) -> None:
+        """Take the stream's studio, which others use too; called once, before the first `write`."""
+
+
 class Opener(Protocol):
     """The class of a sink: made from what is known before the first frame."""
 
@@ -69,24 +78,25 @@ class Kind:
     """One kind of sink."""
 
     opener: str  # "module:class", an Opener
-    overlay: bool  # True: it shows pictures, so it wants the overlays drawn
+    overlay: bool  # True: it shows pictures, and wants the overlays drawn on those it is given
     shared: bool  # True: one sink takes the frames of all streams; False: one sink for each stream
     main_thread: bool = False  # True: it must be opened, written and closed on the process' main thread
     takes_nothing: bool = False  # True: every frame is dropped, so none need be sent
     attends: bool = False  # True: an Attendant, opened before the first frame
+    draws: bool = False  # True: a Painter
 
 
 VIDEO = Kind("streamer.sinks.video:VideoSink", overlay=True, shared=False)
 IMAGES = Kind("streamer.sinks.images:ImageSink", overlay=True, shared=False)
 RECORDS = Kind("streamer.sinks.records:RecordSink", overlay=False, shared=True)
-PUSH = Kind("streamer.sinks.push:PushSink", overlay=True, shared=False)
+PUSH = Kind("streamer.sinks.push:PushSink", overlay=False, shared=False, draws=True)
 MESSAGES = Kind("streamer.sinks.publish:PublishSink", overlay=False, shared=True)
 
 SINKS: dict[str, Kind] = {
     ".mp4": VIDEO,
     ".mkv": VIDEO,
     ".mov": VIDEO,
-    ".m3u8": Kind("streamer.sinks.hls:HlsSink", overlay=True, shared=False),
+    ".m3u8": Kind("streamer.sinks.hls:HlsSink", overlay=False, shared=False, draws=True),
     ".jsonl": RECORDS,
     ".txt": Kind("streamer.sinks.mot:MotSink", overlay=False, shared=False),
     "-": RECORDS,
@@ -104,7 +114,7 @@ SINKS: dict[str, Kind] = {
     "webhook+https:": MESSAGES,
     "tcp:": MESSAGES,
     "http:": Kind("streamer.sinks.web:WebSink", overlay=False, shared=True, attends=True),  # draws by itself
-    "rtsp:": Kind("streamer.sinks.rtsp:RtspSink", overlay=True, shared=False),
+    "rtsp:": Kind("streamer.sinks.rtsp:RtspSink", overlay=False, shared=False, draws=True),
     "push+rtsp:": PUSH,
     "push+rtmp:": PUSH,
     "push+rtmps:": PUSH,

@@ -1,8 +1,9 @@
-"""Broadcast: one stream as live H.264 in a container that somebody else carries away."""
+"""Broadcast: one stream as live H.264, and the containers in which it is carried away."""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,19 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from engines.errors import nearest
 from streamer import planes as pixels
-from streamer.frame import Frame
+from streamer.frame import Frame, Planes
 from streamer.sinks.film import COLOURS, FULL, LIMITED, LOOKAHEAD, STAMPING, TIME_BASE, Clock
 from streamer.sinks.fit import Fit
-from streamer.sources import SourceInfo
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
-__all__ = ["Broadcast", "Hose", "Settings", "best_encoder"]
+__all__ = ["Encoded", "Encoder", "Hose", "Mux", "Settings", "best_encoder"]
 
 log = logging.getLogger(__name__)
 
-Encoder = Literal["auto", "x264", "nvenc", "qsv"]
+Kind = Literal["auto", "x264", "nvenc", "qsv"]
 CODECS = {"x264": "libx264", "nvenc": "h264_nvenc", "qsv": "h264_qsv"}
 FASTEST = {  # encoder -> options that let no picture wait for another
     "x264": {"tune": "zerolatency"},
@@ -34,6 +34,7 @@ KEYFRAMES = 2.0  # seconds from one to the next where nobody asks for one
 PIXELS_PER_THREAD = 1_000_000
 MOST_THREADS = 4
 INTRA = 1  # AV_PICTURE_TYPE_I
+GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets once, beside the stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,12 @@ class Settings:
     crf: int = 23  # 0..51
     preset: str = "superfast"  # x264's
     gop: int = 0  # most frames from one keyframe to the next, 0 = two seconds of them
-    encoder: str = "auto"  # one of Encoder; auto takes the machine's own where it opens
+    encoder: str = "auto"  # one of Kind; auto takes the machine's own where it opens
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("preset", self.preset, tuple(LOOKAHEAD)),
-            ("encoder", self.encoder, get_args(Encoder)),
+            ("encoder", self.encoder, get_args(Kind)),
         ):
             if value not in known:
                 hint = nearest(value, known) or f", must be one of {', '.join(known)}"
@@ -62,6 +63,10 @@ class Settings:
             if not 0 <= number <= most:
                 raise ValueError(f"{name}: {number}, must be from 0 to {most}")
 
+    def plain(self) -> Settings:
+        """Return what of them, or of a sink's own with more fields, decides what the pictures are."""
+        return Settings(self.bitrate, self.crf, self.preset, self.gop, self.encoder)
+
 
 class Hose(Protocol):
     """Takes what the muxer writes; must neither block nor raise."""
@@ -69,53 +74,57 @@ class Hose(Protocol):
     def write(self, data: bytes) -> int: ...
 
 
-class Broadcast:
-    """An encoder and a container; a picture that goes in comes out with the same call where the form allows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """One picture as H.264 in Annex B form, without the parameter sets."""
 
-    ``out`` is a Hose or a path. Raises OSError, av.FFmpegError where the container cannot be opened.
-    """
+    data: bytes
+    is_key: bool  # decodable without any before it
+    tick: int  # its time, in TIME_BASE
+    duration: int  # how long it lasts, in TIME_BASE
+    captured: float  # of its frame, monotonic seconds
 
-    def __init__(
-        self,
-        out: Hose | str,
-        form: tuple[str, Mapping[str, str]],
-        first: Frame,
-        info: SourceInfo,
-        settings: Settings,
-    ) -> None:
-        """Begin with the size and colours of a frame; ``form`` is a container's name and its options."""
+
+class Encoder:
+    """Encodes without B-frames and without looking ahead; what goes in comes out where the encoder allows."""
+
+    def __init__(self, first: Frame, settings: Settings, *, fps: float = 0.0, width: int = 0) -> None:
+        """Begin with the size and colours of a frame; wider ones than ``width`` are scaled down, 0 = none."""
         import av
 
-        self._fit = Fit(first.planes)
+        self._size = _smaller(first.size, width)
+        self._fit = Fit(self._scaled(first.planes))
         self._clock = Clock()
-        self._step = first.duration or (1 / info.fps if info.fps else 0.0)
-        self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]))
-        self._video = self._add_video(settings)
+        self._step = first.duration or (1 / fps if fps else 0.0)
+        self._captured: deque[float] = deque()
+        self._container: Any = av.open(_Nowhere(), "w", format="null")
+        self.stream = self._add_video(settings)
         self._container.start_encoding()
+        self.head = bytes(self.stream.codec_context.extradata or b"")  # the parameter sets
 
-    def write(self, frame: Frame, *, key: bool = False) -> bool:
-        """Encode and mux a frame; return whether it came out as one to begin with; ``key`` asks for that.
-
-        Raises OSError, av.FFmpegError.
-        """
-        picture = pixels.to_video_frame(self._fit(frame.planes))
+    def encode(self, frame: Frame, *, key: bool = False) -> list[Encoded]:
+        """Encode a frame, if asked as one to begin with. Raises OSError, av.FFmpegError."""
+        picture = pixels.to_video_frame(self._fit(self._scaled(frame.planes)))
         pts = self._clock.tick(frame.pts)
+        duration = round((frame.duration or self._step) / TIME_BASE)
+        self._captured.append(frame.captured)
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
-            picture.pts, picture.time_base = pts, TIME_BASE
-            picture.duration = round((frame.duration or self._step) / TIME_BASE)
+            picture.pts, picture.time_base, picture.duration = pts, TIME_BASE, duration
             picture.pict_type = INTRA if key else 0
-            packets = self._video.encode(picture)
-        for packet in packets:
-            self._container.mux_one(packet)
-        return any(packet.is_keyframe for packet in packets)
+            packets = self.stream.encode(picture)
+        return [
+            Encoded(bytes(packet), packet.is_keyframe, packet.pts or 0, duration, self._captured.popleft())
+            for packet in packets
+        ]
 
     def close(self) -> None:
-        """Write the end. Raises OSError, av.FFmpegError."""
-        try:
-            for packet in self._video.encode(None):
-                self._container.mux_one(packet)
-        finally:
-            self._container.close()
+        """Free the encoder."""
+        self._container.close()
+
+    def _scaled(self, planes: Planes) -> Planes:
+        """Return a picture like the first one at the first one's size; others are fitted into it."""
+        wanted = self._size if _alike(planes.size, self._size) else planes.size
+        return planes if planes.size == wanted else pixels.scale(planes, wanted)
 
     def _add_video(self, settings: Settings) -> VideoStream:
         encoder = best_encoder() if settings.encoder == "auto" else settings.encoder
@@ -137,8 +146,59 @@ class Broadcast:
         context.thread_count = min(1 + area // PIXELS_PER_THREAD, MOST_THREADS)
         if settings.bitrate and encoder != "x264":
             context.bit_rate = settings.bitrate * 1000
+        context.flags |= GLOBAL_HEADER
         context.time_base = stream.time_base = TIME_BASE
         return stream
+
+
+class Mux:
+    """A container for what an encoder makes. Raises OSError, av.FFmpegError where it cannot be opened."""
+
+    def __init__(
+        self, out: Hose | str, form: tuple[str, Mapping[str, str]], encoder: Encoder, *, in_band: bool = False
+    ) -> None:
+        """Open a container by its name and options; ``in_band``: parameter sets before every keyframe."""
+        import av
+
+        self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]))
+        self._stream = self._container.add_stream_from_template(encoder.stream)
+        self._stream.time_base = TIME_BASE
+        self._head = encoder.head if in_band else b""
+        self._container.start_encoding()
+
+    def write(self, part: Encoded, tick: int = -1) -> None:
+        """Add a picture, at its own time or at another. Raises OSError, av.FFmpegError."""
+        import av
+
+        packet = av.Packet(self._head + part.data if part.is_key else part.data)
+        packet.pts = packet.dts = part.tick if tick < 0 else tick
+        packet.duration, packet.time_base = part.duration, TIME_BASE
+        packet.is_keyframe = part.is_key
+        packet.stream = self._stream
+        self._container.mux_one(packet)
+
+    def close(self) -> None:
+        """Write the end. Raises OSError, av.FFmpegError."""
+        self._container.close()
+
+
+class _Nowhere:
+    """Where the container writes that only holds the encoder."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def _smaller(size: tuple[int, int], width: int) -> tuple[int, int]:
+    """Return a size not wider than ``width``, of the same shape; 0 = any."""
+    if not width or size[0] <= width:
+        return size
+    return width & ~1, max(round(size[1] * width / size[0] / 2) * 2, 2)
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Tell whether two sizes have one shape, to a pixel or two."""
+    return abs(one[0] * other[1] - other[0] * one[1]) <= 2 * max(*one, *other)
 
 
 @lru_cache

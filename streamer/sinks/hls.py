@@ -9,7 +9,8 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable
-from streamer.sinks.broadcast import Broadcast, Settings
+from streamer.sinks.broadcast import Mux, Settings
+from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.urls import read_query, redact
 
@@ -39,9 +40,9 @@ class HlsSink:
         self._name = redact(address.url)
         self._path = os.path.realpath(address.path)
         self._settings = read_query(address.url, HlsSettings())
-        self._info = info
-        self._broadcast: Broadcast | None = None
-        self._next = 0.0  # pts from which a new segment should begin
+        self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._mux: Mux | None = None
+        self._next = float("-inf")  # pts from which a new segment should begin
 
     @staticmethod
     def check(address: Address) -> None:
@@ -49,18 +50,21 @@ class HlsSink:
         read_query(address.url, HlsSettings())
         check_writable(address)
 
+    def use(self, studio: Studio) -> None:
+        """Share the pictures of a studio."""
+        self._share = studio.share(self._settings)
+
     def write(self, frame: Frame) -> None:
         """Encode one frame. InputError where the folder cannot be used, WorkError where it fails later."""
         import av
 
-        if self._broadcast is None:
-            self._broadcast = self._open(frame)
-            self._next = frame.pts
         key = not self._next - 2 * self._settings.segment < frame.pts < self._next
         if key:
             self._next = frame.pts + self._settings.segment
         try:
-            self._broadcast.write(frame, key=key)
+            for part in self._share.write(frame, key=key):
+                self._mux = self._mux or self._open()
+                self._mux.write(part)
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be written: {error.strerror}") from error
 
@@ -68,14 +72,15 @@ class HlsSink:
         """Finish the last segment and the playlist. Raises WorkError."""
         import av
 
-        broadcast, self._broadcast = self._broadcast, None
+        self._share.rest()
+        mux, self._mux = self._mux, None
         try:
-            if broadcast is not None:
-                broadcast.close()
+            if mux is not None:
+                mux.close()
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be finished: {error.strerror}") from error
 
-    def _open(self, frame: Frame) -> Broadcast:
+    def _open(self) -> Mux:
         import av
 
         folder, name = os.path.split(self._path)
@@ -91,6 +96,6 @@ class HlsSink:
         }
         try:
             os.makedirs(folder, exist_ok=True)
-            return Broadcast(self._path, ("hls", options), frame, self._info, self._settings)
+            return Mux(self._path, ("hls", options), self._share.encoder)
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._name}: cannot be opened: {error.strerror}") from error

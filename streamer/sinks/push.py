@@ -22,8 +22,9 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address
-from streamer.sinks.broadcast import Broadcast, Settings
+from streamer.sinks.broadcast import Mux, Settings
 from streamer.sinks.place import Place, place_of
+from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.sources.reconnect import Backoff, Patience
 from streamer.urls import encode_login, read_query, redact
@@ -60,12 +61,12 @@ class PushSink:
 
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self._settings = read_query(address.url, PushSettings())
-        self._info = info
         place = _place(address)
         command = _command(address, place)
         self._name = place.shown
         self._child = _Child(place.shown, command, self._settings.patience)
-        self._broadcast: Broadcast | None = None
+        self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._mux: Mux | None = None
         self._tap: _Tap | None = None
 
     @staticmethod
@@ -79,6 +80,10 @@ class PushSink:
         """Pictures sent, pictures that came while the far end was away, children started and lost."""
         return self._child.counts.copy()
 
+    def use(self, studio: Studio) -> None:
+        """Share the pictures of a studio."""
+        self._share = studio.share(self._settings)
+
     def write(self, frame: Frame) -> None:
         """Encode a frame if somebody takes it; never waits. Raises WorkError."""
         import av
@@ -87,16 +92,18 @@ class PushSink:
         if tap is not self._tap:
             self._stop()
         if tap is None or not tap.is_open:
+            self._share.rest()
             self._child.counts["away"] += 1
             return
         try:
-            if self._broadcast is None:
-                self._tap = tap
-                self._broadcast = Broadcast(tap, NUT, frame, self._info, self._settings)
-            self._broadcast.write(frame)
+            self._tap = tap
+            for part in self._share.write(frame):
+                if self._mux is None:
+                    self._mux = Mux(tap, NUT, self._share.encoder, in_band=True)
+                self._mux.write(part)
+                self._child.counts["sent"] += 1
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
-        self._child.counts["sent"] += 1
 
     def close(self) -> None:
         """Let the child finish what it has, for as long as the far end takes it."""
@@ -104,9 +111,10 @@ class PushSink:
         self._child.close()
 
     def _stop(self) -> None:
-        broadcast, self._broadcast, self._tap = self._broadcast, None, None
-        if broadcast is not None:
-            broadcast.close()
+        self._share.rest()
+        mux, self._mux, self._tap = self._mux, None, None
+        if mux is not None:
+            mux.close()
 
 
 class _Tap:

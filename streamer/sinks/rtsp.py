@@ -8,9 +8,10 @@ from engines.errors import WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address
-from streamer.sinks.broadcast import Broadcast, Settings
+from streamer.sinks.broadcast import Mux, Settings
 from streamer.sinks.place import Place, place_of
 from streamer.sinks.rtsp_server import PAYLOAD, Channel, RtspServer
+from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.urls import read_query
 
@@ -29,7 +30,6 @@ class RtspSink:
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self.counts: Counter[str] = Counter()  # encoded pictures, and those that nobody watched
         self._settings = read_query(address.url, Settings())
-        self._info = info
         place = _place(address)
         self._name = place.shown
         self._server = RtspServer.at(place.host, place.port)
@@ -39,7 +39,8 @@ class RtspSink:
         except BaseException:
             self._server.release()
             raise
-        self._broadcast: Broadcast | None = None
+        self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._mux: Mux | None = None
         self._hose = _Packets()
 
     @staticmethod
@@ -53,6 +54,10 @@ class RtspSink:
         """The server's TCP port."""
         return self._server.port
 
+    def use(self, studio: Studio) -> None:
+        """Share the pictures of a studio."""
+        self._share = studio.share(self._settings)
+
     def write(self, frame: Frame) -> None:
         """Encode a frame for those who watch. Raises WorkError."""
         import av
@@ -64,14 +69,14 @@ class RtspSink:
         key = self._channel.newcomers
         self._channel.newcomers = False
         try:
-            if self._broadcast is None:
-                key = True
-                self._broadcast = Broadcast(self._hose, RTP, frame, self._info, self._settings)
-            is_key = self._broadcast.write(frame, key=key)
+            for part in self._share.write(frame, key=key):
+                if self._mux is None:
+                    self._mux = Mux(self._hose, RTP, self._share.encoder, in_band=True)
+                self._mux.write(part)
+                self.counts["encoded"] += 1
+                self._channel.send(self._hose.take(), is_key=part.is_key)
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
-        self.counts["encoded"] += 1
-        self._channel.send(self._hose.take(), is_key=is_key)
 
     def close(self) -> None:
         """Tell the viewers that it is over."""
@@ -80,9 +85,10 @@ class RtspSink:
         self._server.release()
 
     def _stop(self) -> None:
-        broadcast, self._broadcast = self._broadcast, None
-        if broadcast is not None:
-            broadcast.close()
+        self._share.rest()
+        mux, self._mux = self._mux, None
+        if mux is not None:
+            mux.close()
             self._hose.take()
 
 

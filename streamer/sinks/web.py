@@ -49,10 +49,14 @@ class WebSink:
 
     def attend(self, pipeline: Pipeline) -> None:
         """Serve this pipeline's figures and controls from now on."""
+        from streamer.sinks.studio import Studio
         from streamer.web.server import Server
 
-        self._shows.overlays = pipeline.overlays
-        self._shows.fps = lambda stream: pipeline.streams[stream].source.info.fps
+        def studio(stream: str) -> Studio:
+            member = pipeline.streams.get(stream)
+            return member.studio if member is not None else Studio()  # of a frame that outlives its stream
+
+        self._shows.studio = studio
         server = Server(self._socket, self._listen, pipeline, self._shows)
         self._servers.append(server)
         server.start()

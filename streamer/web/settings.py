@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from engines.errors import InputError
+from engines.errors import InputError, nearest
+from streamer.sinks.film import LOOKAHEAD
 from streamer.urls import read_query, redact
 
 __all__ = ["Listen", "WebSettings", "read_listen"]
@@ -21,7 +22,8 @@ class WebSettings:
     """The keys of ``http://127.0.0.1:8080?key=value&...``. ValueError for what cannot be."""
 
     token: str = ""  # "" = that of STREAMER_WEB_TOKEN; none is needed on a loopback address
-    crf: int = 26  # x264's quality of the live video, 0..51
+    crf: int = 23  # x264's quality of the live video, 0..51
+    preset: str = "superfast"  # x264's
     width: int = 1280  # pixels; wider streams are scaled down for the page
     quality: int = 80  # of JPEG pictures, 1..100
     viewers: int = 64  # most video, picture and event streams open at one time
@@ -29,6 +31,9 @@ class WebSettings:
     def __post_init__(self) -> None:
         if self.token and len(self.token) < LEAST_TOKEN:
             raise ValueError(f"token: {len(self.token)} characters, {LEAST_TOKEN} or more would be right")
+        if self.preset not in LOOKAHEAD:
+            hint = nearest(self.preset, LOOKAHEAD) or f", must be one of {', '.join(LOOKAHEAD)}"
+            raise ValueError(f"preset: {self.preset!r}{hint}")
         for name, value, least, most in (
             ("crf", self.crf, 0, 51),
             ("width", self.width, 64, 8192),

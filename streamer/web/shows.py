@@ -13,9 +13,9 @@ from engines.spec import ModelSpec
 from streamer import planes as pixels
 from streamer.analytics.events import described
 from streamer.frame import Frame
-from streamer.overlay import Overlay
-from streamer.overlay.draw import draw
+from streamer.sinks.broadcast import Settings
 from streamer.sinks.records import record
+from streamer.sinks.studio import Share, Studio
 from streamer.web.audience import Audience
 from streamer.web.segments import Segmenter
 
@@ -41,42 +41,42 @@ class Note:
 
 
 class Show:
-    """One stream: its viewers, and the encoder that works while there are some."""
+    """One stream: its viewers, and its part in an encoder while there are some."""
 
-    def __init__(self, settings: WebSettings, overlays: list[Overlay], fps: float) -> None:
+    def __init__(self, settings: WebSettings, studio: Callable[[], Studio]) -> None:
         self.video: Audience[str | bytes] = Audience(SEGMENTS)
         self.pictures: Audience[bytes] = Audience(1)  # JPEG
-        self.encoded = 0  # pictures that went through the video encoder
+        self.encoded = 0  # pictures that the video encoder made for viewers
         self.size = (0, 0)
         self._settings = settings
-        self._overlays = overlays
-        self._fps = fps
+        self._find = studio
+        self._studio: Studio | None = None  # while somebody watches
+        self._share: Share | None = None
         self._segmenter: Segmenter | None = None
         self._jpeg_due = 0.0  # frame.captured from which the next JPEG is made
         self._record_due = 0.0  # the same of records
 
     @property
     def encoders(self) -> int:
-        """Video encoders that are open: 1 while somebody watches, else 0."""
-        return int(self._segmenter is not None)
+        """Video encoders at work for viewers: 1 while somebody watches, else 0; other sinks may share it."""
+        return int(self._share is not None)
 
     def write(self, frame: Frame) -> None:
         """Show a frame to those who watch; costs nothing if nobody does."""
         self.size = frame.size
-        if self._segmenter is not None and not len(self.video):
+        if self._share is not None and not len(self.video):
             self.close()
         wants_jpeg = len(self.pictures) and (self.pictures.newcomers or frame.captured >= self._jpeg_due)
         if not len(self.video) and not wants_jpeg:
+            self._studio = None
             return
-        drawn = draw(frame, self._overlays)
+        self._studio = self._studio or self._find()
         if wants_jpeg:
             self.pictures.newcomers = False
             self._jpeg_due = frame.captured + 0.9 / MJPEG_PER_SECOND
-            self.pictures.offer(_jpeg(drawn, self._settings.quality))
+            self.pictures.offer(_jpeg(self._studio.draw(frame), self._settings.quality))
         if len(self.video):
-            if drawn.planes is frame.planes:  # other sinks encode these too
-                drawn = replace(drawn, planes=pixels.copy(drawn.planes))
-            self._film(drawn)
+            self._film(frame, self._studio)
 
     def is_record_due(self, frame: Frame) -> bool:
         """Tell whether this frame's detections are told, so that no more than a page can show are."""
@@ -86,27 +86,31 @@ class Show:
         return True
 
     def close(self) -> None:
-        """Free the encoder."""
+        """Leave the encoder to others."""
+        if self._share is not None:
+            self._share.rest()
         if self._segmenter is not None:
             self._segmenter.close()
-            self._segmenter = None
+        self._share = self._segmenter = None
 
     def dismiss(self) -> None:
         """Tell those who watch that the stream is over; from any thread."""
         self.video.dismiss()
         self.pictures.dismiss()
 
-    def _film(self, frame: Frame) -> None:
+    def _film(self, frame: Frame, studio: Studio) -> None:
         settings, audience = self._settings, self.video
-        if self._segmenter is None:
-            self._segmenter = Segmenter(frame, crf=settings.crf, width=settings.width, fps=self._fps)
+        if self._share is None:
+            width = settings.width if frame.size[0] > settings.width else 0
+            self._share = studio.share(Settings(crf=settings.crf, preset=settings.preset), width=width)
         key, audience.newcomers = audience.newcomers, False
-        self.encoded += 1
-        begin = self._segmenter
-        for segment in begin.encode(frame, key=key):
-            times = struct.pack("<dd", segment.time, segment.captured)
-            head = struct.pack("<dd", -1.0, 0.0) + begin.head
-            audience.offer(times + segment.data, is_key=segment.is_key, before=head)
+        for part in self._share.write(frame, key=key):
+            self.encoded += 1
+            film = self._segmenter = self._segmenter or Segmenter(self._share.encoder)
+            for segment in film.add(part):
+                times = struct.pack("<dd", segment.time, segment.captured)
+                head = struct.pack("<dd", -1.0, 0.0) + film.head
+                audience.offer(times + segment.data, is_key=segment.is_key, before=head)
 
 
 class Shows:
@@ -114,8 +118,7 @@ class Shows:
 
     def __init__(self, settings: WebSettings, spec: ModelSpec) -> None:
         self.notes: Audience[Note] = Audience(RECORDS)
-        self.overlays: Callable[[], list[Overlay]] = list  # makes those of one stream
-        self.fps: Callable[[str], float] = lambda stream: 0.0  # what a stream is expected to bring
+        self.studio: Callable[[str], Studio] = lambda stream: Studio()  # of each stream
         self._settings = settings
         self._spec = spec
         self._shows: dict[str, Show] = {}
@@ -125,8 +128,7 @@ class Shows:
         if stream not in self._shows:
             if len(self._shows) >= MOST_STREAMS:
                 self._forget_one()
-            made = Show(self._settings, self.overlays(), self.fps(stream))
-            self._shows.setdefault(stream, made)
+            self._shows.setdefault(stream, Show(self._settings, lambda: self.studio(stream)))
         return self._shows[stream]
 
     def all(self) -> dict[str, Show]:

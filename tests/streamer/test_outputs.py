@@ -1,0 +1,57 @@
+"""Several outputs of one stream at once: one encode for all that want the same picture, none for nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+
+from streamer.pipeline import Pipeline
+from streamer.settings import gather
+from tests.servers.website import free_port, live, wait_for
+
+WEB = ("starlette", "uvicorn", "websockets", "prometheus_client")
+
+
+def test_web_rtsp_and_hls_share_one_encoder(tmp_path: Path) -> None:
+    for name in WEB:
+        pytest.importorskip(name, reason="pip install 'streamer[web]'")
+    from websockets.sync.client import connect
+
+    web, rtsp = free_port(), free_port()
+    sinks = [f"http://127.0.0.1:{web}", f"rtsp://:{rtsp}/cam", f"{tmp_path}/live.m3u8?segment=1"]
+    with Pipeline(gather([live(1, fps=20)], "tiny-yolo", sinks)) as pipeline:
+        pipeline.start()
+        (member,) = pipeline.streams.values()
+        wait_for(lambda: member.studio.encoded > 5)
+        url = f"rtsp://127.0.0.1:{rtsp}/cam"
+        with (
+            connect(f"ws://127.0.0.1:{web}/video/{member.name}", max_size=None) as viewer,
+            av.open(url, options={"rtsp_transport": "tcp"}, timeout=(15, 10)) as player,
+        ):
+            assert len(viewer.recv(timeout=20)) > 16
+            before, came = member.studio.encoded, pipeline.graph.ledger.tally("collect", member.name).out
+            for _, _ in zip(range(20), player.decode(video=0), strict=False):
+                viewer.recv(timeout=20)
+            encoded = member.studio.encoded - before
+            assert member.studio.encoders == 1
+            assert encoded <= pipeline.graph.ledger.tally("collect", member.name).out - came + 1
+        pipeline.stop()
+        pipeline.join()
+        assert member.studio.encoders == 0
+    assert list(tmp_path.glob("*.m4s"))
+
+
+def test_nobody_who_watches_costs_no_drawing_and_no_encoding() -> None:
+    for name in WEB:
+        pytest.importorskip(name, reason="pip install 'streamer[web]'")
+    sinks = [f"http://127.0.0.1:{free_port()}", f"rtsp://:{free_port()}/cam"]
+    with Pipeline(gather([live(1, fps=30)], "tiny-yolo", sinks)) as pipeline:
+        pipeline.start()
+        (member,) = pipeline.streams.values()
+        wait_for(lambda: pipeline.graph.ledger.tally("write:cam", member.name).out > 10)
+        pipeline.stop()
+        pipeline.join()
+        assert (member.studio.encoders, member.studio.encoded) == (0, 0)
+        assert not any(name.startswith("draw") for name in pipeline.graph.nodes)
