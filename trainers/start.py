@@ -56,7 +56,7 @@ def begin(net: nn.Module, source: str, images: Tensor) -> str:
     norms are set by. Raises InputError when nothing fits.
     """
     weights, shifts = _folded(
-        shipped.FOLDER / f"{source}.onnx" if source in shipped.names() else Path(source)
+        shipped.file_of(source) if source in shipped.names() else Path(source)
     )
     own = net.state_dict()
     taken = {name: weights[at] for name in own if (at := _place(name, own[name], weights))}
