@@ -55,9 +55,7 @@ def begin(net: nn.Module, source: str, images: Tensor) -> str:
     ``backbone`` also takes the layer of that name without it. ``images`` (B, 3, H, W), prepared, are what
     norms are set by. Raises InputError when nothing fits.
     """
-    weights, shifts = _folded(
-        shipped.file_of(source) if source in shipped.names() else Path(source)
-    )
+    weights, shifts = _folded(shipped.file_of(source) if source in shipped.names() else Path(source))
     own = net.state_dict()
     taken = {name: weights[at] for name in own if (at := _place(name, own[name], weights))}
     taken = {name: value for name, value in taken.items() if f"{name.rpartition('.')[0]}.weight" in taken}
