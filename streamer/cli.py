@@ -81,6 +81,10 @@ def run(
             help="A model on what was found: MODEL[,classes=person+dog][,conf=][,batch=][,margin=]."
         ),
     ] = None,
+    hide: Annotated[
+        str | None,
+        typer.Option(help="blur, pixelate or fill what was found: blur,classes=face+person or blur,heads=1."),
+    ] = None,
     track: Annotated[
         str | None,
         typer.Option(help="sort, bytetrack, ocsort or botsort, and its settings: bytetrack,lost=2."),
@@ -131,7 +135,7 @@ def run(
         "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
         "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
-        "then": then or None, "track": track, "trails": trails, "show_lost": show_lost,
+        "then": then or None, "hide": hide, "track": track, "trails": trails, "show_lost": show_lost,
         "heatmap": heatmap,
         "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,

@@ -18,6 +18,7 @@ from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
 from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
 from streamer.document import Document, Loc
+from streamer.privacy import How
 from streamer.trackers import open_tracker
 from streamer.urls import redact
 
@@ -141,6 +142,16 @@ class ThenConfig(_Strict):
     margin: Annotated[float, Field(ge=0.5, le=10, allow_inf_nan=False)] = 0.0
 
 
+class HideConfig(_Strict):
+    """What nobody is to see; the fields are those of `streamer.privacy.Privacy`."""
+
+    how: How = "blur"
+    classes: tuple[Word, ...] = Field(default=(), strict=False)
+    heads: bool = False
+    margin: Ratio = 0.1
+    hold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+
+
 class SinkConfig(_Strict):
     """One sink."""
 
@@ -216,6 +227,7 @@ class PipelineConfig(_Strict):
     sinks: Annotated[
         dict[str, Annotated[SinkConfig, _short_form("url")]], BeforeValidator(_numbered)
     ] = {}  # a list in the file has "0", "1", ... as names
+    hide: Annotated[HideConfig, _short_form("how")] | None = None  # what nobody is to see
     overlay: bool = True
     track: Annotated[str, BeforeValidator(_tracker)] = ""  # NAME[,key=value...], or a mapping with name
     trails: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0  # seconds of a way that are drawn
@@ -307,6 +319,7 @@ def _unknown_key(loc: Loc) -> str:
         "sinks": SinkConfig,
         "model": ModelConfig,
         "then": ThenConfig,
+        "hide": HideConfig,
         "analytics": AnalyticsConfig,
     }
     parts: dict[str, type[BaseModel]] = {"lines": LineConfig, "zones": ZoneConfig, "speeds": SpeedConfig}

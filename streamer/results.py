@@ -1,4 +1,4 @@
-"""Results: the stages between the engine and what shows or writes: further models, tracks, lines, zones."""
+"""Results: the stages between the engine and what shows or writes: further models, tracks, lines, privacy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engines.spec import ModelSpec
-from streamer.graph import Graph, Node
+from streamer.graph import Graph, Node, Stage
+from streamer.privacy import privacy
 from streamer.settings import Settings
 from streamer.sinks import sink_kind
 
@@ -39,6 +40,8 @@ def results(graph: Graph, collect: Node, settings: Settings, spec: ModelSpec) ->
         if settings.track:
             _track(graph, made, settings.track)
             _watch(graph, made, settings)
+        if settings.hide:
+            _append(graph, made, "hide", privacy(settings.hide, made.spec))
     except BaseException:
         for model in made.models:
             model.close()
@@ -56,18 +59,15 @@ def _further(graph: Graph, made: Results, settings: Settings) -> None:
     for number, told in enumerate(settings.then, 1):
         model = engines.load(told.model, options_for(told, settings.options))
         made.models.append(model)
-        node = graph.stage(f"then:{number}", then(model, told, made.spec))
-        graph.connect(made.tail, node)
-        made.spec, made.tail = together(made.spec, model.spec), node
+        _append(graph, made, f"then:{number}", then(model, told, made.spec))
+        made.spec = together(made.spec, model.spec)
 
 
 def _track(graph: Graph, made: Results, told: str) -> None:
     from streamer.trackers import open_tracker
     from streamer.tracking import track
 
-    node = graph.stage("track", track(lambda: open_tracker(told)))
-    graph.connect(made.tail, node)
-    made.tail = node
+    _append(graph, made, "track", track(lambda: open_tracker(told)))
 
 
 def _watch(graph: Graph, made: Results, settings: Settings) -> None:
@@ -79,6 +79,10 @@ def _watch(graph: Graph, made: Results, settings: Settings) -> None:
     from streamer.analytics.watch import watch
 
     desk = made.desk = Desk(plan, made.spec.classes, settings.file)
-    node = graph.stage("watch", watch(lambda: desk.plan, made.spec.classes))
+    _append(graph, made, "watch", watch(lambda: desk.plan, made.spec.classes))
+
+
+def _append(graph: Graph, made: Results, name: str, stage: Stage) -> None:
+    node = graph.stage(name, stage)
     graph.connect(made.tail, node)
     made.tail = node

@@ -12,6 +12,7 @@ from engines.errors import InputError
 from streamer.analytics.plan import Plan
 from streamer.durations import seconds_of
 from streamer.feed import Limits
+from streamer.privacy import Privacy, read_privacy
 from streamer.sinks import check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
 from streamer.then import Then, read_then
@@ -56,6 +57,7 @@ class Settings:
     options: Options
     sinks: tuple[SinkSettings, ...] = ()
     then: tuple[Then, ...] = ()  # further models, each on what those before it have found
+    hide: Privacy | None = None  # what of the picture nobody is to see
     overlay: bool = True
     track: str = ""  # NAME[,key=value...] of a tracker, "" = none
     trails: float = 2.0  # seconds of a track's way that are drawn
@@ -115,6 +117,8 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
     if "then" in how:
         told = how["then"] if isinstance(how["then"], (list, tuple)) else [how["then"]]
         how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in told)
+    if isinstance(how.get("hide"), str):
+        how["hide"] = read_privacy(how["hide"])
     if how.get("analytics"):
         how.setdefault("track", "bytetrack")
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
@@ -144,6 +148,8 @@ def merge(
         given = {**_said(plan), **_said(plan.model), **given}
         if "analytics" in given:
             given["analytics"] = plan.analytics.plan()
+        if given.get("hide") is plan.hide and plan.hide is not None:
+            given["hide"] = Privacy(**plan.hide.model_dump())
         if given.get("then") is plan.then:
             given["then"] = tuple(Then(**told.model_dump()) for told in plan.then)
     if not sources and plan is None:
@@ -169,7 +175,7 @@ def merge(
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
 _TRACKING = ("track", "trails", "show_lost", "heatmap", "analytics")
-_WHOLE = ("then", "overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
+_WHOLE = ("then", "hide", "overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import EMPTY, Detections
-from engines.errors import InputError, nearest
+from engines.errors import InputError
 from streamer.frame import Frame
 from streamer.inbox import Inbox
+from streamer.pairs import read_pairs
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
@@ -54,17 +55,7 @@ def read_then(text: str) -> Then:
         InputError: an unknown key, or a value out of place.
     """
     model, *pairs = (word.strip() for word in text.split(","))
-    given: dict[str, object] = {}
-    for pair in pairs:
-        key, _, value = (part.strip() for part in pair.partition("="))
-        if key not in _READ:
-            guess = nearest(key, _READ) or ", would be one of " + ", ".join(_READ)
-            raise InputError(f"then: {model}: unknown key {key!r}{guess}")
-        try:
-            given[key] = _READ[key](value)
-        except ValueError:
-            raise InputError(f"then: {model}: {key}: {value!r}, would be a number") from None
-    return Then(model, **given)  # type: ignore[arg-type]
+    return Then(model, **read_pairs(f"then: {model}", pairs, Then))
 
 
 def options_for(told: Then, first: Options) -> Options:
@@ -191,15 +182,3 @@ class _Work:
             self._last[frame.stream] = joined(frame.detections, job.rows, job.rects, given, self._specs)
         frame.detections = self._last.get(frame.stream, EMPTY)
         return frame
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split("+") if word)
-
-
-_READ: Mapping[str, Callable[[str], object]] = {
-    "classes": _names,
-    "conf": float,
-    "batch": int,
-    "margin": float,
-}

@@ -141,7 +141,7 @@ def test_another_model_changes_what_the_pipeline_says_it_gives(joints: Path) -> 
     ("text", "sentence"),
     [
         ("m.onnx,clases=person", "then: m.onnx: unknown key 'clases', did you mean 'classes'?"),
-        ("m.onnx,batch=many", "then: m.onnx: batch: 'many', would be a number"),
+        ("m.onnx,batch=many", "then: m.onnx: batch: 'many', would be a whole number, like 1"),
         ("m.onnx,batch=0", "then: m.onnx: batch: 0, 1 to 1024 would be right"),
         ("m.onnx,conf=2", "then: m.onnx: conf: 2, 0 to 1 would be right"),
         ("m.onnx,margin=0.1", "then: m.onnx: margin: 0.1, 0.5 to 10 would be right"),
