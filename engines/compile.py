@@ -291,7 +291,7 @@ def _like_fp32(engines: Pair, made: _Made, spec: ModelSpec) -> tuple[bool, Diffe
 
 
 def _slot_by_slot(engines: Pair, spec: ModelSpec) -> tuple[bool, Difference]:
-    """Run pictures again, each in another place of the batch with other neighbours, one of which is black."""
+    """Run pictures again, elsewhere in the batch with other neighbours, one of them black; and one alone."""
     batch = engines.key.inputs[0].shape[0]
     images = pictures(spec.size, _PICTURES)
     row = [images[slot % _PICTURES] for slot in range(batch)]
@@ -300,5 +300,7 @@ def _slot_by_slot(engines: Pair, spec: ModelSpec) -> tuple[bool, Difference]:
     first = engines.outputs(row)
     mine = [first[kind * batch + slot] for kind in range(kinds) for slot in range(1, batch)]
     theirs = [moved[kind * batch + slot] for kind in range(kinds) for slot in range(batch - 1)]
+    if engines.between is None:
+        mine, theirs = [*mine, first[0]], [*theirs, *engines.outputs(row[:1])]
     difference = compare(mine, theirs)
     return difference.none, difference

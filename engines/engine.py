@@ -28,8 +28,11 @@ class Request(Protocol):
     def inputs(self) -> dict[str, NDArray[Any]]:
         """The input buffers by name; write them before `start`."""
 
-    def start(self) -> None:
-        """Begin to compute and return at once."""
+    def start(self, filled: int = 0) -> None:
+        """Begin to compute and return at once.
+
+        Only the first ``filled`` pictures matter (0 = all); where the engine can, others cost nothing.
+        """
 
     def wait(self) -> dict[str, NDArray[Any]]:
         """Block until the outputs are there; the arrays are valid until the next `start`."""

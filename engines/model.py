@@ -170,8 +170,8 @@ class Batch:
         return view
 
     def submit(self) -> None:
-        """Start the engine and return at once; slots left empty are computed and ignored."""
-        self._request.start()
+        """Start the engine and return at once; slots left empty are ignored, and cost nothing if it can."""
+        self._request.start(self._filled)
 
     def collect(self) -> list[Detections]:
         """Wait, and return the detections of each picture added, in its own pixels; frees the batch."""

@@ -73,7 +73,7 @@ def outputs(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> list[Tensors
     for start in range(0, len(images), len(pixels)):
         part = images[start : start + len(pixels)]
         pixels[: len(part)] = np.stack(part)
-        request.start()
+        request.start(len(part))
         results = request.wait()
         found += [
             {name: values[slot].copy() for name, values in results.items()} for slot in range(len(part))

@@ -14,7 +14,7 @@ from engines.files import locked, write_whole
 
 __all__ = ["LAYOUT", "Plan", "find_plan", "guarded", "keep_plan", "plan_path"]
 
-LAYOUT = "1"  # of these files and of how plans are made; a new number makes all plans anew
+LAYOUT = "2"  # of these files and of how plans are made; a new number makes all plans anew
 
 Parts = Mapping[str, str]  # all that a plan depends on, by name
 

@@ -110,8 +110,8 @@ class _Request:
         for name, tensor in memory.items():
             self._request.set_tensor(self._state[f"{name}/{row}"], tensor)
 
-    def start(self) -> None:
-        """Begin and return at once."""
+    def start(self, filled: int = 0) -> None:
+        """Begin and return at once; all pictures are computed."""
         self._request.start_async()
 
     def wait(self) -> dict[str, NDArray[Any]]:

@@ -42,7 +42,7 @@ class FakeRequest:
         self.inputs = {"pixels": np.zeros((1, 32, 64, 3), np.uint8)}
         self._found = found
 
-    def start(self) -> None: ...
+    def start(self, filled: int = 0) -> None: ...
 
     def wait(self) -> dict[str, np.ndarray]:
         return self._found

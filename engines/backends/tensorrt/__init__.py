@@ -15,7 +15,7 @@ from engines import cache
 from engines.backends import Build
 from engines.backends.cuda import Device, find_driver
 from engines.backends.tensorrt.binding import Binding, load_binding
-from engines.backends.tensorrt.builder import Recipe
+from engines.backends.tensorrt.builder import Profile, Recipe
 from engines.backends.tensorrt.child import build_in_child
 from engines.backends.tensorrt.session import Session, Slot
 from engines.engine import Request
@@ -87,7 +87,8 @@ def _open(backend: str, build: Build) -> TensorRtEngine:
         kernels = compiled.path.with_suffix(".kernels")
         session.load_kernels(kernels)
         count = build.requests or _REQUESTS
-        slots = tuple(session.slot(sleep=count > 1) for _ in range(count))
+        shapes = session.open_shapes(build.batch)
+        slots = tuple(session.slot(shapes, sleep=count > 1) for _ in range(count))
         _keep_kernels(session, kernels)
         on_failure.pop_all()
     if slots[0].no_graph:
@@ -123,7 +124,8 @@ def _compiled(binding: Binding, build: Build, device: Device | None) -> Compiled
         "device": device.info.name if device else "every RTX GPU",
         "capability": ".".join(map(str, device.info.capability)) if device else "8.0 and newer",
         "precision": precision,
-        "shapes": f"batch {build.batch}",
+        "shapes": f"batch {build.batch}"
+        + ("" if binding.shares_profiles else f", {_contexts(build)} contexts"),
         "model": hashlib.sha256(model).hexdigest(),
         "layout": LAYOUT,
     }
@@ -149,9 +151,12 @@ def _make(binding: Binding, build: Build, path: Path, parts: dict[str, str]) -> 
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="making-", dir=path.parent) as aside:
+            model, profiles = _typed(build, parts["precision"], Path(aside))
             recipe = Recipe(
-                _typed(build.model, parts["precision"], Path(aside)),
+                model,
                 parts["precision"],
+                profiles,
+                _contexts(build),
                 timings=_timings(parts),
                 here_only=binding.rtx and parts["capability"][-1].isdigit(),
             )
@@ -162,24 +167,36 @@ def _make(binding: Binding, build: Build, path: Path, parts: dict[str, str]) -> 
         raise WorkError(f"{path.parent}: {error.strerror}, the plan is not made") from error
 
 
-def _typed(model: Path, precision: str, folder: Path) -> Path:
-    """The model with its precision written into it, in TensorRT's form."""
-    if precision == "fp32":
-        return model
+def _typed(build: Build, precision: str, folder: Path) -> tuple[Path, tuple[Profile, ...]]:
+    """The model in TensorRT's form, its precision written into it; and what an open batch is to serve."""
+    if precision == "fp32" and build.batch == 1:
+        return build.model, ()
     import onnx
 
-    graph = onnx.load(str(model))
+    graph = onnx.load(str(build.model))
     if precision == "int8":
         from engines.backends.tensorrt.quantised import fold_biases
 
         fold_biases(graph)
-    else:
+    elif precision != "fp32":
         from engines.half import halve
 
         graph = halve(graph, cast("Literal['fp16', 'bf16']", precision))
+    profiles: tuple[Profile, ...] = ()
+    if build.batch > 1:
+        from engines.batches import open_batch
+
+        shape = tuple(axis.dim_value for axis in graph.graph.input[0].type.tensor_type.shape.dim)
+        if open_batch(graph):  # tuned for full batches
+            profiles = (Profile(graph.graph.input[0].name, (1, *shape[1:]), shape, shape),)
     twin = folder / f"{precision}.onnx"
     twin.write_bytes(graph.SerializeToString())
-    return twin
+    return twin, profiles
+
+
+def _contexts(build: Build) -> int:
+    """How many may be made: for each request one of the batch, and one of each power of two below it."""
+    return (build.requests or _REQUESTS) * ((build.batch - 1).bit_length() + 1)
 
 
 def _precision(build: Build, model: bytes) -> str:

@@ -38,19 +38,31 @@ class Session:
         self._kernels: Any = None
         self._config = self._runtime_config()
         self._slots: list[Slot] = []
+        self._contexts = 0  # that were made
 
     def slot(self, shapes: Shapes | None = None, *, graph: bool = True, sleep: bool = True) -> Slot:
         """Make a place in flight, for fixed shapes; ``graph`` and ``sleep`` as `Slot` has them."""
         self.device.use()
+        slot = Slot(self, shapes or {}, graph=graph, sleep=sleep)
+        self._slots.append(slot)
+        slot.prepare()
+        return slot
+
+    def context(self, stream: Stream, *, open_shapes: bool) -> Any:
+        """Make what one order of runs needs: activations, and a profile where they are not shared."""
         context = self.engine.create_execution_context(*([self._config] if self._config else []))
         if context is None:
             raise WorkError(f"{self.binding.name}: no execution context: {self._reason()}")
-        slot = Slot(self, context, shapes or {}, sleep=sleep)
-        self._slots.append(slot)
-        if shapes and not self.binding.shares_profiles:
-            slot.choose_profile(len(self._slots) - 1)
-        slot.prepare(graph=graph)
-        return slot
+        number, self._contexts = self._contexts, self._contexts + 1
+        chooses = open_shapes and number and not self.binding.shares_profiles
+        if chooses and not context.set_optimization_profile_async(number, stream.handle):
+            raise WorkError(f"{self.binding.name}: the plan serves {number} contexts, not more")
+        return context
+
+    def open_shapes(self, batch: int) -> Shapes:
+        """The shapes of a place in flight for ``batch`` pictures; none where the plan fixes them."""
+        known = {name: tuple(self.engine.get_tensor_shape(name)) for name in self.inputs}
+        return {name: (batch, *shape[1:]) for name, shape in known.items() if shape[0] < 0}
 
     def layers(self) -> str:
         """What the library tells of every layer of the plan, as JSON."""
@@ -92,70 +104,49 @@ class Slot:
     """One place in flight, see `engines.engine.Request`.
 
     Inputs and outputs lie in pinned memory. One start copies in, computes and copies out; where it can, it is
-    recorded as a CUDA graph, which starts with one call to the driver.
+    recorded as a CUDA graph, which starts with one call to the driver. Of a plan of open batches a start with
+    fewer pictures runs the least power of two that holds them; each is made when it is first wanted.
     """
 
-    def __init__(self, session: Session, context: Any, shapes: Shapes, *, sleep: bool) -> None:
-        self._session, self._context, self._shapes = session, context, shapes
+    def __init__(self, session: Session, shapes: Shapes, *, graph: bool, sleep: bool) -> None:
+        self._session, self._shapes, self._wants_graph = session, shapes, graph
         self._device = session.device
         self._stream: Stream = self._device.stream()
         self._done: Event = self._device.event(sleep=sleep)  # spinning is quicker and takes a core
-        self._graph: Graph | None = None
         self.inputs: dict[str, NDArray[Any]] = {}
         self._outputs: dict[str, NDArray[Any]] = {}
-        self._copies_in: list[tuple[int, NDArray[Any]]] = []
-        self._copies_out: list[tuple[NDArray[Any], int]] = []
-        self.no_graph = ""  # why there is none, where one was wanted
+        self._addresses: dict[str, int] = {}
+        self._whole: _Run | None = None
+        self._closed = False
+        self._parts: dict[int, _Run] = {}  # by pictures
 
     @property
     def graph(self) -> bool:
         """Whether the work was recorded."""
-        return self._graph is not None
+        return bool(self._whole and self._whole.graph)
 
-    def choose_profile(self, number: int) -> None:
-        """Versions that do not share profiles want one for each context."""
-        if number and not self._context.set_optimization_profile_async(number, self._stream.handle):
-            raise WorkError(f"{self._session.binding.name}: the plan serves {number} contexts, not more")
+    @property
+    def no_graph(self) -> str:
+        """Why the work was not recorded, where that was wanted."""
+        return self._whole.no_graph if self._whole else ""
 
-    def prepare(self, *, graph: bool) -> None:
+    def prepare(self) -> None:
         """Fix shapes and buffers, run once, and record."""
-        session, context = self._session, self._context
-        for name, shape in self._shapes.items():
-            if not context.set_input_shape(name, shape):
-                raise WorkError(
-                    f"{session.binding.name}: {name}: {shape}, the plan does not serve this shape"
-                )
+        session = self._session
+        context = session.context(self._stream, open_shapes=bool(self._shapes))
+        self._whole = run = _Run(session.binding.name, context, self._stream)
+        run.fix(self._shapes)
         for name in (*session.inputs, *session.outputs):
-            shape = tuple(context.get_tensor_shape(name))
-            if min(shape, default=1) < 0:
-                raise WorkError(
-                    f"{session.binding.name}: {name}: {shape}, a shape known before it runs is needed"
-                )
+            shape = run.shape(name)
             array = self._device.pinned(shape, session.binding.dtype(session.engine.get_tensor_dtype(name)))
-            address = self._device.memory(array.nbytes)
-            if not context.set_tensor_address(name, address):
-                raise WorkError(f"{session.binding.name}: {name}: the buffer is not taken")
-            if name in session.inputs:
-                self.inputs[name] = array
-                self._copies_in.append((address, array))
-            else:
-                self._outputs[name] = array
-                self._copies_out.append((array, address))
-        self._enqueue()  # what the library does once, it must not do while it is recorded
-        self._stream.synchronize()
-        if graph:
-            try:
-                self._graph = self._stream.capture(self._enqueue)
-            except WorkError as error:
-                self.no_graph = str(error)
+            self._addresses[name] = self._device.memory(array.nbytes)
+            (self.inputs if name in session.inputs else self._outputs)[name] = array
+        self._record(run, self.inputs, self._outputs)
 
-    def start(self) -> None:
+    def start(self, filled: int = 0) -> None:
         """Begin and return at once."""
         self._device.use()
-        if self._graph:
-            self._graph.launch(self._stream)
-        else:
-            self._enqueue()
+        self._run(filled).start()
         self._stream.record(self._done)
 
     def wait(self) -> dict[str, NDArray[Any]]:
@@ -167,14 +158,15 @@ class Slot:
     def compute(self, times: int) -> float:
         """Milliseconds of the GPU for one run without copies, over ``times`` runs one after the other."""
         self._device.use()
-        recorded = self._stream.capture(self._compute) if self._graph else None
+        assert self._whole
+        recorded = self._stream.capture(self._whole.compute) if self.graph else None
         first, last = self._device.event(timing=True), self._device.event(timing=True)
         self._stream.record(first)
         for _ in range(times):
             if recorded:
                 recorded.launch(self._stream)
             else:
-                self._compute()
+                self._whole.compute()
         self._stream.record(last)
         last.wait()
         took = last.milliseconds_since(first) / times
@@ -190,25 +182,119 @@ class Slot:
 
     def close(self) -> None:
         """Wait for what is in flight and free all but the buffers, which the device frees."""
-        if self._context is None:
+        if self._closed:
             return
         self._device.use()
         self._stream.close()
-        if self._graph:
-            self._graph.close()
+        for run in (*self._parts.values(), *([self._whole] if self._whole else [])):
+            run.close()
         self._done.close()
-        self._context = self._graph = None
+        self._whole, self._parts, self._closed = None, {}, True
+
+    def _run(self, filled: int) -> _Run:
+        assert self._whole
+        batch = min((len(array) for array in self.inputs.values()), default=1)
+        if not self._shapes or not 0 < filled < batch:
+            return self._whole
+        size = 1 << (filled - 1).bit_length()
+        if size >= batch:
+            return self._whole
+        if size not in self._parts:
+            self._parts[size] = self._part(size)
+        return self._parts[size]
+
+    def _part(self, size: int) -> _Run:
+        """For fewer pictures: the first rows of the same buffers."""
+        session = self._session
+        run = _Run(session.binding.name, session.context(self._stream, open_shapes=True), self._stream)
+        run.fix({name: (size, *shape[1:]) for name, shape in self._shapes.items()})
+        inputs, outputs = (
+            {name: array[:size] for name, array in arrays.items()} for arrays in (self.inputs, self._outputs)
+        )
+        for name, array in (inputs | outputs).items():
+            if run.shape(name) != array.shape:
+                raise WorkError(
+                    f"{session.binding.name}: {name}: {run.shape(name)} of {size} pictures, "
+                    f"{array.shape} is right"
+                )
+        self._record(run, inputs, outputs)
+        return run
+
+    def _record(self, run: _Run, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> None:
+        run.bind(inputs, outputs, self._addresses)
+        run.prepare(graph=self._wants_graph)
+
+
+class _Run:
+    """A context of fixed shapes and addresses, with what is copied around it."""
+
+    def __init__(self, backend: str, context: Any, stream: Stream) -> None:
+        self._backend, self._context, self._stream = backend, context, stream
+        self._copies_in: list[tuple[int, NDArray[Any]]] = []
+        self._copies_out: list[tuple[NDArray[Any], int]] = []
+        self.graph: Graph | None = None
+        self.no_graph = ""  # why there is none, where one was wanted
+
+    def fix(self, shapes: Shapes) -> None:
+        """Choose the shapes of open inputs."""
+        for name, shape in shapes.items():
+            if not self._context.set_input_shape(name, shape):
+                raise WorkError(f"{self._backend}: {name}: {shape}, the plan does not serve this shape")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor now."""
+        shape = tuple(self._context.get_tensor_shape(name))
+        if min(shape, default=1) < 0:
+            raise WorkError(f"{self._backend}: {name}: {shape}, a shape known before it runs is needed")
+        return shape
+
+    def bind(
+        self,
+        inputs: dict[str, NDArray[Any]],
+        outputs: dict[str, NDArray[Any]],
+        addresses: dict[str, int],
+    ) -> None:
+        """Tie tensors to memory on both sides."""
+        for name in (*inputs, *outputs):
+            if not self._context.set_tensor_address(name, addresses[name]):
+                raise WorkError(f"{self._backend}: {name}: the buffer is not taken")
+        self._copies_in = [(addresses[name], array) for name, array in inputs.items()]
+        self._copies_out = [(array, addresses[name]) for name, array in outputs.items()]
+
+    def prepare(self, *, graph: bool) -> None:
+        """Run once, since what the library does once it must not do while it is recorded; and record."""
+        self._enqueue()
+        self._stream.synchronize()
+        if graph:
+            try:
+                self.graph = self._stream.capture(self._enqueue)
+            except WorkError as error:
+                self.no_graph = str(error)
+
+    def start(self) -> None:
+        """Begin to copy in, compute and copy out."""
+        if self.graph:
+            self.graph.launch(self._stream)
+        else:
+            self._enqueue()
+
+    def compute(self) -> None:
+        """Begin to compute."""
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise WorkError(f"{self._backend}: the network was not started")
+
+    def close(self) -> None:
+        """Free it; nothing may be in flight."""
+        if self.graph:
+            self.graph.close()
+        self._context = self.graph = None
 
     def _enqueue(self) -> None:
         for address, array in self._copies_in:
             self._stream.copy_in(address, array)
-        self._compute()
+        self.compute()
         for array, address in self._copies_out:
             self._stream.copy_out(array, address)
-
-    def _compute(self) -> None:
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise WorkError(f"{self._session.binding.name}: the network was not started")
 
 
 def _specs(arrays: dict[str, NDArray[Any]]) -> tuple[TensorSpec, ...]:

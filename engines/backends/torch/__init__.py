@@ -84,8 +84,8 @@ class _CpuRequest:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="torch")
         self._running: Future[dict[str, NDArray[Any]]] = Future()
 
-    def start(self) -> None:
-        """Begin and return at once."""
+    def start(self, filled: int = 0) -> None:
+        """Begin and return at once; all pictures are computed."""
         self._running = self._thread.submit(self.give)
 
     def wait(self) -> dict[str, NDArray[Any]]:
@@ -125,8 +125,8 @@ class _CudaRequest:
         self._held = (pixels, pinned)  # the graph knows their addresses only
         self._arrays = {name: kept.numpy() for name, kept in zip(self._names, self._outputs, strict=True)}
 
-    def start(self) -> None:
-        """Begin and return at once."""
+    def start(self, filled: int = 0) -> None:
+        """Begin and return at once; all pictures are computed."""
         with torch.cuda.stream(self._stream):
             self._graph.replay()
         self._done.record(self._stream)

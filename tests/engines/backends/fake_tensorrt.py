@@ -73,6 +73,7 @@ def fake_tensorrt(version: str, cuda: FakeCuda) -> Any:
     modern = name == "tensorrt_rtx" or not version.startswith("8")
     trt = SimpleNamespace(__name__=name, __version__=version, cuda=cuda, built=[], capturable=True)
     trt.refuse = lambda plan: False  # a plan that this GPU does not take
+    trt.ran = lambda pictures: None  # told of each run
     for kind, versions in _ENUMS.items():
         keys = (
             ["rtx", "11", "10", "8"] if name == "tensorrt_rtx" else [version[:3], version.partition(".")[0]]
@@ -284,6 +285,9 @@ class Engine:
         kinds = {"uint8": "UINT8", "float": "FLOAT", "int32": "INT32", "int64": "INT64"}
         return getattr(self.trt.DataType, kinds[self.tensors[name].type[7:-1]])
 
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(axis if isinstance(axis, int) else -1 for axis in self.tensors[name].shape)
+
     def create_execution_context(self, config: Any = None) -> Context:
         if config:
             config.cache.kernels.add("compiled")
@@ -347,6 +351,7 @@ class Context:
             kind = {"uint8": np.uint8, "float": np.float32}[engine.tensors[name].type[7:-1]]
             size = int(np.prod(shape)) * np.dtype(kind).itemsize
             feeds[name] = np.frombuffer(cuda.at(self.addresses[name], size), kind).reshape(shape)
+        engine.trt.ran(len(next(iter(feeds.values()))))
         names = [name for name in engine.tensors if name not in engine.inputs]
         for name, values in zip(names, engine.session.run(names, feeds), strict=True):
             cuda.at(self.addresses[name], values.nbytes)[:] = values.tobytes()

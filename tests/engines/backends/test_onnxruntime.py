@@ -95,7 +95,8 @@ def test_auto_takes_cuda_before_the_processor(
     from engines import backends
     from engines.backends import cuda
 
-    monkeypatch.setattr(backends, "find_spec", lambda name: None if "tensorrt" in name else object())
+    installed = ("openvino", "onnxruntime")
+    monkeypatch.setattr(backends, "find_spec", lambda name: object() if name in installed else None)
     monkeypatch.setattr(cuda, "find_driver", lambda: FakeCuda(*gpus))
     assert select_backends("auto")[0][0] == first
     assert select_backends("auto", "cpu")[0][0] == "openvino"

@@ -149,3 +149,25 @@ def test_what_cannot_be_had_is_told(trt: Any, install: Install, options: Options
     with pytest.raises(InputError, match=said):
         engines.load("tiny-yolo", replace(options, backend=trt.__name__))
     assert trt.cuda.left == 0
+
+
+def test_few_pictures_do_not_pay_for_a_full_batch(trt: Any, install: Install) -> None:
+    """One plan takes one to five; three pictures run as four, two of which count."""
+    install(trt)
+    seen: list[int] = []
+    trt.ran = seen.append
+    images = pictures((320, 192), 5)
+    options = Options(backend=trt.__name__, precision="fp32", batch=5, requests=1, conf=0.3)
+    with engines.load("tiny-yolo", replace(options, backend="onnxruntime", batch=1)) as exact:
+        expected = exact.predict(images)
+    with engines.load("tiny-yolo", options) as model:
+        for count, computed in ((5, 5), (1, 1), (2, 2), (3, 4), (4, 4)):
+            model.predict(images[:count])  # the first of its size is recorded
+            seen.clear()
+            found = model.predict(images[:count])
+            assert seen == [computed]
+            for mine, theirs in zip(found, expected[:count], strict=True):
+                np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=1e-2)
+                np.testing.assert_allclose(mine.scores, theirs.scores, atol=1e-4)
+    assert len(trt.built) == 1
+    assert trt.cuda.left == 0
