@@ -82,6 +82,7 @@ def export(
     weights: Annotated[Path | None, typer.Option(help="A published checkpoint (.pth).")] = None,
     model: Annotated[str, typer.Option(help="What the published checkpoint is of, as yolox_s.")] = "",
     half: Annotated[bool, typer.Option(help="Store the weights as FP16.")] = True,
+    size: Annotated[str, typer.Option(help="Input of a published checkpoint [its own], as 640x384.")] = "",
     card: Annotated[bool, typer.Option("--card", help="Measure it and write its card beside it.")] = False,
 ) -> None:
     """Write a checkpoint as one self-describing ONNX file, compared with torch before it is written."""
@@ -94,7 +95,17 @@ def export(
             raise InputError(
                 "export: --weights takes the ONNX file to write only, as in --weights a.pth a.onnx"
             )
-        path = export_official(weights, model, checkpoint or Path(f"{model}.onnx"), half=half)
+        path = export_official(
+            weights,
+            model,
+            checkpoint or Path(f"{model}.onnx"),
+            size=_sides(size) if size else None,
+            half=half,
+        )
+    elif size:
+        raise InputError(
+            "export: --size is of published checkpoints, ours keep the size they were trained for"
+        )
     elif checkpoint is None:
         raise InputError("export: nothing to export, a checkpoint or --weights FILE --model NAME is right")
     else:
@@ -133,6 +144,15 @@ def preview(
     from trainers.preview import preview as run
 
     typer.echo(run(read_config(config, tuple(context.args)), output))
+
+
+def _sides(words: str) -> tuple[int, int]:
+    from engines.errors import InputError
+
+    width, _, height = words.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise InputError(f"--size: {words!r}, width and height as 640x384 are right")
+    return int(width), int(height)
 
 
 def main() -> None:

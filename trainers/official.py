@@ -17,6 +17,10 @@ from engines.spec import ModelSpec
 from trainers import models
 from trainers.config import Network
 from trainers.export import write
+from trainers.export_video import write_video
+from trainers.models import yolactedge
+from trainers.models.yolactedge import YolactEdgeVideo
+from trainers.sizes import check
 
 __all__ = ["OFFICIAL", "Official", "export_official", "load_official", "read_weights"]
 
@@ -25,6 +29,13 @@ _YOLOX = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1r
 # torchvision's column of each of COCO's 80 classes: COCO's ids, which leave out eleven
 _ABSENT = {0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 _COLUMNS = tuple(column for column in range(91) if column not in _ABSENT)
+_YOUTUBE_VIS = tuple(  # the 40 of 2019, in the order of their ids
+    """
+person|giant_panda|lizard|parrot|skateboard|sedan|ape|dog|snake|monkey|hand|rabbit|duck|cat|cow|fish|train|horse|
+turtle|bear|motorbike|giraffe|leopard|fox|deer|owl|surfboard|airplane|truck|zebra|tiger|elephant|snowboard|boat|shark|
+mouse|frog|eagle|earless_seal|tennis_racket
+""".replace("\n", "").split("|")
+)
 
 
 class Official(NamedTuple):
@@ -34,6 +45,7 @@ class Official(NamedTuple):
     url: str = ""  # where its authors offer it; "" = on no fixed address
     columns: tuple[int, ...] = ()  # of the scores that are COCO's 80 classes; () = all
     licence: str = ""
+    classes: tuple[str, ...] = COCO
 
 
 OFFICIAL = {
@@ -63,6 +75,10 @@ OFFICIAL = {
             "yolactedge_mobilenetv2",
         )
     },
+    **{
+        name: Official((550, 550), licence="MIT", classes=_YOUTUBE_VIS)
+        for name in ("yolactedge_video_resnet50", "yolactedge_video_resnet101")
+    },
 }
 
 
@@ -74,16 +90,27 @@ def export_official(
     size: tuple[int, int] | None = None,
     half: bool = True,
 ) -> Path:
-    """Turn a published checkpoint into one self-describing ONNX file with COCO's 80 classes; return its path.
+    """Turn a published checkpoint into a self-describing ONNX file of its data set's classes.
 
-    InputError as of `load_official`; WorkError if the file would differ from torch.
+    Returns its path; of a video model that is the file for key frames, ``NAME.key.onnx``, which names the one
+    for the frames between.
+    ``size`` is (width, height) of the input, else the published one. InputError as of `load_official`, and
+    for a size that the model does not take; WorkError if the file would differ from torch.
     """
     net = load_official(weights, name)
     known = OFFICIAL[name]
+    check(name, size or known.size)
     spec = ModelSpec(
-        name=name, task=net.task, layout="dense", classes=COCO, size=size or known.size, **asdict(net.input)
+        name=name,
+        task=net.task,
+        layout="dense",
+        classes=known.classes,
+        size=size or known.size,
+        **asdict(net.input),
     )
     words = {"description": f"{name}, official weights {Path(weights).name}", "license": known.licence}
+    if isinstance(net, YolactEdgeVideo):
+        return write_video(net, spec, Path(output), half=half, words=words)[0]
     return write(net, spec, Path(output), half=half, words=words)
 
 
@@ -118,7 +145,8 @@ def read_weights(weights: str | Path, arch: str) -> dict[str, Tensor]:
 
 
 def _build(name: str) -> Any:
-    return models.build(90 if OFFICIAL[name].columns else len(COCO), Network(arch=name))
+    known = OFFICIAL[name]
+    return models.build(90 if known.columns else len(known.classes), Network(arch=name))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -153,7 +181,7 @@ def _mapped(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
         mapped = {key: value for key, value in mapped.items() if not key.endswith("num_batches_tracked")}
     if name.startswith("yolact_"):  # first releases held the backbone twice
         mapped = {key: v for key, v in mapped.items() if not re.match(r"backbone\.layer\d", key)}
-    return mapped
+    return yolactedge.official(mapped) if name.startswith("yolactedge_") else mapped
 
 
 def _block(found: re.Match[str]) -> str:

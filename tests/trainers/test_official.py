@@ -14,6 +14,7 @@ import engines
 from engines.classes import COCO
 from engines.errors import InputError
 from trainers.config import Network
+from trainers.evaluate import predictor
 from trainers.models import build
 from trainers.official import _COLUMNS, OFFICIAL, export_official, load_official
 
@@ -110,6 +111,68 @@ def test_the_first_releases_of_retinanet_fit_too(tmp_path: Path) -> None:
     assert old.keys() != state.keys()
     net = load_official(saved(tmp_path / "a.pth", old), "retinanet_resnet50_fpn")
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+def lively(net: Any) -> Any:
+    """Give a network random norms, and heads that score here and there."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.6, 1.4)
+    torch.nn.init.normal_(net.prediction_layers[0].conf_layer.weight, std=3.0)
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("yolact_resnet50", "yolact_resnet50"),
+        ("yolact_resnet50", "yolactedge_resnet50"),  # the same network, its pyramid named in two parts
+        ("yolactedge_mobilenetv2", "yolactedge_mobilenetv2"),
+    ],
+)
+def test_official_masks_stream(name: str, asked: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = lively(build(80, Network(arch=name)))
+    state = net.state_dict()
+    if asked != name:  # the first files held the backbone twice
+        twice = {key: value for key, value in state.items() if key.startswith("backbone.layers.0")}
+        state |= {key.replace("layers.0", "layer1"): value for key, value in twice.items()}
+    output = export_official(saved(tmp_path / "a.pth", state), asked, tmp_path / "a.onnx", size=(138, 106))
+    picture = np.random.default_rng(2).integers(0, 256, (106, 138, 3), dtype=np.uint8)
+    options = engines.Options(
+        backend="onnxruntime", precision="fp32", conf=0.3, iou=0.5, max_det=20, labels="all"
+    )
+    with engines.load(output, options) as model:
+        assert model.spec.classes == COCO
+        assert model.spec.task == "segment"
+        (found,) = model.predict([picture])
+    (expected,) = predictor(net, (138, 106), conf=0.3, iou=0.5)([picture])
+    assert len(found.masks) == len(found) == 20
+    near = np.abs(found.boxes[:, None] - expected.boxes[None]).max(2).min(1)
+    assert np.median(near) < 0.5  # the weights of the file are rounded
+
+
+def test_an_official_video_model_becomes_two_files_that_stream(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    name = "yolactedge_video_resnet50"
+    net = lively(build(40, Network(arch=name)))
+    path = saved(tmp_path / "a.pth", net.state_dict())
+    output = export_official(path, name, tmp_path / "a.onnx", size=(138, 106))
+    assert [file.name for file in sorted(tmp_path.glob("*.onnx"))] == ["a.between.onnx", "a.key.onnx"]
+    options = engines.Options(backend="onnxruntime", precision="fp32", conf=0.3, max_det=10)
+    with engines.load(output, options) as model:
+        assert len(model.spec.classes) == 40
+        assert (model.spec.classes[0], model.spec.classes[39]) == ("person", "tennis_racket")
+        assert model.spec.between
+        (found,) = model.predict([np.random.default_rng(2).integers(0, 256, (106, 138, 3), dtype=np.uint8)])
+    assert len(found.masks) == len(found)
+
+
+def test_a_size_that_the_model_does_not_take_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", build(90, Network(arch="ssd300_vgg16")).state_dict())
+    with pytest.raises(InputError, match="size: 320x320, 300x300 is right for ssd300_vgg16"):
+        export_official(path, "ssd300_vgg16", tmp_path / "a.onnx", size=(320, 320))
 
 
 def test_an_official_file_becomes_a_model_that_streams(tmp_path: Path) -> None:
