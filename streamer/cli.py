@@ -41,6 +41,12 @@ MaxDet = Annotated[int | None, typer.Option(help="Most detections of one frame."
 Device = Annotated[str | None, typer.Option(help="Where the engine runs: auto, cpu, gpu, npu, cuda:0 ...")]
 Backend = Annotated[str | None, typer.Option(help="What runs it: auto, openvino, onnxruntime ...")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+KeyInterval = Annotated[
+    str | None,
+    typer.Option(
+        help="Models for video: frames from one key frame to the next (5), or auto[,most=12,flow=0.04,...]."
+    ),
+]
 Batch = Annotated[int | None, typer.Option(help="Frames that go through the engine together.")]
 
 
@@ -85,6 +91,7 @@ def run(
         str | None,
         typer.Option(help="blur, pixelate or fill what was found: blur,classes=face+person or blur,heads=1."),
     ] = None,
+    key_interval: KeyInterval = None,
     track: Annotated[
         str | None,
         typer.Option(help="sort, bytetrack, ocsort or botsort, and its settings: bytetrack,lost=2."),
@@ -135,6 +142,7 @@ def run(
         "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
         "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
+        "key_interval": key_interval,
         "then": then or None, "hide": hide, "track": track, "trails": trails, "show_lost": show_lost,
         "heatmap": heatmap,
         "realtime": realtime, "frames": frames,
@@ -181,6 +189,7 @@ def bench(
     precision: Precision = None,
     batch: Batch = None,
     every: Annotated[int | None, typer.Option(help="Infer every N-th frame.")] = None,
+    key_interval: KeyInterval = None,
     no_overlay: Annotated[
         bool, typer.Option("--no-overlay", help="Write the pictures as they came.")
     ] = False,
@@ -193,7 +202,7 @@ def bench(
         "conf": conf, "iou": iou, "classes": classes, "max_det": max_det, "nms": nms,
         "class_agnostic": class_agnostic, "device": device,
         "backend": backend, "precision": precision, "batch": batch, "every": every,
-        "overlay": False if no_overlay else None,
+        "key_interval": key_interval, "overlay": False if no_overlay else None,
         "loop": True,
     }  # fmt: skip
     settings = merge((sources or []) * streams, model, sink or ["null:"], None, given)

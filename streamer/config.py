@@ -18,6 +18,7 @@ from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
 from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
 from streamer.document import Document, Loc
+from streamer.keys import key_policy
 from streamer.privacy import How
 from streamer.trackers import open_tracker
 from streamer.urls import redact
@@ -66,6 +67,14 @@ def _tracker(value: object) -> object:
         except InputError as error:
             raise ValueError(str(error).removeprefix("track: ")) from None
     return value
+
+
+def _key_interval(told: str) -> str:
+    try:
+        key_policy(told)
+    except InputError as error:
+        raise ValueError(str(error).removeprefix("key-interval: ")) from None
+    return told
 
 
 def _outline(value: object) -> object:
@@ -237,6 +246,9 @@ class PipelineConfig(_Strict):
     frames: Count = 0  # of each source, 0 = all
     seconds: Seconds = 0.0  # of each source's own time, 0 = until the end
     every: Count = 1  # infer on every n-th frame
+    key_interval: Annotated[Word, AfterValidator(_key_interval)] = (
+        "5"  # of models for video; auto[,key=value...]
+    )
     realtime: bool = False  # pace files by their pts
     loop: bool = False  # begin a file again at its end
     wait: bool = False  # start although no source answers, and try on

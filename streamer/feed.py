@@ -49,6 +49,7 @@ class Feed:
         self._given = 0
         self._first = 0.0  # pts of the first frame
         self._index = 0  # of the next frame, over all rounds
+        self._restarts = 0  # rounds before this one
         self._end = 0.0  # where the last round's last frame ends, in seconds
 
     def stop(self) -> None:
@@ -109,6 +110,7 @@ class Feed:
             self.source.close()
             self.source = self._reopen()
             self._failed.clear()
+            self._restarts += 1
             yield from self._round()
 
     def _round(self) -> Iterator[Frame]:
@@ -119,6 +121,7 @@ class Feed:
                 offset = self._end - frame.pts if at == 0 else offset
                 frame.audio = ()  # its packets carry the first round's times
             frame.pts += offset
+            frame.cuts += self._restarts
             frame.index += start
             self._index, self._end = frame.index + 1, frame.pts + (frame.duration or 0.04)
             yield frame

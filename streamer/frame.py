@@ -60,12 +60,14 @@ class Frame:
     duration: float = 0.0  # seconds until the next frame, 0 = unknown
     detections: Detections = EMPTY
     live: bool = False  # time runs on without us, so its age matters
+    cuts: int = 0  # connections, rounds and the like before: pictures of another number do not follow it
     damaged: bool = False  # the decoder lacked data of it, or of a picture that it is predicted from
     lost: Detections = EMPTY  # tracks that are not seen now, where they are thought to be
     events: tuple[Event, ...] = ()  # what happened since the last frame that was inferred
     signs: tuple[Sign, ...] = ()  # lines and zones as they stand now
     speeds: dict[int, float] = field(default_factory=dict)  # track -> metres per second, where it is measured
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)
+    key_index: int = -1  # of the key frame that its detections rest on, its own for one; -1: no such model
     audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
 
     @property

@@ -52,6 +52,8 @@ class StreamStatus:
     dropped: dict[str, int]  # "stage: reason" -> frames
     failed: dict[str, int]
     troubles: dict[str, int]  # packets lost, complaints of the decoder
+    key_frames: int  # given to a model for video, 0 with others
+    frames_between: int
     losses: int  # connections lost
     attempts: int  # connections begun
 
@@ -65,6 +67,7 @@ class Status:
     occupancy: float  # frames in a batch, as a part of its size
     invalid: int  # candidates of the engine that were dropped, as they were not finite numbers
     doing: str  # what is done to keep the latency target
+    keys: str  # when a frame is a key frame, "" with models that have none
     streams: tuple[StreamStatus, ...]
 
 
@@ -93,6 +96,8 @@ def status(pipeline: Pipeline) -> Status:
                 dropped=count.dropped,
                 failed=count.failed,
                 troubles=dict(getattr(stream.source, "troubles", {})),
+                key_frames=count.key_frames,
+                frames_between=count.frames_between,
                 losses=health.losses if health else 0,
                 attempts=health.attempts if health else 1,
             )
@@ -104,5 +109,6 @@ def status(pipeline: Pipeline) -> Status:
         figures.occupancy,
         figures.invalid,
         doing,
+        str(pipeline.keys.policy) if pipeline.keys else "",
         tuple(streams),
     )

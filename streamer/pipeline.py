@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, WorkError, nearest
-from streamer import stages
+from streamer import shots, stages
 from streamer.batching import LIVE_WAIT, SHARE, Batching
 from streamer.feed import Feed
 from streamer.frame import Frame
@@ -19,11 +19,12 @@ from streamer.governor import Governor
 from streamer.graph import Graph, Node
 from streamer.inbox import Policy
 from streamer.journal import Journal
+from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
 from streamer.report import Rates, Report, report
 from streamer.results import results
-from streamer.settings import Settings, SinkSettings, SourceSettings, gather
+from streamer.settings import KEY_INTERVAL, Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
@@ -84,6 +85,7 @@ class Pipeline:
         self.governor: Governor | None = None
         if settings.latency:
             self.governor = Governor(settings.latency, self.batching, say)
+        self.keys = self._keys()
         self._watch = Watch(Overload(self, say).look, self._govern)
         try:
             self._build(sources)
@@ -195,6 +197,9 @@ class Pipeline:
                 done = self.graph.remove(node, left) and done
             del self.streams[name]
             self.rates.forget(name)
+            if self.keys is not None and self.model.video is not None:
+                self.keys.forget(name)
+                self.model.video.forget(name)
         if not done:
             raise WorkError(f"{name}: was not let go within {timeout:g} s")
 
@@ -253,10 +258,15 @@ class Pipeline:
         return [stream.source for stream in list(self.streams.values())]
 
     def _build(self, sources: Sequence[Source]) -> None:
-        self._engine = self.graph.stage("submit", stages.submit(self.model, self.batching))
-        collect = self.graph.stage("collect", stages.collect(self.latency, self.rates, self.batching))
-        self.graph.connect(self._engine, collect, capacity=len(self.model.engine.requests))
-        made = results(self.graph, collect, self.settings, self.spec)
+        room, submit = len(self.model.engine.requests), stages.submit(self.model, self.batching)
+        if self.keys is not None and self.model.video is not None:
+            room += len(self.model.video.between.engine.requests)
+            submit = shots.submit(self.model.video, self.batching, self.keys)
+        self._engine = self.graph.stage("submit", submit)
+        collect = stages.collect(self.latency, self.rates, self.batching, self.keys)
+        collector = self.graph.stage("collect", collect)
+        self.graph.connect(self._engine, collector, capacity=room)
+        made = results(self.graph, collector, self.settings, self.spec)
         self._results, self.spec, self.desk, self._further = made.tail, made.spec, made.desk, made.models
         self._common = list(self.graph.nodes)
         names = [source.name for source in sources]
@@ -266,6 +276,17 @@ class Pipeline:
                     raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
         for told, source in zip(self.settings.sources, sources, strict=True):
             self._add(told, source)
+
+    def _keys(self) -> Keys | None:
+        """The policy of key frames, where the model is one for video."""
+        told = self.settings.key_interval
+        if getattr(self.model, "video", None) is not None:
+            return Keys(key_policy(told), self.model.batch)
+        if told not in ("1", KEY_INTERVAL):
+            self._say(
+                f"key-interval: {self.model.spec.name} runs every frame whole, it is no model for video"
+            )
+        return None
 
     def _add(self, told: SourceSettings, source: Source) -> None:
         """Put a source and all that works for it alone into the graph."""
@@ -373,7 +394,8 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
     precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, heatmap, analytics, then, hide, wait, quarantine, latency, ledger.
+    show_lost, heatmap, analytics, then, hide, wait, quarantine, latency, ledger,
+    key_interval.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()

@@ -76,7 +76,9 @@ class Rates:
         minutes, seconds = divmod(frame.pts, 60)
         clock, fps = f"{minutes:02.0f}:{seconds:05.2f}", self.fps(frame.stream)
         rate = f"  {fps:.0f} fps" if fps else ""
-        return f"{frame.stream}  {clock}{rate}  {latency:.0f} ms"
+        since = frame.index - frame.key_index
+        key = "" if frame.key_index < 0 else f"  key+{since}" if since else "  key"
+        return f"{frame.stream}  {clock}{rate}  {latency:.0f} ms{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class StreamReport:
     results: int
     dropped: dict[str, int]  # "stage: reason" -> frames
     failed: dict[str, int]
+    key_frames: int = 0  # given to a model for video
+    frames_between: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ def _stream(pipeline: Pipeline, name: str) -> StreamReport:
             failed.update({f"{stage}: {reason}": count for reason, count in tally.failed.items()})
     return StreamReport(
         name,
+        key_frames=pipeline.keys.frames[name, "key"] if pipeline.keys else 0,
+        frames_between=pipeline.keys.frames[name, "between"] if pipeline.keys else 0,
         decoded=pipeline.graph.ledger.tally(f"decode:{name}", name).out,
         results=pipeline.graph.ledger.tally("collect", name).out,
         dropped=dict(dropped),

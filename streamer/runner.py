@@ -54,6 +54,10 @@ def summary(pipeline: Pipeline) -> None:
         f"{figures.results} frames in {figures.seconds:.1f} s, {figures.fps:.1f} fps, "
         f"latency median {median:.0f} ms, p95 {p95:.0f} ms"
     )
+    keys = sum(stream.key_frames for stream in figures.streams)
+    if pipeline.keys is not None:
+        whole = keys + sum(stream.frames_between for stream in figures.streams)
+        say(f"{keys} key frames among {whole}, {pipeline.keys.policy}")
     for stream in figures.streams:
         losses = {**stream.dropped, **stream.failed}
         if losses:

@@ -12,6 +12,7 @@ from engines.errors import InputError
 from streamer.analytics.plan import Plan
 from streamer.durations import seconds_of
 from streamer.feed import Limits
+from streamer.keys import key_policy
 from streamer.privacy import Privacy, read_privacy
 from streamer.sinks import check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from streamer.config import PipelineConfig, SourceConfig
 
 __all__ = ["Settings", "SinkSettings", "SourceSettings", "gather", "merge"]
+
+
+KEY_INTERVAL = "5"  # unless another is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Settings:
     analytics: Plan = field(default_factory=Plan)  # lines and zones to watch; they need a tracker
     wait: bool = False  # start although no source can be opened, and try on
     quarantine: tuple[str, ...] = KINDS  # pictures of live sources that are withheld
+    key_interval: str = KEY_INTERVAL  # of models for video: N frames from key to key, or auto[,key=value...]
     latency: float = 0.0  # seconds, target for 95 of 100 live results, 0 = none
     ledger: str = ""  # path of the file that tells what became of each frame, "" = none
     file: str = ""  # the pipeline file that all this was read from, "" = none
@@ -76,6 +81,7 @@ class Settings:
         for kind in self.quarantine:
             if kind not in KINDS:
                 raise InputError(f"quarantine: {kind!r}, would be none or some of {', '.join(KINDS)}")
+        key_policy(self.key_interval)
         if self.track:
             open_tracker(self.track)
         for sink in self.sinks:
@@ -121,6 +127,9 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
         how["hide"] = read_privacy(how["hide"])
     if how.get("analytics"):
         how.setdefault("track", "bytetrack")
+    if "key_interval" in how:
+        how["key_interval"] = str(how["key_interval"])
+        how["video"] = key_policy(how["key_interval"]).interval != 1
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
         tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
@@ -175,7 +184,8 @@ def merge(
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
 _TRACKING = ("track", "trails", "show_lost", "heatmap", "analytics")
-_WHOLE = ("then", "hide", "overlay", "wait", "quarantine", "latency", "ledger", *_TRACKING)  # of the run
+_RUNNING = ("wait", "quarantine", "latency", "ledger", "key_interval")
+_WHOLE = ("then", "hide", "overlay", *_RUNNING, *_TRACKING)  # of the run
 
 
 def _check_ranges(how: dict[str, Any]) -> None:

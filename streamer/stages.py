@@ -18,12 +18,14 @@ from streamer.sinks import Closed, Sink
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
+    from engines.video import Shots
+    from streamer.keys import Keys
     from streamer.overlay import Overlay
 
 _POLL = 0.05  # seconds between two looks at a window that gets no frames
-_PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
+PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 
-__all__ = ["Flight", "collect", "draw", "submit", "write"]
+__all__ = ["PATIENCE", "Flight", "collect", "draw", "submit", "write"]
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +34,7 @@ class Flight:
 
     frames: list[Frame]
     rows: list[int]
-    batch: Batch | None
+    batch: Batch | Shots | None
 
 
 def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterator[Flight]]:
@@ -50,23 +52,23 @@ def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterato
             if not frames:
                 return
             deadline = batching.deadline()
-            flight, filled = Flight([], [], None), 0
+            flight, filled, batch = Flight([], [], None), 0, None
             while frames:
                 for frame in frames:
                     flight.frames.append(frame)
                     if not batching.is_due(frame.stream):
                         flight.rows.append(-1)
                         continue
-                    flight.batch = flight.batch or _acquire(model, inbox)
-                    scale_rgb(frame.planes, flight.batch.add(frame.size))
+                    batch = flight.batch = batch or _acquire(model, inbox)
+                    scale_rgb(frame.planes, batch.add(frame.size))
                     flight.rows.append(filled)
                     filled += 1
                 if filled in (0, model.batch):
                     break
                 room = model.batch - filled
                 frames = inbox.take(room, deadline=deadline, share=batching.share, taken=taken)
-            if flight.batch:
-                flight.batch.submit()
+            if batch:
+                batch.submit()
                 batching.submitted(filled)
             yield flight
 
@@ -75,15 +77,18 @@ def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterato
 
 def _acquire(model: Model, inbox: Inbox[Frame]) -> Batch:
     """Wait for a free request, but not beyond the end of the graph."""
-    while (batch := model.acquire(timeout=_PATIENCE)) is None:
+    while (batch := model.acquire(timeout=PATIENCE)) is None:
         inbox.check()
     return batch
 
 
 def collect(
-    latency: Histogram, rates: Rates, batching: Batching
+    latency: Histogram, rates: Rates, batching: Batching, keys: Keys | None = None
 ) -> Callable[[Inbox[Flight]], Iterator[Frame]]:
-    """Wait for the engine and give each frame its detections; one between keeps those of the one before."""
+    """Wait for the engine and give each frame its detections; one not inferred keeps those before it.
+
+    `keys` is told of the results of a model for video.
+    """
 
     def stage(inbox: Inbox[Flight]) -> Iterator[Frame]:
         last: dict[str, Detections] = {}
@@ -96,6 +101,9 @@ def collect(
                 if row >= 0:
                     frame.inferred = True
                     last[frame.stream] = found[row]
+                    if keys is not None and flight.batch:
+                        motion = flight.batch.motion
+                        keys.note(frame, found[row], motion[row] if motion else 0.0)
                 frame.detections = last.get(frame.stream, EMPTY)
                 latency.add(rates.add(frame, time.monotonic()))
                 yield frame

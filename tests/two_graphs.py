@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-SIZE = (64, 48)
+SIZE = (64, 64)
 
 
 def write_pair(folder: Path, name: str = "two") -> Path:

@@ -239,6 +239,7 @@ class Reconnect:
         frame.stream = self.name
         frame.index += base
         frame.live = True
+        frame.cuts = self.health.attempts
         self._index = frame.index + 1
         own = frame.pts
         if self._last is not None:

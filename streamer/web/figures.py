@@ -41,6 +41,7 @@ def figures(pipeline: Pipeline, shows: Shows) -> dict[str, Any]:
             "device": engine.device,
             "precision": engine.precision,
             "batch": pipeline.model.batch,
+            "keys": str(pipeline.keys.policy) if pipeline.keys else "",
             "invalid": report.invalid,
         },
         "streams": streams(pipeline, shows),

@@ -126,14 +126,21 @@ class Figures(Collector):
             "streamer_source_losses", "Connections that had given pictures and were lost.", labels=("stream",)
         )
         attempts = CounterMetricFamily("streamer_source_attempts", "Connections begun.", labels=("stream",))
+        inferred = CounterMetricFamily(
+            "streamer_video_frames", "Frames given to a model for video.", labels=("stream", "kind")
+        )
         for stream in self._pipeline.status().streams:
             if self._label(stream.name) == OTHER:
                 continue
+            for kind, count in (("key", stream.key_frames), ("between", stream.frames_between)):
+                inferred.add_metric((stream.name, kind), count)
             for name in STATES:
                 state.add_metric((stream.name, name), float(name == stream.state))
             losses.add_metric((stream.name,), stream.losses)
             attempts.add_metric((stream.name,), stream.attempts)
         yield from (state, losses, attempts)
+        if self._pipeline.keys is not None:
+            yield inferred
 
     def _engine(self) -> Iterator[Metric]:
         model, engine = self._pipeline.model, self._pipeline.model.engine

@@ -1,0 +1,242 @@
+"""Streams through a model for video: each says what a plain loop over its own frames alone says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import engines
+import streamer
+from engines.errors import InputError
+from streamer import shots, stages
+from streamer.batching import Batching
+from streamer.frame import Frame, Planes
+from streamer.graph import Graph
+from streamer.inbox import Policy
+from streamer.keys import Keys, key_policy
+from streamer.metrics import Histogram
+from streamer.pipeline import Pipeline
+from streamer.planes import scale_rgb
+from streamer.report import Rates
+from streamer.settings import gather
+from tests.two_graphs import SIZE, told, write_pair
+
+BACKENDS = pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pair(tmp_path_factory.mktemp("pair"))
+
+
+def read(frame: Frame) -> tuple[int, int]:
+    """The light of a frame and of its key frame, as its detections in its own pixels tell."""
+    return told(frame.detections.boxes * (SIZE[0] / frame.size[0]))
+
+
+class PlainLoop:
+    """One stream, one frame after the other, by ONNX Runtime and nothing of ours but the two files."""
+
+    def __init__(self, pair: Path) -> None:
+        between = pair.with_name(pair.name.replace(".key.", ".between."))
+        self.key, self.between = (onnxruntime.InferenceSession(str(path)) for path in (pair, between))
+        self.state: dict[str, np.ndarray] = {}
+
+    def __call__(self, pixels: np.ndarray, *, key: bool) -> tuple[int, int]:
+        images = (pixels.astype(np.float32) / np.float32(255)).transpose(2, 0, 1)[None]
+        if key:
+            boxes, _, *state = self.key.run(None, {"images": images})
+            self.state = dict(zip(("level", "pair"), state, strict=True))
+        else:
+            boxes, *_ = self.between.run(None, {"images": images, **self.state})
+        return told(boxes[0])
+
+
+def expected(frames: Sequence[Frame], interval: int, phase: int, pair: Path) -> list[tuple[int, int]]:
+    """What a plain loop says of a stream's frames in the order given; after a cut comes a key frame."""
+    loop, found = PlainLoop(pair), []
+    for number, (before, frame) in enumerate(pairwise([frames[0], *frames])):
+        key = number % interval == phase or number == 0
+        key = key or frame.cuts != before.cuts or frame.size != before.size
+        pixels = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
+        scale_rgb(frame.planes, pixels)
+        found.append(loop(pixels, key=key))
+    return found
+
+
+def footage(stream: str, seed: int, frames: int) -> Iterator[Frame]:
+    """Even pictures, each of another grey; some frames are missing, some follow a cut, some are larger."""
+    rng = np.random.default_rng(seed)
+    cuts, size, index = 0, 1, -1
+    for light in rng.integers(0, 256, frames):
+        index += 1 + int(rng.random() < 0.2)
+        cuts += int(rng.random() < 0.08)
+        size = 3 - size if rng.random() < 0.06 else size
+        y = np.full((SIZE[1] * size, SIZE[0] * size), light, np.uint8)
+        grey = np.full_like(y, 128)
+        yield Frame(stream, index, index / 100, Planes(y, grey, grey, "bt601", full_range=True), cuts=cuts)
+
+
+def run(model: engines.Model, sources: dict[str, list[Frame]], interval: int, policy: Policy) -> list[Frame]:
+    """All frames that come out of the two stages, in order, as the pipeline joins them."""
+    keys = Keys(key_policy(f"{interval},seconds=9"), model.batch)
+    batching = Batching(max_wait=0.002 if policy == "latest" else None, share=2 if policy == "latest" else 0)
+    graph = Graph()
+    submit = graph.stage("submit", shots.submit(model.video, batching, keys))
+    collect = graph.stage("collect", stages.collect(Histogram(), Rates(), batching, keys))
+    graph.connect(submit, collect, capacity=4)
+    gate = threading.Event()
+
+    def source(frames: list[Frame]) -> Iterator[Frame]:
+        gate.wait(10)
+        yield from frames
+
+    for name, frames in sources.items():
+        node = graph.source(f"decode:{name}", lambda frames=frames: source(frames))
+        graph.connect(node, submit, policy=policy, capacity=2)
+    out = graph.outlet("out")
+    graph.connect(collect, out, capacity=1000)
+    graph.start()
+    gate.set()
+    found = [item for item in graph.pump(out) if isinstance(item, Frame)]
+    graph.wait(10)
+    graph.raise_error()
+    assert not graph.ledger.unbalanced()
+    run.phases = {name: keys._courses[name].phase for name in sources}
+    return found
+
+
+def check(found: list[Frame], name: str, interval: int, pair: Path) -> list[Frame]:
+    own = [frame for frame in found if frame.stream == name]
+    assert [frame.index for frame in own] == sorted(frame.index for frame in own)
+    said = [read(frame) for frame in own]
+    assert said == expected(own, interval, run.phases[name], pair)
+    return own
+
+
+@BACKENDS
+@pytest.mark.parametrize("interval", [2, 5])
+@pytest.mark.parametrize(("streams", "batch"), [(1, 1), (1, 4), (8, 1), (8, 3)])
+def test_streams_side_by_side_equal_plain_loops(pair, backend, streams, batch, interval):
+    """Streams of different lengths, with gaps, cuts and changes of size; a file loses no frame."""
+    sources = {
+        f"s{number}": list(footage(f"s{number}", 10 * interval + number, 12 + 5 * number))
+        for number in range(streams)
+    }
+    with engines.load(pair, engines.Options(backend=backend, precision="fp32", batch=batch)) as model:
+        for _ in range(2):  # again, as another run with the states of the first
+            found = run(model, sources, interval, "block")
+            for name, given in sources.items():
+                assert [frame.index for frame in check(found, name, interval, pair)] == [
+                    frame.index for frame in given
+                ]
+
+
+@BACKENDS
+@pytest.mark.parametrize("batch", [1, 3])
+def test_frames_dropped_before_the_engine_only_lengthen_the_gap(pair, backend, batch):
+    sources = {f"s{number}": list(footage(f"s{number}", number, 150)) for number in range(8)}
+    with engines.load(pair, engines.Options(backend=backend, precision="fp32", batch=batch)) as model:
+        found = run(model, sources, 4, "latest")
+        for name in sources:
+            check(found, name, 4, pair)
+        assert len(found) < 8 * 150, "lanes that keep the latest lose some"
+
+
+URLS = ("synthetic:?size=64x64&count=23&seed=3", "synthetic:?size=64x64&count=14&seed=9")
+
+
+@pytest.mark.parametrize(("told_interval", "interval"), [(3, 3), (None, 5)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_pipeline_equals_plain_loops(pair, batch, told_interval, interval):
+    settings = gather(
+        URLS, str(pair), precision="fp32", batch=batch, key_interval=told_interval, track="bytetrack"
+    )
+    with Pipeline(settings) as pipeline:
+        found = list(pipeline.frames())
+        report, status = pipeline.report(), pipeline.status()
+        courses = pipeline.keys._courses
+        for stream in report.streams:
+            own = [frame for frame in found if frame.stream == stream.name]
+            said = [read(frame) for frame in own]
+            assert said == expected(own, interval, courses[stream.name].phase, pair)
+            assert stream.key_frames + stream.frames_between == stream.decoded == len(own)
+            assert stream.key_frames == sum(frame.key_index == frame.index for frame in own)
+    assert status.keys == f"every {interval} frames"
+    lines = [pipeline.rates.hud(frame).rpartition("  ")[2] for frame in found[:2]]
+    assert lines[0] == "key"
+
+
+def test_every_frame_a_key_frame_is_the_image_model(pair):
+    """With an interval of one the second graph is not even loaded."""
+    with engines.load(pair, engines.Options(precision="fp32", video=False)) as model:
+        for frame in streamer.stream(URLS[0], model=str(pair), precision="fp32", key_interval=1):
+            pixels = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
+            scale_rgb(frame.planes, pixels)
+            (alone,) = model.predict([pixels])
+            assert np.array_equal(frame.detections.boxes, alone.boxes)
+            assert np.array_equal(frame.detections.scores, alone.scores)
+            assert frame.key_index == -1
+
+
+def test_skipped_frames_are_not_given_and_keep_what_was_found(pair):
+    with Pipeline(gather(URLS[:1], str(pair), precision="fp32", key_interval=3, every=2)) as pipeline:
+        found = list(pipeline.frames())
+    given = [frame for frame in found if frame.inferred]
+    assert [frame.index for frame in given] == list(range(0, 23, 2))
+    said = [read(frame) for frame in given]
+    assert said == expected(given, 3, 0, pair)
+    for before, after in zip(found[::2], found[1::2], strict=False):
+        assert read(after) == read(before)
+
+
+def test_a_file_that_starts_again_begins_with_a_key_frame(pair):
+    with Pipeline(
+        gather(URLS[1:], str(pair), precision="fp32", key_interval=5, frames=30, loop=True)
+    ) as pipeline:
+        found = list(pipeline.frames())
+    assert [frame.index for frame in found if frame.key_index == frame.index] == [
+        0,
+        5,
+        10,
+        14,
+        15,
+        20,
+        25,
+        28,
+    ]
+
+
+def test_a_removed_stream_leaves_no_state(pair):
+    with Pipeline(
+        gather(["synthetic:?size=64x64&count=1000000&seed=1"], str(pair), key_interval=4)
+    ) as pipeline:
+        frames = pipeline.frames()
+        name = next(frames).stream
+        reader = threading.Thread(target=lambda: list(frames))
+        reader.start()
+        other = pipeline.add_stream(URLS[0], "other")
+        pipeline.remove_stream(name)
+        assert not pipeline.model.video.knows(name)
+        reader.join(20)
+        assert pipeline.model.video.knows(other)
+
+
+def test_a_policy_for_an_image_model_is_said_to_do_nothing():
+    said: list[str] = []
+    with Pipeline(gather(URLS[:1], "tiny-yolo", key_interval=3), say=said.append) as pipeline:
+        assert pipeline.keys is None
+    assert any("key-interval: tiny-yolo runs every frame whole" in sentence for sentence in said)
+    with pytest.raises(InputError, match="key-interval: 'x'"):
+        gather(URLS[:1], "tiny-yolo", key_interval="x")
