@@ -57,7 +57,7 @@ def run(
     sink: Annotated[
         list[str] | None,
         typer.Option(
-            help="a.mp4, a.jsonl, - (records), a.txt (tracks), window:, dir/%06d.jpg, null:, "
+            help="a.mp4, a.jsonl, - (records), a.txt (tracks), window:, dir/%06d.jpg, clips:events, null:, "
             "http://127.0.0.1:8080 (live page), "
             "rtsp:// (serves), push+rtmp://, hls/live.m3u8, mqtt:// redis:// nats:// kafka:// tcp:// "
             "webhook+http:// (records); "

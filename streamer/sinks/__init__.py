@@ -97,6 +97,7 @@ SINKS: dict[str, Kind] = {
     ".mkv": VIDEO,
     ".mov": VIDEO,
     ".m3u8": Kind("streamer.sinks.hls:HlsSink", overlay=False, shared=False, draws=True),
+    "clips:": Kind("streamer.sinks.clips:ClipSink", overlay=False, shared=False, draws=True),
     ".jsonl": RECORDS,
     ".txt": Kind("streamer.sinks.mot:MotSink", overlay=False, shared=False),
     "-": RECORDS,
