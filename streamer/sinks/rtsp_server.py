@@ -98,6 +98,8 @@ class Client:
                 self._sockets[_is_rtcp(packet)].sendto(packet)
             return True
         transport = self.writer.transport
+        if transport.is_closing():
+            return True  # its end is on its way
         if transport.get_write_buffer_size() > FULLEST:
             self.lags = True
             now = time.monotonic()

@@ -23,6 +23,7 @@ from streamer.web.audience import Audience, Gone, Viewer
 from streamer.web.bodies import read_object, wanted_stream
 from streamer.web.drawing import Drawing
 from streamer.web.figures import figures, streams
+from streamer.web.hls import MEDIA, file_of
 from streamer.web.prometheus import Figures, expose
 from streamer.web.shows import Note, Shows
 
@@ -142,6 +143,17 @@ class Api:
         self._check_seats()
         return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=frame")
 
+    async def hls(self, request: Request) -> Response:
+        """Serve a file of the run's own HLS output."""
+        path = file_of(self._pipeline, self._known(request), request.path_params["file"])
+        try:
+            data = await asyncio.to_thread(path.read_bytes) if path is not None else None
+        except OSError:
+            data = None
+        if path is None or data is None:
+            raise HTTPException(404, "hls: there is no such file")
+        return Response(data, media_type=MEDIA[path.suffix])
+
     async def events(self, request: Request) -> Response:
         """Serve detections, events and figures as server-sent events."""
         kinds, stream = _wanted_notes(request)
@@ -250,6 +262,7 @@ def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:
             Route("/streams/{stream:path}", api.remove, methods=["DELETE"]),
             get("/snapshot/{stream:path}.jpg", api.snapshot),
             get("/mjpeg/{stream:path}", api.mjpeg),
+            get("/hls/{stream:path}/{file}", api.hls),
             get("/analytics", drawing.show),
             *(
                 Route(f"/analytics/{kind}/{{name:path}}", handler, methods=[method])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from streamer.web.hls import playlist_of
+
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
     from streamer.web.shows import Shows
@@ -64,5 +66,6 @@ def streams(pipeline: Pipeline, shows: Shows) -> list[dict[str, Any]]:
         entry["encoders"] = show.encoders if show else 0
         entry["encoded"] = show.encoded if show else 0
         entry["unseen"] = show.video.dropped + show.pictures.dropped if show else 0
+        entry["hls"] = playlist_of(pipeline, stream.name)
         listed.append(entry)
     return listed

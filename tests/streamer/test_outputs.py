@@ -9,7 +9,7 @@ import pytest
 
 from streamer.pipeline import Pipeline
 from streamer.settings import gather
-from tests.servers.website import free_port, live, wait_for
+from tests.servers.website import Site, free_port, live, wait_for
 
 WEB = ("starlette", "uvicorn", "websockets", "prometheus_client")
 
@@ -55,3 +55,28 @@ def test_nobody_who_watches_costs_no_drawing_and_no_encoding() -> None:
         pipeline.join()
         assert (member.studio.encoders, member.studio.encoded) == (0, 0)
         assert not any(name.startswith("draw") for name in pipeline.graph.nodes)
+
+
+def test_the_page_serves_the_playlist_of_the_run_and_nothing_else(tmp_path: Path) -> None:
+    for name in WEB:
+        pytest.importorskip(name, reason="pip install 'streamer[web]'")
+    (tmp_path / "secret.txt").write_text("root:")
+    web = free_port()
+    sinks = [f"http://127.0.0.1:{web}", f"{tmp_path}/{{stream}}.m3u8?segment=0.5"]
+    with Pipeline(gather([live(1, fps=20)], "tiny-yolo", sinks)) as pipeline:
+        site = Site(pipeline, web)
+        pipeline.start()
+        wait_for(lambda: (tmp_path / "synthetic.m3u8").exists())
+        (stream,) = site.ask("/streams").json()
+        assert stream["hls"] == "/hls/synthetic/synthetic.m3u8"
+        playlist = site.ask(stream["hls"])
+        assert playlist.headers["content-type"].startswith("application/vnd.apple.mpegurl")
+        named = [line for line in playlist.body.decode().splitlines() if line.endswith(".m4s")]
+        assert site.ask(f"/hls/synthetic/{named[-1]}").headers["content-type"] == "video/iso.segment"
+        with av.open(f"http://127.0.0.1:{web}{stream['hls']}") as container:
+            assert next(container.decode(video=0)).width == 320
+        for wrong in ("secret.txt", "..%2fsecret.txt", "synthetic-x.m4s", "synthetic-99999.m4s"):
+            assert site.ask(f"/hls/synthetic/{wrong}").status == 404
+        assert site.ask("/hls/nobody/synthetic.m3u8").status == 404
+        pipeline.stop()
+        pipeline.join()

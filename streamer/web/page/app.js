@@ -59,6 +59,9 @@ class Tile {
   update(stream) {
     this.state = stream.state;
     this.editor.size = stream.size;
+    const link = this.part('[data-do=hls]');
+    link.hidden = !stream.hls;
+    if (stream.hls) link.href = stream.hls;
     this.part('.dot').className = `dot ${stream.state}`;
     this.part('.dot').title = stream.state;
     const delays = this.player?.delays.toSorted((one, other) => one - other) ?? [];

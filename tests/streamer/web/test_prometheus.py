@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +45,36 @@ def test_names_and_units_follow_the_conventions(site: Site) -> None:
         assert not re.search(r"_(ms|millis|percent|minutes)(_|$)", name)
     if promtool := shutil.which("promtool"):
         done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_asks_for_what_is_there(site: Site, tmp_path: Path) -> None:
+    """Each metric and label of docs/grafana.json is one that we serve, or Prometheus adds."""
+    dashboard = json.loads((Path(__file__).parents[3] / "docs" / "grafana.json").read_text())
+    labels = defaultdict(set)
+    for family in families(site.ask("/metrics").body.decode()).values():
+        labels[family.name] |= {"instance", "job"}
+        for sample in family.samples:
+            labels[sample.name] |= {"instance", "job", *sample.labels}
+    variables = [
+        item["query"]["query"] for item in dashboard["templating"]["list"] if item["type"] == "query"
+    ]
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]] + variables
+    lost = {"streamer_frames_dropped_total", "streamer_frames_failed_total"}  # not there before a loss
+    labels |= {name: {"stage", "stream", "reason", "instance"} for name in lost}
+    for expression in asked:
+        ((name, told),) = re.findall(r"((?:streamer|process)_\w+)(?:{([^}]*)})?", expression)
+        assert name in labels, name
+        used = set(re.findall(r"(\w+)=", told))
+        for by in re.findall(r"by \(([^)]*)\)", expression):
+            used |= set(by.split(", "))
+        assert used <= labels[name], expression
+    if promtool := shutil.which("promtool"):
+        rules = [{"record": f"panel:{at}", "expr": re.sub(r"\$__\w+", "1m", told).replace("$", "")}
+                 for at, told in enumerate(asked[: -len(variables)])]  # fmt: skip
+        file = tmp_path / "rules.yaml"  # JSON is YAML
+        file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+        done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
