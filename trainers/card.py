@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from trainers import checkpoints
 from trainers.config import Config
@@ -15,9 +16,12 @@ from trainers.data.scenes import SEEDS
 from trainers.evaluate import Report
 from trainers.exam import examine
 
+if TYPE_CHECKING:
+    from engines.video import Video
+
 __all__ = ["write_card"]
 
-_CLIPS = 60
+_CLIPS, _RATES = 60, (30.0, 10.0)
 _SPLITS = (("held-out", "held_out", True), ("as trained", "val", False))  # title, seeds, appearance
 
 
@@ -35,7 +39,7 @@ def write_card(checkpoint: str | Path, model: str | Path, pictures: int = 400) -
     model = Path(model)
     path = model.with_name(model.name.removesuffix(".onnx").removesuffix(".key") + ".md")
     made = _Made(saved.step, _minutes(Path(checkpoint)))
-    path.write_text(_text(config, made, model, reports) + _video(checkpoint), encoding="utf-8")
+    path.write_text(_text(config, made, model, reports) + _video(model), encoding="utf-8")
     return path
 
 
@@ -55,28 +59,33 @@ def _minutes(checkpoint: Path) -> int:
         return round(max(float(row["seconds"]) for row in csv.DictReader(file)) / 60)
 
 
-def _video(checkpoint: str | Path) -> str:
+def _video(model: Path) -> str:
     """Return a table of the frames between key frames; nothing for a model of pictures."""
-    net, config = checkpoints.network(checkpoints.load(checkpoint))
-    if not hasattr(net, "between"):
-        return ""
+    import engines
+    from engines.options import Options
     from trainers.data.clips import INTERVAL, render_clips
     from trainers.evaluate_video import WAYS, measure_clips
 
+    if not model.name.endswith(".key.onnx"):
+        return ""
     lines = [
         "",
         f"Of every {INTERVAL} frames one is a key frame. Mask AP and AP50 of the other {INTERVAL - 1}, in "
-        f"held-out scenes, {_CLIPS} clips, by torch: were they key frames too (key), by flow from the key "
-        "frame (between, what the model does), and if they only showed the key frame's masks (copy):",
+        f"held-out scenes, {_CLIPS} clips, through `engines.load`: were they key frames too (key), by flow "
+        "from the key frame (between, what the model does), and if they only showed the key frame's masks (copy):",
         "",
         "| frames per second | frames as | mask AP | mask AP50 |",
         "| --- | --- | --- | --- |",
     ]
-    for fps in (30.0, 10.0):
-        clips = render_clips(_CLIPS, SEEDS["held_out"], held_out=True, fps=fps)
-        for way in WAYS:
-            ap, ap50 = measure_clips(net, config.size, clips, way).parts["masks"]
-            lines.append(f"| {fps:g} | {way} | {ap:.3f} | {ap50:.3f} |")
+    options = Options(conf=0.001, iou=0.6, max_det=100, labels="all")
+    with contextlib.closing(engines.load(model, options)) as loaded:
+        video = cast("Video", loaded.video)
+        for fps in _RATES:
+            clips = render_clips(_CLIPS, SEEDS["held_out"], held_out=True, fps=fps)
+            for way in WAYS:
+                report = measure_clips(lambda image, key: video.predict(image, "clip", key=key), clips, way)
+                ap, ap50 = report.parts["masks"]
+                lines.append(f"| {fps:g} | {way} | {ap:.3f} | {ap50:.3f} |")
     return "\n".join([*lines, ""])
 
 

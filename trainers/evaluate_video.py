@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,20 +16,22 @@ from trainers.data.scenes import CLASSES
 from trainers.evaluate import Report, measure, predictor
 from trainers.models.yolactedge import State, YolactEdgeVideo
 
-__all__ = ["WAYS", "Way", "measure_clips"]
+__all__ = ["WAYS", "Look", "Way", "by_torch", "measure_clips"]
 
 Way = Literal["key", "between", "copy"]
 WAYS: tuple[Way, ...] = ("key", "between", "copy")
 
+Look = Callable[[NDArray[np.uint8], bool], Detections]  # an RGB picture, whether it is a key frame
 
-def measure_clips(net: YolactEdgeVideo, size: tuple[int, int], clips: Sequence[Clip], way: Way) -> Report:
+
+def measure_clips(look: Look, clips: Sequence[Clip], way: Way) -> Report:
     """Measure all frames of the clips but the first.
 
     ``key``: each is a key frame, run through the whole network. ``between``: it borrows from the clip's first
     frame. ``copy``: it shows what was found in the first frame, where it was found.
     """
     frames = [frame for clip in clips for frame in clip[1:]]
-    found = iter([detections for clip in clips for detections in _found(net, size, clip, way)])
+    found = iter([detections for clip in clips for detections in _found(look, clip, way)])
 
     def answer(images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         return [next(found) for _ in images]
@@ -37,17 +39,24 @@ def measure_clips(net: YolactEdgeVideo, size: tuple[int, int], clips: Sequence[C
     return measure(answer, frames, CLASSES)
 
 
-def _found(net: YolactEdgeVideo, size: tuple[int, int], clip: Clip, way: Way) -> list[Detections]:
-    first, *later = (frame.image for frame in clip)
+def by_torch(net: YolactEdgeVideo, size: tuple[int, int]) -> Look:
+    """Return a function that runs the network in torch, slow and simple."""
     through = _Through(net)
     predict = predictor(through, size)
+
+    def look(image: NDArray[np.uint8], key: bool) -> Detections:
+        through.between = not key
+        return predict([image])[0]
+
+    return look
+
+
+def _found(look: Look, clip: Clip, way: Way) -> list[Detections]:
+    first, *later = (frame.image for frame in clip)
     if way == "key":
-        return predict(later)
-    found = predict([first])
-    if way == "copy":
-        return found * len(later)
-    through.between = True
-    return predict(later)
+        return [look(image, True) for image in later]
+    found = look(first, True)
+    return [found] * len(later) if way == "copy" else [look(image, False) for image in later]
 
 
 class _Through(torch.nn.Module):

@@ -25,7 +25,7 @@ from trainers.config import Config
 from trainers.data.batch import collate
 from trainers.data.clips import Clip, render_clips, render_pairs
 from trainers.data.scenes import CLASSES, SEEDS
-from trainers.evaluate_video import measure_clips
+from trainers.evaluate_video import by_torch, measure_clips
 from trainers.log import Log
 from trainers.models import prepare
 from trainers.models.yolactedge import State, YolactEdgeVideo
@@ -77,11 +77,10 @@ def train_video(config: Config, output: str | Path, *, quiet: bool = False) -> P
             optimise.average(average, net, config.optim, step + 1)
             log.step(step + 1, values, rate)
             if (step + 1) % steps == 0:
-                last = step + 1 == total
-                wanted = last or (epoch + 1) % config.val_every == 0
-                log.epoch(
-                    epoch + 1, rate, measure_clips(average, config.size, val, "between") if wanted else None
-                )
+                report = None
+                if (epoch + 1) % config.val_every == 0 or step + 1 == total:
+                    report = measure_clips(by_torch(average, config.size), val, "between")
+                log.epoch(epoch + 1, rate, report)
                 _save(net, average, optimizer, config, step + 1, output / "last.pt")
     return output / "last.pt"
 

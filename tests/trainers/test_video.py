@@ -11,7 +11,7 @@ from engines.errors import InputError
 from trainers import checkpoints, models
 from trainers.config import Config, Network
 from trainers.data.clips import INTERVAL, render_clips, render_pairs
-from trainers.evaluate_video import measure_clips
+from trainers.evaluate_video import by_torch, measure_clips
 from trainers.models.yolactedge import State, YolactEdgeVideo
 from trainers.video import MOVING, train_video
 
@@ -63,7 +63,7 @@ def test_copied_frames_show_the_key_frame_and_others_do_not() -> None:
     net = models.build(3, Network(arch="yolactedge_video", widths=(8, 8, 16, 16, 24), neck=16)).eval()
     clips = render_clips(1, 50, held_out=False)
     assert len(clips[0]) == INTERVAL
-    reports = {way: measure_clips(net, (96, 64), clips, way) for way in ("key", "between", "copy")}
+    reports = {way: measure_clips(by_torch(net, (96, 64)), clips, way) for way in ("key", "between", "copy")}
     assert {report.pictures for report in reports.values()} == {INTERVAL - 1}
     assert all("masks" in report.parts for report in reports.values())
 
