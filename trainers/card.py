@@ -72,7 +72,7 @@ def _video(model: Path) -> str:
         "",
         f"Of every {INTERVAL} frames one is a key frame. Mask AP and AP50 of the other {INTERVAL - 1}, in "
         f"held-out scenes, {_CLIPS} clips, through `engines.load`: were they key frames too (key), by flow "
-        "from the key frame (between, what the model does), and if they only showed the key frame's masks (copy):",
+        "from the key frame (between, what the model does), and if they showed the key frame's masks (copy):",
         "",
         "| frames per second | frames as | mask AP | mask AP50 |",
         "| --- | --- | --- | --- |",
