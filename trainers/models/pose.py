@@ -79,7 +79,8 @@ class Pose(Yolo):
     def loss(self, output: PoseOutput, batch: Batch, weights: Loss) -> dict[str, Tensor]:  # type: ignore[override]
         """Return the detector's terms, ``keypoints`` (1 - OKS, and distance) and ``seen`` (cross-entropy).
 
-        Only cells whose object has keypoints learn them, each as much as its soft target.
+        Only cells whose object has keypoints learn them, each as much as its soft target; all learn whether
+        there are any.
         """
         terms, found = self.assigned(output.found, batch, weights)
         return terms | _terms(output, batch, found)
@@ -108,6 +109,7 @@ def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Ten
     picture, cell = found.positive.nonzero(as_tuple=True)
     row = found.owner[picture, cell]
     truth = batch.keypoints[picture, row]
+    seen = _presence(output.seen[picture, cell], truth, found.quality[picture, cell])
     person = (truth[..., 2] > 0).any(1)
     picture, cell, row, truth = picture[person], cell[person], row[person], truth[person]
     labelled = (truth[..., 2] > 0).float()
@@ -119,8 +121,15 @@ def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Ten
     away = (found_at - truth[..., :2]).abs().sum(-1) / area.sqrt()[:, None]
     error = (_POINTS * (1 - oks(found_at, truth[..., :2], area)) + _FAR * away) * labelled
     error = error.sum(1) / labelled.sum(1).clamp(min=1)
-    seen = F.binary_cross_entropy_with_logits(output.seen[picture, cell], labelled, reduction="none").mean(1)
     return {
         "keypoints": cast("Tensor", (error * quality).sum()) / total,
-        "seen": _SEEN * cast("Tensor", (seen * quality).sum()) / total,
+        "seen": _SEEN * seen,
     }
+
+
+def _presence(logits: Tensor, truth: Tensor, quality: Tensor) -> Tensor:
+    """Cross-entropy of which keypoints are there: of a car none is, so that none is drawn on it."""
+    if not truth[..., 2].any():
+        return logits.sum() * 0
+    each = F.binary_cross_entropy_with_logits(logits, (truth[..., 2] > 0).float(), reduction="none").mean(1)
+    return cast("Tensor", (each * quality).sum()) / quality.sum().clamp(min=1.0)
