@@ -112,7 +112,8 @@ def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int
         f"OpenVINO {version('openvino')}.",
         "",
         "COCO's box AP (mean over IoU .50 to .95) and AP50, of masks and keypoints too where the model gives "
-        "them, measured on the exported file through `engines.load` by pycocotools:",
+        "them (pck: the share of joints found within a tenth of the person's longer side), measured on the "
+        "exported file through `engines.load` by pycocotools:",
         "",
         "| appearance | pictures | seeds from | class | AP | AP50 |",
         "| --- | --- | --- | --- | --- | --- |",
