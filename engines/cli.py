@@ -73,6 +73,9 @@ def compile_(
     save: Annotated[
         Path | None, typer.Option(help="Where the int8 model goes; by default MODEL-int8.onnx.")
     ] = None,
+    inspect: Annotated[
+        Path | None, typer.Option(help="Write what became of each layer to this file (JSON).")
+    ] = None,
 ) -> None:
     """Compile a model and prove it, so that the next start finds it ready."""
     from rich.console import Console
@@ -85,7 +88,7 @@ def compile_(
         model, precision = _quantised(model, precision, calibrate, save), "auto"
     options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
     with drawn() as progress:
-        made = prepare(model, options, progress)
+        made = prepare(model, options, progress, inspect)
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{made.spec.name}: {made.backend} {made.version} {made.precision} for {made.device}, "

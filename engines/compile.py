@@ -67,13 +67,18 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(model: str | Path, options: Options, progress: Progress = silent) -> Prepared:
+def prepare(
+    model: str | Path, options: Options, progress: Progress = silent, layers: Path | None = None
+) -> Prepared:
     """Compile a model, prove it and let go of it.
 
-    TensorRT for RTX compiles on machines without a GPU as well: then nothing is proved.
+    ``layers`` is a file for what the backend tells of each layer of the compiled network, as JSON; InputError
+    where it does not tell. TensorRT for RTX compiles without a GPU as well: then nothing is proved.
     """
     located = locate(model)
     if options.backend == "tensorrt_rtx" and find_spec("tensorrt_rtx") and missing("tensorrt_rtx"):
+        if layers:
+            raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")
         return _only_compiled(located, options, progress)
     compiled = compile_model(model, options, progress)
     engine = compiled.engine
@@ -82,8 +87,20 @@ def prepare(model: str | Path, options: Options, progress: Progress = silent) ->
     batch = engine.inputs[0].shape[0]
     where = cache.entry(located.sources, replace(options, batch=batch)).path
     told = (engine.backend, engine.version, engine.device, engine.precision, batch, where, compiled.notes)
+    text = engine.layers() if layers else ""
     engine.close()
+    if layers:
+        _write_layers(text, layers, engine.backend)
     return Prepared(compiled.spec, *told)
+
+
+def _write_layers(text: str, path: Path, backend: str) -> None:
+    if not text:
+        raise InputError(f"layers: {backend} does not tell of them; tensorrt, tensorrt_rtx and openvino do")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"layers: {path}: {error.strerror}, a file that can be written is right") from error
 
 
 def _only_compiled(located: Located, options: Options, progress: Progress) -> Prepared:

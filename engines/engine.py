@@ -49,6 +49,9 @@ class Engine(Protocol):
     outputs: tuple[TensorSpec, ...]
     requests: tuple[Request, ...]  # all that may be in flight together
 
+    def layers(self) -> str:
+        """What the backend made of the network, layer by layer, as JSON; "" where it does not tell."""
+
     def close(self) -> None:
         """Free the device; requests are dead afterwards."""
 

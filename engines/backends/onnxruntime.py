@@ -87,6 +87,10 @@ class OnnxRuntimeEngine:
             if spec.name.endswith("/0")
         }
 
+    def layers(self) -> str:
+        """Nothing: ONNX Runtime does not tell."""
+        return ""
+
     def close(self) -> None:
         """Wait for what is in flight and free the memory."""
         self._threads.shutdown(wait=True)

@@ -80,6 +80,17 @@ class OpenVinoEngine:
             return self._context.create_tensor(port.element_type, port.shape, {})
         return openvino.Tensor(np.zeros(tuple(port.shape), port.element_type.to_dtype()))
 
+    def layers(self) -> str:
+        """Each layer as it runs: its kind, precision and kernel, the file's layers in it."""
+        import json
+
+        nodes = [
+            {"name": node.get_friendly_name()}
+            | {key: str(value.value) for key, value in node.get_rt_info().items()}
+            for node in self._compiled.get_runtime_model().get_ordered_ops()
+        ]
+        return json.dumps({"Layers": nodes}, indent=1)
+
     def close(self) -> None:
         """Wait for what is in flight and free the memory."""
         for request in self.requests:

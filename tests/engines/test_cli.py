@@ -116,3 +116,15 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ["numpy", "cv2", "onnx", "onnxruntime", "openvino", "pydantic", "yaml"]
     seen = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[]"
+
+
+def test_compile_writes_what_became_of_each_layer(
+    saved: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, told = saved(OUTPUTS), tmp_path / "layers.json"
+    assert status("compile", str(path), "--backend", "openvino", "--inspect", str(told)) == 0
+    layers = json.loads(told.read_text())["Layers"]
+    assert {"Input", "Output"} <= {layer["layerType"] for layer in layers}
+    assert all(layer["name"] and layer["runtimePrecision"] for layer in layers)
+    assert status("compile", str(path), "--backend", "onnxruntime", "--inspect", str(told)) == 2
+    assert "layers: onnxruntime does not tell of them" in capsys.readouterr().err

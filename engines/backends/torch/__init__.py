@@ -66,6 +66,10 @@ class TorchEngine:
         self.requests: tuple[Request, ...] = requests
         self._closing = requests
 
+    def layers(self) -> str:
+        """Nothing: torch does not tell."""
+        return ""
+
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
         for request in self._closing:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from engines.backends.tensorrt import compile_plan
 from engines.backends.tensorrt.binding import load_binding
 from engines.backends.tensorrt.builder import Recipe, build_plan
 from engines.backends.tensorrt.child import build_in_child
+from engines.compile import prepare
 from engines.compose import compose
 from engines.errors import InputError, WorkError
 from engines.files import locked
@@ -91,10 +93,34 @@ def test_the_second_call_takes_what_the_first_made(build: Build) -> None:
     assert left(build.model.parent) == {first.path.name, first.path.with_suffix(".json").name}
 
 
-def test_a_cancelled_build_leaves_nothing(build: Build) -> None:
+def test_a_cancelled_build_ends_soon_and_leaves_nothing(build: Build) -> None:
+    asked: list[float] = []
+
+    def cancel(fraction: float, phase: str) -> bool:
+        if fraction >= 0.1:
+            asked.append(time.monotonic())
+        return not asked
+
     with pytest.raises(WorkError, match="tensorrt_rtx: the build was cancelled"):
-        compile_plan(replace(build, progress=lambda at, phase: at < 0.1))
+        compile_plan(replace(build, progress=cancel))
+    assert time.monotonic() - asked[0] < 2
     assert left(build.model.parent) == set()
+
+
+def test_one_plan_for_one_to_four_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.backends import tensorrt
+
+    asked: list[Recipe] = []
+    real = tensorrt.build_in_child
+
+    def build(backend: str, recipe: Recipe, *rest: Any) -> None:
+        asked.append(recipe)
+        real(backend, recipe, *rest)
+
+    monkeypatch.setattr(tensorrt, "build_in_child", build)
+    prepare("tiny-yolo", Options(backend="tensorrt_rtx", precision="fp16", batch=4))
+    ((shapes,),) = [recipe.profiles for recipe in asked]
+    assert [shapes.least[0], shapes.usual[0], shapes.most[0]] == [1, 4, 4]
 
 
 def test_a_build_that_takes_too_long_is_ended(build: Build, tmp_path: Path) -> None:
