@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from engines.options import Options
 
 __all__ = ["Measurement", "Report", "measure", "measure_model"]
 
-_WARM_UP = 0.2  # share of the time that is run before it counts
+_WARM_UP = 0.2  # seconds, and share of the time, that is run before it counts: at least as trtexec does
+_LEAST = 10  # requests that are measured, however long they take: as trtexec does
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Measurement:
     fps: float  # pictures per second
     median_ms: float  # of one request, from start to the end of its wait
     p95_ms: float
+    p99_ms: float
+    device_ms: float  # of that, the network alone on a GPU without copies; 0 where none tells
     cpu_ms: float  # processor time of the whole process per picture
 
 
@@ -56,7 +60,7 @@ def measure_model(model: str | Path, options: Options, seconds: float = 3.0) -> 
 
 
 def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measurement:
-    """Run the engine on noise for ``seconds`` with ``requests`` in flight (0 = all it has).
+    """Run the engine on noise for ``seconds`` with ``requests`` in flight (0 = all it has), at least ten.
 
     Nothing else may use the model meanwhile. One request on a model made for throughput does not show the
     least latency that the machine can give: load it with ``Options(requests=1)`` for that.
@@ -68,9 +72,9 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
     for request in pool:
         for values in request.inputs.values():
             values[...] = rng.integers(0, 256, values.shape)
-    _loop(pool, seconds * _WARM_UP)
+    _loop(pool, max(seconds, 1.0) * _WARM_UP)
     cpu, start = time.process_time(), time.perf_counter()
-    took = _loop(pool, seconds)
+    took = _loop(pool, seconds, _LEAST)
     cpu, elapsed = time.process_time() - cpu, time.perf_counter() - start
     pictures = len(took) * model.batch
     engine = model.engine
@@ -87,12 +91,20 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
         fps=pictures / elapsed,
         median_ms=float(np.median(took)) * 1e3,
         p95_ms=float(np.percentile(took, 95)) * 1e3,
+        p99_ms=float(np.percentile(took, 99)) * 1e3,
+        device_ms=_device_ms(pool[0], len(took)),
         cpu_ms=cpu / pictures * 1e3,
     )
 
 
-def _loop(pool: tuple[Request, ...], seconds: float) -> list[float]:
-    """Keep every request busy for a time; return how long each one took."""
+def _device_ms(request: Request, times: int) -> float:
+    """What a GPU's own clock says of the network."""
+    compute: Callable[[int], float] | None = getattr(request, "compute", None)
+    return compute(times) if compute else 0.0
+
+
+def _loop(pool: tuple[Request, ...], seconds: float, least: int = 0) -> list[float]:
+    """Keep every request busy for a time, ``least`` starts at least; return how long each one took."""
     took: list[float] = []
     flying: deque[tuple[Request, float]] = deque()
     end = time.perf_counter() + seconds
@@ -104,7 +116,7 @@ def _loop(pool: tuple[Request, ...], seconds: float) -> list[float]:
         request.wait()
         now = time.perf_counter()
         took.append(now - started)
-        if now < end:
+        if now < end or len(took) + len(flying) < least:
             flying.append((request, now))
             request.start()
     return took

@@ -136,7 +136,9 @@ def clear_() -> None:
 def bench(
     model: ModelName,
     seconds: Annotated[float, typer.Option(help="How long each measurement runs.")] = 3.0,
-    batch: Size = 1,
+    batch: Annotated[
+        str, typer.Option(help="Pictures that go through the engine together; 1,4,8 measures each.")
+    ] = "1",
     backend: Backend = "auto",
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -144,13 +146,19 @@ def bench(
 ) -> None:
     """Measure the engine alone: latency with one request, throughput with several in flight."""
     from engines.bench import measure_model
+    from engines.errors import InputError
     from engines.options import Options
 
-    options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
-    report = measure_model(model, options, seconds)
+    if not all(word.strip().isdigit() for word in batch.split(",")):
+        raise InputError(f"--batch: {batch!r}, a number, or several with commas as in 1,4,8, is right")
+    how = {"backend": backend, "device": device, "precision": cast("Precision", precision)}
+    reports = [
+        measure_model(model, Options(**how, batch=int(word)), seconds)  # type: ignore[arg-type]
+        for word in batch.split(",")
+    ]
     if json:
-        _save(report, json)
-    _print_report(report)
+        _save(reports, json)
+    _print_reports(reports)
 
 
 @app.command()
@@ -257,16 +265,19 @@ def _shown(key: str, value: Any) -> str:
     return ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)
 
 
-def _print_report(report: Report) -> None:
+def _print_reports(reports: list[Report]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    one = report.latency
-    title = f"{one.model}: {one.backend} {one.version} {one.precision} on {one.device}, batch {one.batch}"
-    table = Table("", "in flight", "fps", "median ms", "p95 ms", "CPU ms/picture", title=title)
-    for name, figures in (("latency", report.latency), ("throughput", report.throughput)):
-        cells = (figures.fps, figures.median_ms, figures.p95_ms, figures.cpu_ms)
-        table.add_row(name, str(figures.requests), *(f"{cell:.2f}" for cell in cells))
+    one = reports[0].latency
+    title = f"{one.model}: {one.backend} {one.version} {one.precision} on {one.device}"
+    names = ("flying", "fps", "median ms", "p99 ms", "GPU ms", "CPU ms/pic")
+    table = Table("batch", *names, title=title)
+    for report in reports:
+        for name, seen in (("latency", report.latency), ("throughput", report.throughput)):
+            cells = (seen.fps, seen.median_ms, seen.p99_ms, seen.device_ms, seen.cpu_ms)
+            words = (f"{cell:.2f}" if cell else "" for cell in cells)
+            table.add_row(f"{seen.batch} {name}", str(seen.requests), *words)
     Console().print(table)
 
 
@@ -306,10 +317,10 @@ def _print_comparison(found: Comparison) -> None:
     console.print(f"only in a: {found.only_a}, only in b: {found.only_b}; verdict: {found.verdict}")
 
 
-def _save(report: Report, path: Path) -> None:
+def _save(reports: list[Report], path: Path) -> None:
     from dataclasses import asdict
 
-    _write(asdict(report), path, "--json")
+    _write([asdict(report) for report in reports], path, "--json")
 
 
 def _write(values: object, path: Path, flag: str) -> None:

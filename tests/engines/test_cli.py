@@ -44,15 +44,16 @@ def test_bench_measures_latency_and_throughput(
     saved: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figures = tmp_path / "figures.json"
-    words = ["--seconds", "0.05", "--batch", "2", "--backend", "onnxruntime", "--json", str(figures)]
+    words = ["--seconds", "0.05", "--batch", "2,1", "--backend", "onnxruntime", "--json", str(figures)]
     assert status("bench", str(saved(OUTPUTS)), *words) == 0
-    seen = json.loads(figures.read_text())
-    assert (seen["latency"]["requests"], seen["latency"]["batch"]) == (1, 2)
+    seen, other = json.loads(figures.read_text())
+    assert (seen["latency"]["requests"], seen["latency"]["batch"], other["latency"]["batch"]) == (1, 2, 1)
     assert seen["throughput"]["requests"] > 1
     for part in seen.values():
         assert (part["backend"], part["precision"]) == ("onnxruntime", "fp32")
         assert part["fps"] == pytest.approx(part["pictures"] / part["seconds"])
-        assert 0 < part["median_ms"] <= part["p95_ms"]
+        assert 0 < part["median_ms"] <= part["p95_ms"] <= part["p99_ms"]
+        assert part["pictures"] >= 20, "ten requests at least"
     assert "throughput" in capsys.readouterr().out
 
 
