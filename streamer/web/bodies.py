@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 __all__ = ["read_object", "wanted_stream"]
 
+MOST_URL = 2048
 NAME = re.compile(r"[\w.-]{1,64}")
 
 
@@ -35,6 +36,8 @@ def wanted_stream(told: dict[str, Any]) -> tuple[str, str, int]:
     url, name, every = told.get("url"), told.get("name", ""), told.get("every", 1)
     if not isinstance(url, str) or not url.strip() or "\0" in url:
         raise HTTPException(400, "url: a source's URL would be right")
+    if len(url) > MOST_URL or (url.strip().isdecimal() and len(url.strip()) > 3):
+        raise HTTPException(400, f"url: no webcam has this number, and {MOST_URL} characters are the most")
     if not isinstance(name, str) or (name and not NAME.fullmatch(name)):
         raise HTTPException(400, "name: up to 64 letters, digits, dots, dashes or underscores would be right")
     if not isinstance(every, int) or isinstance(every, bool) or not 1 <= every <= 1000:

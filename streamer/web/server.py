@@ -24,6 +24,7 @@ __all__ = ["Server", "bind"]
 
 BACKLOG = 128
 HURRY = 10.0  # seconds that a connection has to send its first request
+PING = 15.0  # seconds between two pings of a WebSocket, and for which an answer may take
 SEND_BUFFER = 256 * 1024  # bytes that the kernel holds for a slow viewer; more would only be seen later
 GRACE = 1  # seconds that open replies have at the end
 MOST_HEADERS = 16 * 1024  # bytes
@@ -95,6 +96,8 @@ class Server:
             proxy_headers=False,
             ws_per_message_deflate=False,  # video does not shrink
             ws_max_size=1024,
+            ws_ping_interval=PING,
+            ws_ping_timeout=PING,
             h11_max_incomplete_event_size=MOST_HEADERS,
             timeout_graceful_shutdown=GRACE,
         )

@@ -195,6 +195,7 @@ def test_streams_come_pause_and_go(site: Site) -> None:
         ("/streams", "POST", b"[" * 3000, JSON, 400),
         ("/streams", "POST", b'"synthetic:"', JSON, 400),
         ("/streams", "POST", b'{"url": ""}', JSON, 400),
+        ("/streams", "POST", b'{"url": "00000000000000000000"}', JSON, 400),
         ("/streams", "POST", b'{"url": "synthetic:", "every": true}', JSON, 400),
         ("/streams", "POST", b'{"url": "synthetic:", "name": "../up"}', JSON, 400),
         ("/streams", "POST", b'{"url": "synthetic:", "loop": 1}', JSON, 400),
