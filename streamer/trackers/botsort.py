@@ -32,7 +32,7 @@ class Settings(bytetrack.Settings):
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    life = Life(settings.sure, settings.lost, settings.switch, settings.unlike)
+    life = Life(settings.sure, settings.lost, settings.switch, settings.shape, settings.unlike)
     return Tracker(partial(_rule, settings), life, follow_camera=bool(settings.camera))
 
 

@@ -25,11 +25,14 @@ class Settings:
     sure: float = 1.5  # sum of the squared scores that make a track: .9 and .9, or six times .5
     lost: float = 1.0  # seconds without a detection that end it
     switch: float = 0.6  # least overlap with a detection of another class; above 1: never
+    shape: float = 0.5  # weight of how masks or joints fit beside the overlap, 0..1
 
 
 def tracker(settings: Settings) -> Tracker:
     """Make a tracker."""
-    return Tracker(partial(_rule, settings), Life(settings.sure, settings.lost, settings.switch))
+    return Tracker(
+        partial(_rule, settings), Life(settings.sure, settings.lost, settings.switch, settings.shape)
+    )
 
 
 def _rule(told: Settings, rounds: Rounds, tracks: Tracks) -> NDArray[np.bool_]:

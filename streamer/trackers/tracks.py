@@ -12,6 +12,7 @@ from engines.detections import EMPTY, Detections, Masks
 from engines.suppress import iou_matrix
 from streamer.trackers import kalman
 from streamer.trackers.assignment import Rounds
+from streamer.trackers.shapes import Shapes
 
 __all__ = ["Life", "Tracks"]
 
@@ -36,6 +37,7 @@ class Life:
     sure: float = 1.5  # sum of squared scores that makes a track; a stream's first boxes are tracks at once
     lost: float = 1.0  # seconds without a detection that end it, though never less than four frames
     switch: float = 0.6  # least overlap with a detection of a class that is not the track's own
+    shape: float = 0.5  # weight of how masks or joints fit, beside the overlap of boxes
     unlike: float = -1.0  # cosine of embeddings below which an overlap is another's, -1 = looks do not count
 
 
@@ -61,6 +63,7 @@ class Tracks:
         self.scores = np.zeros(0, np.float32)  # of the last detection
         self.votes = np.zeros((0, 1), np.float32)  # (N,C) sums of scores, by class
         self.looks = np.zeros((0, 0), np.float32)  # (N,D) means of embeddings, 0 = not known
+        self._shapes = Shapes()
         self.pts = float("nan")
         self._steps: deque[float] = deque(maxlen=STEPS)
         self._last = EMPTY  # what the last update gave
@@ -111,7 +114,13 @@ class Tracks:
 
     def similarity(self, rows: Rows, found: Detections) -> Similarity:
         """Return the overlap of tracks, where they are predicted, with detections: (N,M), 0..1."""
-        return self.within_class(iou_matrix(self.boxes[rows], found.boxes), rows, found)
+        boxes = self.boxes[rows]
+        overlap = iou_matrix(boxes, found.boxes)
+        weight = np.float32(self._life.shape)
+        if weight and (len(found.masks) or found.keypoints.shape[1]):
+            like = self._shapes.likeness(rows, boxes, found, overlap > 0)
+            overlap = overlap * (1 - weight + weight * like)
+        return self.within_class(overlap, rows, found)
 
     def within_class(self, overlap: Similarity, rows: Rows, found: Detections) -> Similarity:
         """Return overlaps (N,M) with what they count for where the classes differ.
@@ -195,6 +204,7 @@ class Tracks:
         self._widen(found)
         self.votes[rows, found.classes] += found.scores
         self._look(rows, found)
+        self._shapes.see(rows, found)
 
     def restart(self, rows: Rows, found: Detections) -> None:
         """Let tracks begin anew where these detections are: they have not come there by the way predicted."""
@@ -220,8 +230,11 @@ class Tracks:
         self.scores = np.concatenate([self.scores, found.scores])
         self.votes = np.concatenate([self.votes, votes])
         self.looks = np.concatenate([self.looks, np.zeros((count, self.looks.shape[1]), np.float32)])
-        self._look(np.arange(start, start + count), found)
-        return np.arange(start, start + count)
+        fresh = np.arange(start, start + count)
+        self._look(fresh, found)
+        self._shapes.grow(count)
+        self._shapes.see(fresh, found)
+        return fresh
 
     def settle(self, detections: Detections, owners: Rows) -> Detections:
         """Finish an update: return the detections, each with the id and the voted class of its track.
@@ -276,6 +289,7 @@ class Tracks:
             return
         for name in ("ids", "states", "anchors", "past", "evidence", "misses", "scores", "votes", "looks"):
             setattr(self, name, getattr(self, name)[keep])
+        self._shapes.keep(keep)
 
     def _widen(self, found: Detections) -> None:
         """Make room for the votes of a class not met before."""
