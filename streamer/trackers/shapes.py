@@ -51,9 +51,9 @@ class Shapes:
     ) -> NDArray[np.float32]:
         """Return how well detections fit tracks in predicted boxes (N,4), beside their best rivals.
 
-        (N,M), 0..1: masks by their overlap, joints by COCO's similarity of keypoints, of ``near`` pairs (N,M).
-        Who is the best for both sides is 1, and so is who has no rival: shapes choose between boxes that would
-        both do, and never speak against a track that merely moves its arms.
+        (N,M), 0..1: masks by their overlap, joints by COCO's similarity of keypoints, of ``near`` pairs
+        (N,M). Who is the best for both sides is 1, and so is who has no rival: shapes choose between boxes
+        that would both do, and never speak against a track that merely moves its arms.
         """
         like = np.ones(near.shape, np.float32)
         if not (len(found.masks) or found.keypoints.shape[1]):
