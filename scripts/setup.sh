@@ -9,7 +9,7 @@ level=${1:?usage: scripts/setup.sh base|check|test}
 case $level in
   base) extras= ;;
   check) extras='[dev,web]' ;;
-  test) extras='[dev,publish,test,train,web]' ;;
+  test) extras='[dev,publish,test,traces,train,web]' ;;
   *) echo "scripts/setup.sh: level: '$level', would be base, check or test" >&2; exit 2 ;;
 esac
 bin=.venv/bin

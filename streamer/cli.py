@@ -127,6 +127,9 @@ def run(
     latency: Annotated[
         str | None, typer.Option(help="Keep 95 of 100 live results younger than this, as 150ms.")
     ] = None,
+    traces: Annotated[
+        float | None, typer.Option(help="Tell OpenTelemetry the way of this share of the frames, as 0.01.")
+    ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Write what becomes of each frame; `streamer ledger FILE` tells.")
     ] = None,
@@ -148,7 +151,7 @@ def run(
         "realtime": realtime, "frames": frames,
         "seconds": seconds, "loop": loop, "overlay": False if no_overlay else None,
         "wait": wait, "quarantine": quarantine, "latency": latency,
-        "ledger": str(ledger) if ledger else None,
+        "ledger": str(ledger) if ledger else None, "traces": traces,
     }  # fmt: skip
 
     def read() -> Settings:

@@ -255,6 +255,7 @@ class PipelineConfig(_Strict):
     quarantine: tuple[Word, ...] = Field(default=("corrupt", "black", "frozen"), strict=False)  # [] = none
     latency: Word = ""  # target for the age of live results, as 150ms
     ledger: Word = ""  # file that tells what became of each frame
+    traces: Ratio = 0.0  # share of the frames whose way is told to OpenTelemetry
 
 
 def load(path: str | Path) -> PipelineConfig:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from streamer.frame import Frame
-from streamer.journal import Journal
+from streamer.journal import Notes
 from streamer.metrics import Tally
 from streamer.sources import Source
 
@@ -35,7 +35,7 @@ class Feed:
         reopen: Callable[[], Source],
         limits: Limits,
         tally: Tally,
-        journal: Journal | None = None,
+        journal: Notes | None = None,
     ) -> None:
         self.source = source
         self._reopen = reopen

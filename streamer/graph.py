@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from engines.errors import InputError, WorkError
 from streamer.frame import Frame
 from streamer.inbox import Aborted, Inbox, Lane, Policy
-from streamer.journal import Journal
+from streamer.journal import Notes
 from streamer.metrics import Histogram, Ledger
 
 __all__ = ["Cargo", "Edge", "Graph", "Node", "Stage"]
@@ -71,7 +71,7 @@ class Node:
 class Graph:
     """Nodes and edges; may grow and shrink while it runs."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Notes | None = None) -> None:
         self.ledger = Ledger()
         self.journal = journal
         self.nodes: dict[str, Node] = {}

@@ -14,17 +14,49 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engines.errors import InputError, WorkError
 from streamer.frame import Frame
 from streamer.metrics import Tally
 
-__all__ = ["Event", "Journal", "Story", "read"]
+__all__ = ["Event", "Journal", "Notes", "Several", "Story", "read"]
 
 HEAD = {"ledger": 1}  # the first line: what this is, and its version
 EVERY = 0.5  # seconds between two writes
 MOST = 200_000  # lines that wait for the disk; what comes then is counted and left out
+
+
+class Notes(Protocol):
+    """Who is told what becomes of each frame, from any thread."""
+
+    def note(self, frame: Frame, stage: str, event: str, *, captured: bool = False) -> None: ...
+
+    def count(self, stream: str, stage: str, event: str, frames: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Several:
+    """Notes that several take."""
+
+    def __init__(self, *those: Notes) -> None:
+        self._those = those
+
+    def note(self, frame: Frame, stage: str, event: str, *, captured: bool = False) -> None:
+        """Tell all of a frame."""
+        for one in self._those:
+            one.note(frame, stage, event, captured=captured)
+
+    def count(self, stream: str, stage: str, event: str, frames: int) -> None:
+        """Tell all of so many frames."""
+        for one in self._those:
+            one.count(stream, stage, event, frames)
+
+    def close(self) -> None:
+        """Close all."""
+        for one in self._those:
+            one.close()
 
 
 class Journal:

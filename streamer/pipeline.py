@@ -18,7 +18,7 @@ from streamer.frame import Frame
 from streamer.governor import Governor
 from streamer.graph import Graph, Node
 from streamer.inbox import Policy
-from streamer.journal import Journal
+from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
@@ -62,7 +62,7 @@ class Pipeline:
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.settings = settings
-        self.journal = Journal(Path(settings.ledger)) if settings.ledger else None
+        self.journal = _notes(settings)
         self.graph = Graph(self.journal)
         self.streams: dict[str, Stream] = {}
         self.batching = Batching()
@@ -405,6 +405,16 @@ def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> 
     """Give each frame of the sources with its detections, in order per stream; arguments as for `run`."""
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()
+
+
+def _notes(settings: Settings) -> Notes | None:
+    """Return who is told what becomes of each frame."""
+    those: list[Notes] = [Journal(Path(settings.ledger))] if settings.ledger else []
+    if settings.traces:
+        from streamer.traces import Traces
+
+        those.append(Traces(settings.traces))
+    return Several(*those) if len(those) > 1 else next(iter(those), None)
 
 
 def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -> tuple[list[Source], Model]:

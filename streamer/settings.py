@@ -73,6 +73,7 @@ class Settings:
     key_interval: str = KEY_INTERVAL  # of models for video: N frames from key to key, or auto[,key=value...]
     latency: float = 0.0  # seconds, target for 95 of 100 live results, 0 = none
     ledger: str = ""  # path of the file that tells what became of each frame, "" = none
+    traces: float = 0.0  # share of the frames whose way is told to OpenTelemetry
     file: str = ""  # the pipeline file that all this was read from, "" = none
 
     def __post_init__(self) -> None:
@@ -82,6 +83,8 @@ class Settings:
             if kind not in KINDS:
                 raise InputError(f"quarantine: {kind!r}, would be none or some of {', '.join(KINDS)}")
         key_policy(self.key_interval)
+        if not 0 <= self.traces <= 1:
+            raise InputError(f"traces: {self.traces}, a share from 0 to 1 would be right")
         if self.track:
             open_tracker(self.track)
         for sink in self.sinks:
@@ -184,7 +187,7 @@ def merge(
 
 _LIMITS = ("frames", "seconds", "loop", "realtime")
 _TRACKING = ("track", "trails", "show_lost", "heatmap", "analytics")
-_RUNNING = ("wait", "quarantine", "latency", "ledger", "key_interval")
+_RUNNING = ("wait", "quarantine", "latency", "ledger", "traces", "key_interval")
 _WHOLE = ("then", "hide", "overlay", *_RUNNING, *_TRACKING)  # of the run
 
 
