@@ -165,15 +165,17 @@ def _compile(work: _Work, options: Options) -> Compiled:
         other = _stored_between(work.located, spec, options, work.tell)
         made = replace(made, other=replace(build, model=other.model))
     engines, note = _as_before(made, entry) or _opened(made, entry, spec)
+    if spec.between and engines.between is None:
+        engines.close()
+        compiled = _compile(work, replace(options, video=False))
+        why = f"key frames only: {engines.key.backend} keeps no state for the frames between"
+        return replace(compiled, notes=(*compiled.notes, why))
     if options.batch > 1:
         answer = _ask(entry, "batch", engines.key, lambda: _slot_by_slot(engines, spec))
         if answer.startswith("refused"):
             engines.close()
             return _one_by_one(work, options, answer)
-    notes = [note]
-    if spec.between and engines.between is None:
-        notes.append(f"key frames only: {engines.key.backend} keeps no state for the frames between")
-    return Compiled(spec, engines.key, tuple(notes), engines.between)
+    return Compiled(spec, engines.key, (note,), engines.between)
 
 
 @dataclass(frozen=True, slots=True)

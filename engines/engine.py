@@ -66,7 +66,7 @@ class StateEngine(Engine, Protocol):
     """
 
     def memory(self) -> Memory:
-        """Return room for the state of one stream, zeros; for this engine and the other one of its model."""
+        """Return room for the state of one stream; for this engine and the other one of its model."""
 
 
 class StateRequest(Request, Protocol):

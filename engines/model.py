@@ -124,9 +124,9 @@ class Model:
 
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
-        if self.video is not None:
-            self.video.close()
         self.engine.close()
+        if self.video is not None:  # its memory is written by key frames in flight
+            self.video.close()
 
     def __enter__(self) -> Model:
         return self

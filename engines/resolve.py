@@ -31,7 +31,7 @@ def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
     network = _split(network, _merge(told), located)
     network = fix_size(network, _size(_merge(told), network, where))
     told.append(_recognise(network, _merge(told), where))
-    told.append(Facts("name of the file", {"name": located.model.stem}))
+    told.append(Facts("name of the file", {"name": located.model.stem.removesuffix(".key")}))
     if network.state or _merge(told).keys() & {"state", "between"}:
         told.insert(0, _video(network, located))
     values = _merge(told)

@@ -17,6 +17,7 @@ from engines.backends.tensorrt.binding import Binding
 from engines.backends.tensorrt.builder import Recipe, build_plan
 from tests.engines.backends.fake_cuda import FakeCuda
 from tests.engines.backends.fake_tensorrt import asked, fake_tensorrt
+from tests.two_graphs import write_pair
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,21 @@ def test_every_case_is_built_compared_and_timed(version: str, folder: Path) -> N
     for row in rows:
         assert row["right"], row["note"]
         assert all(row[name] > 0 for name in figures), row
+
+
+@pytest.mark.parametrize("version", ["8.5.3.1", "11.4.0", "1.7.1.116"])
+def test_both_graphs_of_a_model_for_video_run_on_one_gpu(version: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        words = [str(write_pair(tmp_path)), "--batch", "1,2", "--prepare", str(tmp_path / "cases")]
+        assert main(words) == 0
+    rows = rehearse(fake_tensorrt(version, FakeCuda("Fake H200")), tmp_path / "cases")
+    names = {row["model"] for row in rows}
+    assert names == {"two key", "two between"}
+    assert len(rows) == 16
+    for row in rows:
+        assert row["right"], row["note"]
+        assert all(row[name] > 0 for name in ("build_s", "gpu_ms", "latency_ms", "fps", "whole_fps")), row
 
 
 def test_what_differs_from_onnx_runtime_is_wrong(folder: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.gpu.cases import cases, prepare
 from benchmarks.gpu.timing import Builder, Row, measure
+from benchmarks.gpu.video import measure_video
 from engines.backends.cuda import devices, find_driver
 from engines.backends.tensorrt.binding import Binding, load_binding
 from engines.backends.tensorrt.child import build_in_child
@@ -73,7 +74,8 @@ def run(
         )
         print(HEAD, flush=True)
         for case in cases(folder):
-            for row in measure(case, binding, library, build, seconds):
+            how = measure_video if case.between else measure
+            for row in how(case, binding, library, build, seconds):
                 print(_line(row), flush=True)
                 rows.append(
                     {"backend": binding.name, "version": binding.version, "gpu": gpu.name, **asdict(row)}

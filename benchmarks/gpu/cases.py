@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,8 @@ class Case:
     precision: str
     batch: int
     pictures: NDArray[np.uint8]  # (3, H, W, 3) of the model's size
-    expected: list[Tensors]  # of each picture, by ONNX Runtime in fp32
+    expected: list[Tensors]  # of each picture, by ONNX Runtime in fp32; then of what follows each, see `Pair`
+    between: Path | None = None  # of a model for video, the graph for frames between key frames
 
 
 def prepare(model: str | Path, batches: tuple[int, ...], folder: Path) -> None:
@@ -45,10 +46,12 @@ def prepare(model: str | Path, batches: tuple[int, ...], folder: Path) -> None:
     from engines.network import read_network
     from engines.options import Options
     from engines.parity import pictures
-    from engines.resolve import resolve
+    from engines.resolve import resolve, resolve_between
 
     located = locate(model)
-    network, spec = resolve(read_network(located.model), located)
+    read = read_network(located.model)
+    network, spec = resolve(read, located)
+    graphs = {"": network, "between": resolve_between(read, spec, located)}
     place = folder / spec.name
     place.mkdir(parents=True, exist_ok=True)
     images = np.stack(pictures(spec.size, _PICTURES))
@@ -58,11 +61,15 @@ def prepare(model: str | Path, batches: tuple[int, ...], folder: Path) -> None:
     expected: dict[str, Any] = {name: np.stack([one[name] for one in found]) for name in found[0]}
     np.savez_compressed(place / "expected.npz", **expected)
     (place / "spec.json").write_text(to_json(spec), encoding="utf-8")
-    for batch in batches:
-        graph = compose(network, spec, replace(options, batch=batch))["model.onnx"]
-        (place / f"b{batch}-fp32.onnx").write_bytes(graph)
-        twin = halve(onnx.load_model_from_string(graph), "fp16")
-        (place / f"b{batch}-fp16.onnx").write_bytes(twin.SerializeToString())
+    for name, each in graphs.items():
+        if each is None:
+            continue
+        (place / name).mkdir(exist_ok=True)
+        for batch in batches:
+            graph = compose(each, spec, replace(options, batch=batch))["model.onnx"]
+            (place / name / f"b{batch}-fp32.onnx").write_bytes(graph)
+            twin = halve(onnx.load_model_from_string(graph), "fp16")
+            (place / name / f"b{batch}-fp16.onnx").write_bytes(twin.SerializeToString())
 
 
 def cases(folder: Path) -> list[Case]:
@@ -73,19 +80,26 @@ def cases(folder: Path) -> list[Case]:
         images = np.load(place / "pictures.npz")["pictures"]
         stored = np.load(place / "expected.npz")
         arrays = {name: stored[name] for name in stored.files}
-        expected = [{name: values[row] for name, values in arrays.items()} for row in range(len(images))]
+        count = len(arrays["scores"])
+        expected = [{name: values[row] for name, values in arrays.items()} for row in range(count)]
         for graph in sorted(place.glob("b*-*.onnx"), key=_order):
             batch, precision = _order(graph)
-            found.append(Case(spec, graph, precision, batch, images, expected))
+            other = place / "between" / graph.name
+            between = other if other.exists() else None
+            found.append(Case(spec, graph, precision, batch, images, expected, between))
     return found
 
 
 def _expected(model: str | Path, options: Any, images: NDArray[np.uint8]) -> list[Tensors]:
     import engines
-    from engines.parity import outputs
+    from engines.engine import StateEngine
+    from engines.parity import Pair
 
     with engines.load(model, options) as witness:
-        return outputs(witness.engine, list(images))
+        between = cast("StateEngine", witness.video.between.engine) if witness.video else None
+        found = Pair(witness.engine, between).outputs(list(images))
+    known = found[0].keys()
+    return [{name: tensor[name] for name in known} for tensor in found]
 
 
 def _order(graph: Path) -> tuple[int, str]:

@@ -30,12 +30,12 @@ from engines.model import Model
 from engines.options import Options
 from engines.parity import Difference, compare, outputs
 
-__all__ = ["Row", "measure"]
+__all__ = ["LEAST", "WARM_UP", "Builder", "Row", "built", "latencies", "measure", "repeat", "throughput"]
 
 Builder = Callable[[str, Recipe, Path, Progress], None]
 
-_WARM_UP = 0.2  # seconds
-_LEAST = 10  # runs
+WARM_UP = 0.2  # seconds
+LEAST = 10  # runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def measure(case: Case, binding: Binding, library: Any, build: Builder, seconds:
             with ExitStack() as stack:
                 device = Device(0, library)
                 stack.callback(device.close)
-                plan, took = _built(case, binding, build, here_only)
+                plan, took = built(case, binding, build, here_only)
                 session = Session(binding, plan, device)
                 stack.callback(session.close)
                 known = replace(blank, build_s=took, plan_mb=len(plan) / 1e6)
@@ -76,7 +76,7 @@ def measure(case: Case, binding: Binding, library: Any, build: Builder, seconds:
             yield replace(blank, note=f"{'for this GPU alone: ' if here_only else ''}{error}")
 
 
-def _built(case: Case, binding: Binding, build: Builder, here_only: bool) -> tuple[bytes, float]:
+def built(case: Case, binding: Binding, build: Builder, here_only: bool) -> tuple[bytes, float]:
     recipe = Recipe(case.graph, case.precision, contexts=2, here_only=here_only)
     with tempfile.TemporaryDirectory() as folder:
         made, began = Path(folder) / "plan", time.perf_counter()
@@ -90,16 +90,16 @@ def _row(session: Session, case: Case, known: Row, graph: bool, seconds: float) 
     difference = _difference(engine, case)
     right = difference.none if case.precision == "fp32" else difference.small
     pair = tuple(session.slot(graph=graph) for _ in range(2))
-    took = _latencies(alone, seconds)
+    took = latencies(alone, seconds)
     row = replace(
         known,
         graph=alone.graph,
         right=right,
         note=str(difference) + (f"; no graph: {alone.no_graph}" if alone.no_graph else ""),
-        gpu_ms=alone.compute(max(_LEAST, int(seconds * 1e3 / (np.median(took) * 1e3)))),
+        gpu_ms=alone.compute(max(LEAST, int(seconds * 1e3 / (np.median(took) * 1e3)))),
         latency_ms=float(np.median(took)) * 1e3,
         p99_ms=float(np.percentile(took, 99)) * 1e3,
-        fps=_throughput(pair, seconds) * case.batch,
+        fps=throughput(pair, seconds) * case.batch,
         whole_fps=_whole(TensorRtEngine(session, case.precision, pair), case, seconds),
     )
     for slot in (alone, *pair):
@@ -115,18 +115,20 @@ def _difference(engine: TensorRtEngine, case: Case) -> Difference:
     return compare([case.expected[number] for number in order], found)
 
 
-def _latencies(slot: Slot, seconds: float) -> list[float]:
+def latencies(slot: Slot, seconds: float) -> list[float]:
+    """Seconds of one request after the other."""
+
     def once() -> float:
         began = time.perf_counter()
         slot.start()
         slot.wait()
         return time.perf_counter() - began
 
-    _for(once, _WARM_UP)
-    return _for(once, seconds)
+    repeat(once, WARM_UP)
+    return repeat(once, seconds)
 
 
-def _throughput(pair: tuple[Slot, ...], seconds: float) -> float:
+def throughput(pair: tuple[Slot, ...], seconds: float) -> float:
     """Batches per second with all in flight."""
     flying = deque(pair)
     for slot in pair:
@@ -139,9 +141,9 @@ def _throughput(pair: tuple[Slot, ...], seconds: float) -> float:
         flying.append(slot)
         return 0.0
 
-    _for(once, _WARM_UP)
+    repeat(once, WARM_UP)
     began = time.perf_counter()
-    batches = len(_for(once, seconds))
+    batches = len(repeat(once, seconds))
     rate = batches / (time.perf_counter() - began)
     for slot in flying:
         slot.wait()
@@ -164,19 +166,19 @@ def _whole(engine: TensorRtEngine, case: Case, seconds: float) -> float:
             flying.popleft().collect()
         return 0.0
 
-    _for(once, _WARM_UP)
+    repeat(once, WARM_UP)
     began = time.perf_counter()
-    batches = len(_for(once, seconds))
+    batches = len(repeat(once, seconds))
     rate = batches / (time.perf_counter() - began)
     while flying:
         flying.popleft().collect()
     return rate * case.batch
 
 
-def _for(once: Callable[[], float], seconds: float) -> list[float]:
+def repeat(once: Callable[[], float], seconds: float) -> list[float]:
     """Repeat for a time, ten times at least."""
     found: list[float] = []
     end = time.perf_counter() + seconds
-    while len(found) < _LEAST or time.perf_counter() < end:
+    while len(found) < LEAST or time.perf_counter() < end:
         found.append(once())
     return found

@@ -169,6 +169,11 @@ class Stream:
         size = ctypes.c_size_t(array.nbytes)
         self._driver("cuMemcpyDtoHAsync_v2", _address(array), ctypes.c_uint64(address), size, self._handle)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Begin to copy bytes from one address of the GPU to another."""
+        told = (ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size))
+        self._driver("cuMemcpyDtoDAsync_v2", *told, self._handle)
+
     def record(self, event: Event) -> None:
         """Put an event after all work that was begun."""
         self._driver("cuEventRecord", event.handle, self._handle)

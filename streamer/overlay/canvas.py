@@ -140,6 +140,19 @@ class Canvas:
         _mix(planes.u[rows, columns], yuv[1], coarse)
         _mix(planes.v[rows, columns], yuv[2], coarse)
 
+    def blend_samples(self, origin: tuple[int, int], kept: Plane, rgb: Rgb) -> None:
+        """Mix a colour into 4:2:0 planes by what each chroma sample keeps of the picture, 255 being all.
+
+        kept is (h, w) uint8, its first sample at origin (left, top), inside the planes; luma takes it
+        smoothed over two samples. Half the cost of `blend`, and exact to a pixel.
+        """
+        (left, top), (height, width) = origin, kept.shape
+        planes, (luma, *chroma) = self.planes, self.yuv(rgb)
+        for plane, value in zip((planes.u, planes.v), chroma, strict=True):
+            _keep(plane[top : top + height, left : left + width], value, kept)
+        part = planes.y[2 * top : 2 * (top + height), 2 * left : 2 * (left + width)]
+        _keep(part, luma, cv2.pyrUp(kept)[: part.shape[0], : part.shape[1]])
+
     def paste(self, origin: tuple[int, int], sprite: Sprite) -> None:
         """Lay a sprite made for planes of this kind at (left, top), moved to the chroma grid and clipped."""
         planes, (sx, sy) = self.planes, self.subsampling
@@ -194,6 +207,12 @@ def _mix_evenly(part: Plane, value: int, alpha: float) -> None:
 def _mix(part: Plane, value: int, weight: Plane) -> None:
     kept = cv2.multiply(part, cv2.bitwise_not(weight), scale=1 / 255)
     cv2.add(kept, cv2.convertScaleAbs(weight, alpha=value / 255), dst=part)
+
+
+def _keep(part: Plane, value: int, kept: Plane) -> None:
+    """Mix by the weight of the picture instead of the colour's."""
+    own = cv2.multiply(part, kept, scale=1 / 255)
+    cv2.add(own, cv2.convertScaleAbs(kept, alpha=-value / 255, beta=value), dst=part)
 
 
 def _lay(plane: Plane, colour: Plane, clear: Plane, left: int, top: int) -> None:

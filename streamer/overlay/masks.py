@@ -8,32 +8,64 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detections import Detections
 from engines.masks import bitmap
 from streamer.frame import Frame
 from streamer.overlay.canvas import Canvas
-from streamer.overlay.palette import PALETTE, colour_indices
+from streamer.overlay.palette import PALETTE, Rgb, colour_indices
 from streamer.overlay.style import style_for
 
 __all__ = ["masks"]
 
 TINT = 0.45  # opacity inside; the contour is opaque
+COARSE = 5  # pixels of the contour's window from which masks are made at half size
 
 
 def masks(canvas: Canvas, frame: Frame) -> None:
-    """Tint each instance's pixels inside its box, small ones over large ones."""
+    """Tint each instance's pixels inside its box, small ones over large ones.
+
+    On large 4:2:0 pictures, whose contours are wider than a chroma sample, masks are made at half size.
+    """
     found = frame.detections
     if not len(found.masks):
         return
     window = style_for(canvas.size).contour
-    opacity = _opacity(window)
-    colours = colour_indices(found).tolist()
+    colours = [PALETTE[number] for number in colour_indices(found).tolist()]
     areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
-    for row in (-areas).argsort(kind="stable").tolist():
+    order = (-areas).argsort(kind="stable").tolist()
+    if canvas.subsampling == (2, 2) and window >= COARSE:
+        _coarse(canvas, found, order, colours)
+        return
+    opacity = _opacity(window)
+    for row in order:
         left, top, inside = bitmap(found.masks, row, found.boxes[row], canvas.size)
         if not inside.size:
             continue
         counts = cv2.boxFilter(inside, -1, (window, window), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        canvas.blend((left, top), cv2.LUT(counts, opacity), PALETTE[colours[row]])
+        canvas.blend((left, top), cv2.LUT(counts, opacity), colours[row])
+
+
+def _coarse(canvas: Canvas, found: Detections, order: list[int], colours: list[Rgb]) -> None:
+    """Tint by samples of the chroma planes: one is inside where the middle of its four pixels is.
+
+    Grids are laid on whole samples, as the outlines of boxes are.
+    """
+    window = (style_for(canvas.size).contour + 1) // 2 | 1
+    kept = cv2.bitwise_not(_opacity(window)).ravel()
+    regions = np.rint(found.masks.regions / 2).astype(np.intp)
+    limit = np.array([-(-canvas.size[0] // 2), -(-canvas.size[1] // 2)])
+    edges = np.ceil(found.boxes / 2 - 0.5).astype(np.intp)
+    low = np.maximum(np.maximum(edges[:, :2], regions[:, :2]), 0)
+    high = np.minimum(np.minimum(edges[:, 2:], regions[:, 2:]), limit)
+    origins, crops = regions.tolist(), np.concatenate([low, high], 1).tolist()
+    for row in order:
+        (x1, y1, x2, y2), (left, top, right, bottom) = origins[row], crops[row]
+        if left >= right or top >= bottom:
+            continue
+        logits = cv2.resize(found.masks.grids[row], (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)
+        inside = (logits[top - y1 : bottom - y1, left - x1 : right - x1] > 0).view(np.uint8)
+        counts = cv2.boxFilter(inside, -1, (window, window), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        canvas.blend_samples((left, top), cv2.LUT(counts, kept), colours[row])
 
 
 @lru_cache

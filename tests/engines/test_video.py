@@ -22,7 +22,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pair(tmp_path_factory.mktemp("pair"))
 
 
-def opened(pair: Path, backend: str = "onnxruntime", batch: int = 1, **how: int) -> engines.Model:
+def opened(pair: Path, backend: str = "onnxruntime", batch: int = 1, **how: object) -> engines.Model:
     return engines.load(pair, engines.Options(backend=backend, precision="fp32", batch=batch, **how))
 
 
@@ -47,31 +47,42 @@ def test_the_spec_names_both_graphs_and_the_state(pair):
         assert [tensor.name for tensor in model.video.between.engine.inputs] == ["pixels"]
 
 
+def fly_at_random(model: engines.Model, seed: int) -> None:
+    """Batches of 5 streams, as many in flight as there is room for, key frames renewed meanwhile."""
+    rng = np.random.default_rng(seed)
+    streams = [f"s{number}" for number in range(5)]
+    video, flying, before = model.video, deque(), {}
+    room = min(len(model.engine.requests), len(video.between.engine.requests))
+    for _ in range(60):
+        if len(flying) == room:
+            shots, expected = flying.popleft()
+            assert seen(shots) == expected
+        key = bool(rng.random() < 0.4)
+        able = streams if key else [stream for stream in streams if video.knows(stream)]
+        chosen = list(rng.permutation(able)[: rng.integers(1, model.batch + 1)])
+        if not chosen:
+            continue
+        lights = [(stream, int(rng.integers(256))) for stream in chosen]
+        before |= dict(lights) if key else {}
+        expected = [(light, before[stream]) for stream, light in lights]
+        flying.append((flown(video, lights, key=key), expected))
+    for shots, expected in flying:
+        assert seen(shots) == expected
+
+
 @BACKENDS
 @pytest.mark.parametrize("batch", [1, 3])
 def test_streams_in_flight_together_keep_their_own_states(pair, backend, batch):
-    """Random batches of 5 streams, as many in flight as there is room for, key frames renewed meanwhile."""
-    rng = np.random.default_rng(batch)
-    streams = [f"s{number}" for number in range(5)]
     with opened(pair, backend, batch) as model:
-        video, flying, before = model.video, deque(), {}
-        room = min(len(model.engine.requests), len(video.between.engine.requests))
-        for _ in range(60):
-            if len(flying) == room:
-                shots, expected = flying.popleft()
-                assert seen(shots) == expected
-            key = bool(rng.random() < 0.4)
-            able = streams if key else [stream for stream in streams if video.knows(stream)]
-            chosen = list(rng.permutation(able)[: rng.integers(1, batch + 1)])
-            if not chosen:
-                continue
-            lights = [(stream, int(rng.integers(256))) for stream in chosen]
-            before |= dict(lights) if key else {}
-            flying.append(
-                (flown(video, lights, key=key), [(light, before[stream]) for stream, light in lights])
-            )
-        for shots, expected in flying:
-            assert seen(shots) == expected
+        fly_at_random(model, batch)
+
+
+def test_an_engine_that_keeps_no_state_runs_key_frames_only(pair):
+    with opened(pair, "torch", 2, device="cpu") as model:
+        assert model.video is None
+        assert model.spec.state == ()
+        assert any("key frames only: torch keeps no state" in note for note in model.notes)
+        assert [told(found.boxes) for found in model.predict([picture(8), picture(80)])] == [(8, 8), (80, 80)]
 
 
 @BACKENDS

@@ -18,7 +18,7 @@ from engines.backends.tensorrt.binding import Binding, load_binding
 from engines.backends.tensorrt.builder import Profile, Recipe
 from engines.backends.tensorrt.child import build_in_child
 from engines.backends.tensorrt.session import Session, Slot
-from engines.engine import Request
+from engines.engine import Memory, Request
 from engines.errors import InputError, WorkError
 from engines.files import locked, write_whole
 from engines.plans import LAYOUT, find_plan, keep_plan, plan_path
@@ -63,6 +63,12 @@ class TensorRtEngine:
         self.inputs, self.outputs = slots[0].tensors()
         self.requests: tuple[Request, ...] = slots
         self._session = session
+
+    def memory(self) -> Memory:
+        """Return room for one stream's state on the GPU, by its addresses."""
+        self._session.device.use()
+        sizes = self._session.state_bytes()
+        return {name: self._session.device.memory(size) for name, size in sizes.items()}
 
     def layers(self) -> str:
         """What TensorRT tells of every layer, as JSON."""

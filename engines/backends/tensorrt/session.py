@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.backends import STATE
 from engines.backends.cuda import Device, Event, Graph, Stream
 from engines.backends.tensorrt.binding import Binding
-from engines.engine import TensorSpec
+from engines.engine import Memory, TensorSpec
 from engines.errors import WorkError
 
 __all__ = ["Session", "Slot"]
@@ -33,8 +34,11 @@ class Session:
             raise WorkError(f"{binding.name}: the plan is not taken: {self._reason()}")
         names = [self.engine.get_tensor_name(number) for number in range(self.engine.num_io_tensors)]
         wanted = binding.trt.TensorIOMode.INPUT
-        self.inputs = [name for name in names if self.engine.get_tensor_mode(name) == wanted]
-        self.outputs = [name for name in names if name not in self.inputs]
+        taken = [name for name in names if self.engine.get_tensor_mode(name) == wanted]
+        self.state = [name for name in names if name.startswith(STATE)]  # stays on the GPU
+        self.takes_state = any(name in taken for name in self.state)
+        self.inputs = [name for name in taken if name not in self.state]
+        self.outputs = [name for name in names if name not in (*taken, *self.state)]
         self._kernels: Any = None
         self._config = self._runtime_config()
         self._slots: list[Slot] = []
@@ -63,6 +67,19 @@ class Session:
         """The shapes of a place in flight for ``batch`` pictures; none where the plan fixes them."""
         known = {name: tuple(self.engine.get_tensor_shape(name)) for name in self.inputs}
         return {name: (batch, *shape[1:]) for name, shape in known.items() if shape[0] < 0}
+
+    def state_bytes(self) -> dict[str, int]:
+        """How large the tensors of one stream's state are."""
+        return {
+            name.split("/")[1]: self.bytes_of(name, tuple(self.engine.get_tensor_shape(name)))
+            for name in self.state
+            if name.endswith("/0")
+        }
+
+    def bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
+        """How large a tensor of the plan is with this shape."""
+        dtype = np.dtype(self.binding.dtype(self.engine.get_tensor_dtype(name)))
+        return int(np.prod(shape)) * dtype.itemsize
 
     def layers(self) -> str:
         """What the library tells of every layer of the plan, as JSON."""
@@ -105,7 +122,8 @@ class Slot:
 
     Inputs and outputs lie in pinned memory. One start copies in, computes and copies out; where it can, it is
     recorded as a CUDA graph, which starts with one call to the driver. Of a plan of open batches a start with
-    fewer pictures runs the least power of two that holds them; each is made when it is first wanted.
+    fewer pictures runs the least power of two that holds them; each is made when it is first wanted. A state
+    is copied on the GPU from or to the memory bound to its row, in the order of the stream.
     """
 
     def __init__(self, session: Session, shapes: Shapes, *, graph: bool, sleep: bool) -> None:
@@ -116,6 +134,8 @@ class Slot:
         self.inputs: dict[str, NDArray[Any]] = {}
         self._outputs: dict[str, NDArray[Any]] = {}
         self._addresses: dict[str, int] = {}
+        self._bytes = session.state_bytes()
+        self._bound: dict[int, Memory] = {}  # by row
         self._whole: _Run | None = None
         self._closed = False
         self._parts: dict[int, _Run] = {}  # by pictures
@@ -141,12 +161,22 @@ class Slot:
             array = self._device.pinned(shape, session.binding.dtype(session.engine.get_tensor_dtype(name)))
             self._addresses[name] = self._device.memory(array.nbytes)
             (self.inputs if name in session.inputs else self._outputs)[name] = array
+        for name in session.state:
+            self._addresses[name] = self._device.memory(session.bytes_of(name, run.shape(name)))
         self._record(run, self.inputs, self._outputs)
+
+    def bind(self, row: int, memory: Memory) -> None:
+        """Let a row write or read its state there; the host sees nothing of it."""
+        self._bound[row] = memory
 
     def start(self, filled: int = 0) -> None:
         """Begin and return at once."""
         self._device.use()
+        if self._session.takes_state:
+            self._move(into=True)
         self._run(filled).start()
+        if not self._session.takes_state:
+            self._move(into=False)
         self._stream.record(self._done)
 
     def wait(self) -> dict[str, NDArray[Any]]:
@@ -190,6 +220,14 @@ class Slot:
             run.close()
         self._done.close()
         self._whole, self._parts, self._closed = None, {}, True
+
+    def _move(self, *, into: bool) -> None:
+        """Begin to copy each bound state into the place of its row, or out of it."""
+        for row, memory in self._bound.items():
+            for name, size in self._bytes.items():
+                own, kept = self._addresses[f"{STATE}{name}/{row}"], memory[name]
+                target, source = (own, kept) if into else (kept, own)
+                self._stream.copy(target, source, size)
 
     def _run(self, filled: int) -> _Run:
         assert self._whole
@@ -255,8 +293,8 @@ class _Run:
         addresses: dict[str, int],
     ) -> None:
         """Tie tensors to memory on both sides."""
-        for name in (*inputs, *outputs):
-            if not self._context.set_tensor_address(name, addresses[name]):
+        for name, address in addresses.items():
+            if not self._context.set_tensor_address(name, address):
                 raise WorkError(f"{self._backend}: {name}: the buffer is not taken")
         self._copies_in = [(addresses[name], array) for name, array in inputs.items()]
         self._copies_out = [(array, addresses[name]) for name, array in outputs.items()]

@@ -118,6 +118,13 @@ class FakeCuda:
     def cuMemcpyDtoHAsync_v2(self, host: Any, device: Any, size: Any, stream: Any) -> int:
         return self._copy(device.value, host.value, size.value, stream.value, to_device=False)
 
+    def cuMemcpyDtoDAsync_v2(self, target: Any, source: Any, size: Any, stream: Any) -> int:
+        buffers = [self.at(address.value, size.value) for address in (target, source)]
+        if None in buffers:
+            return INVALID_VALUE
+        self.enqueue(stream.value, lambda: ctypes.memmove(*buffers, size.value))
+        return 0
+
     def cuStreamCreate(self, stream: Any, flags: int) -> int:
         stream._obj.value = next(self._handles)
         self.streams[stream._obj.value] = []

@@ -49,14 +49,43 @@ def test_inside_is_the_rgb_blend_and_outside_the_box_nothing_changes(
     assert np.array_equal(planes.u[clear], before.u[clear])
 
 
-@pytest.mark.parametrize("size", [(320, 180), (1920, 1080), (3840, 2160)])
-def test_edge_is_the_full_colour(noise: Noise, size: tuple[int, int]) -> None:
-    planes = noise(size)
+@pytest.mark.parametrize(("size", "share"), [((320, 180), 1.0), ((1920, 1080), 0.85), ((3840, 2160), 0.85)])
+def test_edge_is_the_full_colour(noise: Noise, size: tuple[int, int], share: float) -> None:
+    """In large pictures nearly so: a contour is smoothed over two chroma samples."""
+    planes, before = noise(size), noise(size).y.astype(int)
     canvas = Canvas(planes)
     masks(canvas, Frame("s", 0, 0.0, planes, detections=exact([[60, 30, 160, 130]], [1])))
     luma = canvas.yuv(PALETTE[1])[0]
-    assert np.abs(planes.y[60:100, 70].astype(int) - luma).max() <= 1  # first column of the mask
-    assert np.abs(planes.y[119, 90:130].astype(int) - luma).max() <= 1  # last row
+    for edge in ((slice(60, 100), 70), (119, slice(90, 130))):  # first column of the mask, last row
+        left = np.abs(planes.y[edge].astype(int) - luma)
+        assert (left <= (1 - share) * np.abs(before[edge] - luma) + 1).all()
+
+
+def test_half_size_agrees_with_full_size(noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tinted in one is in the other, but for a pixel around the contour."""
+    size = (1921, 1081)
+    y, x = np.mgrid[-1:1:40j, -1:1:24j]
+    grid = (1 - x**2 - y**2 + 0.2 * np.sin(8 * x)).astype(np.float32)
+    boxes = np.array(
+        [[101.3, 53.7, 333.1, 640.2], [-40, 700, 200, 1200], [1700.5, -9, 1960, 400]], np.float32
+    )
+    found = Detections.of(
+        boxes, [0.9] * 3, [0, 1, 2], masks=Masks((grid,) * 3, boxes + np.float32([-8, -8, 8, 8]))
+    )
+    drawn = []
+    for coarse in (5, 99):
+        monkeypatch.setattr("streamer.overlay.masks.COARSE", coarse)
+        planes = noise(size)
+        masks(Canvas(planes), Frame("s", 0, 0.0, planes, detections=found))
+        drawn.append(planes)
+    for half, full, plain in zip(
+        *((planes.y, planes.u, planes.v) for planes in (*drawn, noise(size))), strict=True
+    ):
+        changed = full != plain
+        assert changed.mean() > 0.08
+        off = np.abs(half.astype(int) - full.astype(int)) > 3
+        assert off[changed].mean() < 0.06, "around the contour"
+        assert (half != plain)[~changed].mean() < 0.003
 
 
 def test_small_mask_lies_over_a_large_one(noise: Noise) -> None:
