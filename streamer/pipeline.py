@@ -77,6 +77,7 @@ class Pipeline:
         self._stopped = False
         self._window: Node | None = None
         self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
+        self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
@@ -354,11 +355,13 @@ class Pipeline:
             if kind.main_thread:
                 node.is_callers = True
                 self._window = node
-        elif label in self.graph.nodes and "{stream}" not in sink.url:
+        elif "{stream}" in sink.url:
+            node = self._sink_node(f"{label}:{source.name}", sink.url, stream)
+            stream.nodes.append(node)
+        elif self._lone.get(sink.url) in self.graph.nodes.values():
             return  # the sink of one stream, which is another one
         else:
-            name = f"{label}:{source.name}" if "{stream}" in sink.url else label
-            node = self._sink_node(name, sink.url, stream)
+            node = self._lone[sink.url] = self._sink_node(label, sink.url, stream)
             stream.nodes.append(node)
         tail = self._drawer(stream) if kind.overlay and self.settings.overlay else self._results
         policy, capacity = _TO_SINK[source.live]
@@ -377,7 +380,9 @@ class Pipeline:
                 cast("Painter", sink).use(stream.studio)
             return sink
 
-        return self.graph.stage(name, stages.write(opener, self.stop, early=kind.attends))
+        names = (name, *(f"{name}-{number}" for number in range(2, 2 + len(self.graph.nodes))))
+        free = next(one for one in names if one not in self.graph.nodes)
+        return self.graph.stage(free, stages.write(opener, self.stop, early=kind.attends))
 
     def _drawer(self, stream: Stream) -> Node:
         name = f"draw:{stream.name}"

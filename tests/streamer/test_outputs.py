@@ -80,3 +80,16 @@ def test_the_page_serves_the_playlist_of_the_run_and_nothing_else(tmp_path: Path
         assert site.ask("/hls/nobody/synthetic.m3u8").status == 404
         pipeline.stop()
         pipeline.join()
+
+
+def test_outputs_of_one_name_in_different_places_are_all_written(tmp_path: Path) -> None:
+    sinks = [
+        f"{tmp_path}/{place}/{name}" for place in "ab" for name in ("cam.mp4", "all.jsonl", "{stream}.mkv")
+    ]
+    source = "synthetic:?size=128x72&fps=30&count=6"
+    with Pipeline(gather([source], "tiny-yolo", sinks)) as run:
+        assert not run.run().unbalanced
+    for place in "ab":
+        assert (tmp_path / place / "cam.mp4").stat().st_size > 1000
+        assert len((tmp_path / place / "all.jsonl").read_text().splitlines()) == 6
+        assert (tmp_path / place / "synthetic.mkv").stat().st_size > 1000
