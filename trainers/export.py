@@ -33,6 +33,7 @@ _OPSET = 17
 _PIXELS = 0.01  # what the file's boxes may differ from torch's before its weights are rounded
 _ROUNDED = 1.5  # and after; of cells that score
 _SCORE = 0.02
+_NOTHING = 1e-3  # score below which a ranked row is no object
 
 
 def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> Path:
@@ -65,9 +66,13 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
 
 
 def write(net: Any, spec: ModelSpec, output: Path, *, half: bool = True, words: dict[str, str]) -> Path:
-    """Write a network as ONNX, compared with torch; ``words`` are further entries of its metadata."""
+    """Write a network as ONNX, compared with torch; ``words`` are further entries of its metadata.
+
+    Weights of a network that ranks what it finds stay FP32: rounded ones change the order.
+    """
     import onnx
 
+    half = half and not getattr(net, "ranked", False)
     model = onnx.load_from_string(_traced(_Named(net).eval(), spec))
     _compare(net, model, spec, _PIXELS, _PIXELS)
     if half:
@@ -159,6 +164,8 @@ def _compare(net: Any, model: Any, spec: ModelSpec, pixels: float, score: float)
         with torch.no_grad():
             expected = dict(zip(names, _Named(net).eval()(images), strict=True))
         got = dict(zip(names, session.run(list(names), {"images": images.numpy()}), strict=True))
+        if getattr(net, "ranked", False):
+            _pair(got, expected)
         far = off = 0.0
         if "boxes" in names:
             boxes = expected["boxes"].numpy()
@@ -176,3 +183,18 @@ def _compare(net: Any, model: Any, spec: ModelSpec, pixels: float, score: float)
                 f"export: the file differs from torch by {far:.3g} px and {off:.3g} in what has no unit "
                 f"(at most {pixels:g} and {score:g} are right)"
             )
+
+
+def _pair(got: dict[str, Any], expected: dict[str, Tensor]) -> None:
+    """Put ranked rows of the file in torch's order, and forget those that are nothing."""
+    for picture in range(len(got["boxes"])):
+        theirs, mine = (
+            np.concatenate([parts["boxes"][picture] / 100, parts["scores"][picture]], 1)
+            for parts in ({name: part.numpy() for name, part in expected.items()}, got)
+        )
+        order = np.abs(theirs[:, None] - mine[None]).max(axis=2).argmin(axis=1)
+        nothing = expected["scores"][picture].amax(1).numpy() < _NOTHING
+        for name in set(got) - {"coefficients"}:
+            got[name][picture] = got[name][picture][order]
+            got[name][picture][nothing] = 0
+            expected[name][picture][torch.from_numpy(nothing)] = 0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engines.classes import COCO
+from engines.classes import COCO, COCO_KEYPOINTS, COCO_SKELETON
 from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
 from trainers import models
@@ -61,6 +61,18 @@ OFFICIAL = {
     "retinanet_resnet50_fpn_v2": Official(
         (800, 800), f"{_TORCHVISION}retinanet_resnet50_fpn_v2_coco-5905b1c5.pth", _COLUMNS, "BSD-3-Clause"
     ),
+    "fasterrcnn_resnet50_fpn": Official(
+        (800, 800), f"{_TORCHVISION}fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", _COLUMNS, "BSD-3-Clause"
+    ),
+    "maskrcnn_resnet50_fpn": Official(
+        (800, 800), f"{_TORCHVISION}maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", _COLUMNS, "BSD-3-Clause"
+    ),
+    "keypointrcnn_resnet50_fpn": Official(
+        (800, 800),
+        f"{_TORCHVISION}keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
+        licence="BSD-3-Clause",
+        classes=("person",),
+    ),
     **{
         f"yolox_{size}": Official((side, side), f"{_YOLOX}yolox_{size}.pth", licence="Apache-2.0")
         for size, side in (("nano", 416), ("tiny", 416), ("s", 640), ("m", 640), ("l", 640), ("x", 640))
@@ -107,6 +119,8 @@ def export_official(
         classes=known.classes,
         size=size or known.size,
         **asdict(net.input),
+        keypoints=COCO_KEYPOINTS if net.task == "pose" else (),
+        skeleton=COCO_SKELETON if net.task == "pose" else (),
     )
     words = {"description": f"{name}, official weights {Path(weights).name}", "license": known.licence}
     if isinstance(net, YolactEdgeVideo):
@@ -179,9 +193,17 @@ def _mapped(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
         if "head.regression_head.conv.6.weight" in mapped:
             mapped = {re.sub(r"(_head\.conv)\.(\d)\.(?=\w+$)", _block, key): v for key, v in mapped.items()}
         mapped = {key: value for key, value in mapped.items() if not key.endswith("num_batches_tracked")}
+    if "_fpn" in name:  # and so were the pyramid, the proposals' head and that of masks
+        mapped = {re.sub(r"(_blocks\.\d)\.(?=\w+$)", r"\1.0.", key): v for key, v in mapped.items()}
+        mapped = {re.sub(r"^(rpn\.head\.conv)\.(?=\w+$)", r"\1.0.0.", key): v for key, v in mapped.items()}
+        mapped = {re.sub(r"mask_fcn(\d)\.(?=\w+$)", _fcn, key): value for key, value in mapped.items()}
     if name.startswith("yolact_"):  # first releases held the backbone twice
         mapped = {key: v for key, v in mapped.items() if not re.match(r"backbone\.layer\d", key)}
     return yolactedge.official(mapped) if name.startswith("yolactedge_") else mapped
+
+
+def _fcn(found: re.Match[str]) -> str:
+    return f"{int(found[1]) - 1}.0."
 
 
 def _block(found: re.Match[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from engines.detections import Masks
 from engines.spec import ModelSpec
+from tests.trainers.shapes import CLASSES, coloured, of_task
 from trainers.config import Loss, Network
-from trainers.data.batch import Sample, collate
+from trainers.data.batch import collate
 from trainers.evaluate import measure, predictor
 from trainers.export import OUTPUTS, write
 from trainers.models import build, prepare
 from trainers.models.yolox import Size, YoloX
 
-CLASSES = ("red", "green", "blue")
 SMALL: dict[str, Any] = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16, "prototypes": 8}
 FAMILIES = {  # steps, rate, weight of the boxes
     "yolo": (110, 6e-3, 5.0),
@@ -33,7 +31,6 @@ FAMILIES = {  # steps, rate, weight of the boxes
     "yolactedge": (160, 6e-3, 1.0),
     "pose": (200, 8e-3, 5.0),
 }
-JOINTS = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 5), np.linspace(0.1, 0.9, 4)), 2).reshape(-1, 2)[:17]
 
 
 def family(name: str) -> Any:
@@ -43,39 +40,11 @@ def family(name: str) -> Any:
     return build(3, Network(arch=name, **SMALL))
 
 
-def coloured(seed: int) -> Sample:
-    """A noisy picture with a red rectangle that has keypoints, a green disc and a blue triangle."""
-    rng = np.random.default_rng(seed)
-    image = rng.integers(60, 120, (64, 96, 3), dtype=np.uint8)
-    boxes, grids = [], []
-    keypoints = np.zeros((3, 17, 3), np.float32)
-    for kind in range(3):
-        w, h = int(rng.integers(16, 28)), int(rng.integers(18, 40))
-        x, y = 2 + kind * 32 + int(rng.integers(0, 30 - w)), int(rng.integers(0, 64 - h))
-        down, across = np.mgrid[:h, :w]
-        across, down = (across + 0.5) / w, (down + 0.5) / h
-        shape = (
-            np.ones((h, w), bool),
-            np.hypot(across - 0.5, down - 0.5) < 0.5,
-            np.abs(across - 0.5) < down / 2,
-        )[kind]
-        image[y : y + h, x : x + w][shape] = np.eye(3, dtype=np.uint8)[kind] * 200 + 40
-        boxes.append([x, y, x + w, y + h])
-        grids.append(np.where(shape, np.float32(1), np.float32(-1)))
-        if kind == 0:
-            keypoints[0] = np.column_stack([JOINTS * (w, h) + (x, y), np.full(17, 2)])
-    sides = np.array(boxes, np.float32)
-    return Sample(image, sides, np.arange(3), Masks(tuple(grids), sides.copy()), keypoints)
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_eight_pictures_are_learnt_by_heart(name: str) -> None:
     steps, rate, weight = FAMILIES[name]
-    net, samples = family(name), [coloured(seed) for seed in range(8)]
-    if net.task != "segment":
-        samples = [replace(sample, masks=Masks()) for sample in samples]
-    if net.task != "pose":
-        samples = [replace(sample, keypoints=np.zeros((0, 0, 3), np.float32)) for sample in samples]
+    net = family(name)
+    samples = [of_task(coloured(seed), net.task) for seed in range(8)]
     batch = collate(samples)
     images = prepare(batch.images, net.input)
     optimizer = torch.optim.AdamW(net.parameters())

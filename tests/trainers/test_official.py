@@ -16,13 +16,16 @@ from engines.errors import InputError
 from trainers.config import Network
 from trainers.evaluate import predictor
 from trainers.models import build
-from trainers.official import _COLUMNS, OFFICIAL, export_official, load_official
+from trainers.official import OFFICIAL, _mapped, export_official, load_official
 
 ENUMS = {
     "ssd300_vgg16": detection.SSD300_VGG16_Weights,
     "ssdlite320_mobilenet_v3_large": detection.SSDLite320_MobileNet_V3_Large_Weights,
     "retinanet_resnet50_fpn": detection.RetinaNet_ResNet50_FPN_Weights,
     "retinanet_resnet50_fpn_v2": detection.RetinaNet_ResNet50_FPN_V2_Weights,
+    "fasterrcnn_resnet50_fpn": detection.FasterRCNN_ResNet50_FPN_Weights,
+    "maskrcnn_resnet50_fpn": detection.MaskRCNN_ResNet50_FPN_Weights,
+    "keypointrcnn_resnet50_fpn": detection.KeypointRCNN_ResNet50_FPN_Weights,
 }
 
 
@@ -30,14 +33,15 @@ ENUMS = {
 def test_torchvisions_urls_and_class_columns_are_its_own(name: str) -> None:
     theirs = ENUMS[name].COCO_V1
     assert OFFICIAL[name].url == theirs.url
-    assert tuple(theirs.meta["categories"][column] for column in _COLUMNS) == COCO
+    columns = OFFICIAL[name].columns or range(1, len(theirs.meta["categories"]))
+    assert tuple(theirs.meta["categories"][column] for column in columns) == OFFICIAL[name].classes
     parameters = sum(p.numel() for p in build_meta(name).parameters())
     assert parameters == theirs.meta["num_params"]
 
 
 def build_meta(name: str) -> Any:
     with torch.device("meta"):
-        return build(90 if OFFICIAL[name].columns else 80, Network(arch=name))
+        return build(90 if OFFICIAL[name].columns else len(OFFICIAL[name].classes), Network(arch=name))
 
 
 def saved(path: Path, state: Any) -> Path:
@@ -100,17 +104,23 @@ def test_an_unknown_model_is_named_with_the_nearest() -> None:
         load_official("a.pth", "yolox_nan")
 
 
-def test_the_first_releases_of_retinanet_fit_too(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    state = build(90, Network(arch="retinanet_resnet50_fpn")).state_dict()
+@pytest.mark.parametrize(
+    ("name", "renamed"),
+    [("retinanet_resnet50_fpn", 16 + 2 * 3 * 2), ("maskrcnn_resnet50_fpn", 2 * 4 * 2 + 2 + 4 * 2)],
+)
+def test_the_first_releases_fit_too(name: str, renamed: int) -> None:
+    """torchvision 0.12 and older named convolutions of heads and pyramids without the block around them."""
+    state = build_meta(name).state_dict()
     old = {}
     for key, value in state.items():
         for block in range(4):
             key = key.replace(f"_head.conv.{block}.0.", f"_head.conv.{2 * block}.")
-        old[key] = value
-    assert old.keys() != state.keys()
-    net = load_official(saved(tmp_path / "a.pth", old), "retinanet_resnet50_fpn")
-    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+            key = key.replace(f"roi_heads.mask_head.{block}.0.", f"roi_heads.mask_head.mask_fcn{block + 1}.")
+            key = key.replace(f"_blocks.{block}.0.", f"_blocks.{block}.")
+        old[key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")] = value
+    assert len(old.keys() - state.keys()) == renamed
+    assert _mapped(old, name).keys() == state.keys()
+    assert all(_mapped(old, name)[key] is value for key, value in state.items())
 
 
 def lively(net: Any) -> Any:

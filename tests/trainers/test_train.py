@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from engines.errors import InputError, WorkError
+from tests.trainers.shapes import coloured, of_task
 from trainers import checkpoints
 from trainers import train as loop
 from trainers.config import Config, Loss, Optimizer
-from trainers.data.batch import Sample, collate
+from trainers.data.batch import collate
 from trainers.data.scenes import CLASSES, render_scenes
 from trainers.evaluate import evaluate, measure, predictor
 from trainers.models.yolo import Yolo
@@ -46,22 +47,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def coloured(seed: int) -> Sample:
-    """A noisy picture with a red, a green and a blue rectangle, one class each."""
-    rng = np.random.default_rng(seed)
-    image = rng.integers(60, 120, (64, 96, 3), dtype=np.uint8)
-    boxes = []
-    for kind in range(3):
-        w, h = int(rng.integers(14, 28)), int(rng.integers(14, 40))
-        x, y = 2 + kind * 32 + int(rng.integers(0, 30 - w)), int(rng.integers(0, 64 - h))
-        image[y : y + h, x : x + w] = np.eye(3, dtype=np.uint8)[kind] * 200 + 40
-        boxes.append([x, y, x + w, y + h])
-    return Sample(image, np.array(boxes, np.float32), np.arange(3))
-
-
 def test_a_few_pictures_are_learnt_by_heart() -> None:
     torch.manual_seed(0)
-    samples = [coloured(seed) for seed in range(4)]
+    samples = [of_task(coloured(seed), "detect") for seed in range(4)]
     batch = collate(samples)
     net = Yolo(3, SMALL["widths"], SMALL["depths"], SMALL["neck"])
     optimizer = torch.optim.AdamW(net.parameters())
