@@ -49,6 +49,22 @@ def test_only_people_and_labelled_points_teach_keypoints() -> None:
     assert none["boxes"] == terms["boxes"]
 
 
+def test_what_has_no_joints_learns_that_none_are_there() -> None:
+    torch.manual_seed(1)
+    net = models.build(3, LITTLE)
+    samples = [fit(s, (96, 64)) for s in render_scenes(8, 50, 96, fixed=(96, 64), task="pose")]
+    batch = collate(samples)
+    output = net(batch.images)
+    output.seen.retain_grad()
+    net.loss(output, batch, Loss())["seen"].backward(retain_graph=True)
+    found = net.assigned(output.found, batch, Loss())[1]
+    picture, cell = (found.positive & (found.quality > 1e-6)).nonzero(as_tuple=True)
+    points = batch.keypoints[picture, found.owner[picture, cell]]
+    bare = ~(points[..., 2] > 0).any(1)
+    assert bare.any()
+    assert (output.seen.grad[picture, cell][bare] > 0).all()  # their logits go down
+
+
 def test_decoding_gives_what_the_dense_layout_reads() -> None:
     net = models.build(3, LITTLE).eval()
     with torch.no_grad():
