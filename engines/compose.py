@@ -9,8 +9,9 @@ Each row of each tensor of a state is an output or an input of its own, state/NA
 memory of every stream's state is bound to it as it lies.
 All shapes are fixed. Suppression of overlaps is not in the graph, see `engines.suppress`.
 
-On one Zen 5 core with OpenVINO all of it costs YOLOv8n 320 less than 1 % (23.0 ms fp32, 12.9 bf16), and
-YOLOX-nano 416, whose first layers depend on how its pixels lie, 2 % (17.1 ms fp32) and 5 % (11.9 bf16).
+On one Zen 5 core with OpenVINO all of it adds to the bare network 1 to 3 % in fp32 (YOLOv8n 320) and 4 to 6
+% in bf16 or where the first layers depend on how pixels lie (YOLOX-nano 416): `python -m benchmarks
+engines` measures it.
 """
 
 from __future__ import annotations
@@ -91,10 +92,8 @@ def _take_pixels(nodes: Nodes, spec: ModelSpec, network: Network) -> None:
     last = network.order == "nhwc"
     if not last:
         pixels = nodes.transpose(pixels, 0, 3, 1, 2)
-    if spec.colour == "bgr" and last:
-        pixels = nodes.op("Gather", pixels, nodes.constant([2, 1, 0], "int64"), axis=3)
-    elif spec.colour == "bgr":  # exact in every precision, and compilers lay a product's result out well
-        pixels = nodes.op("Conv", pixels, nodes.constant(np.eye(3)[::-1].reshape(3, 3, 1, 1)))
+    if spec.colour == "bgr":  # of whole planes this takes OpenVINO half the time of a product
+        pixels = nodes.op("Gather", pixels, nodes.constant([2, 1, 0], "int64"), axis=3 if last else 1)
     std = np.array(spec.std, np.float32)
     gain, offset = spec.scale / std, -np.array(spec.mean, np.float32) / std
     shape = (1, 1, 1, 3) if last else (1, 3, 1, 1)
