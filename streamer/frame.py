@@ -63,7 +63,7 @@ class Frame:
     cuts: int = 0  # connections, rounds and the like before: pictures of another number do not follow it
     damaged: bool = False  # the decoder lacked data of it, or of a picture that it is predicted from
     lost: Detections = EMPTY  # tracks that are not seen now, where they are thought to be
-    events: tuple[Event, ...] = ()  # what happened since the last frame that was inferred
+    events: tuple[Event, ...] = ()  # what happened since the last frame that was inferred, or handed on
     signs: tuple[Sign, ...] = ()  # lines and zones as they stand now
     speeds: dict[int, float] = field(default_factory=dict)  # track -> metres per second, where it is measured
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)

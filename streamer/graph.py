@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engines.errors import InputError, WorkError
@@ -87,7 +87,7 @@ class Graph:
 
     def stage(self, name: str, stage: Stage) -> Node:
         """Add a node that works on what it is sent."""
-        return self._add(Node(name, stage, Inbox(self._count_lost(name)), is_source=False))
+        return self._add(Node(name, stage, Inbox(self._count_lost(name), heir), is_source=False))
 
     def connect(
         self, tail: Node, head: Node, *, stream: str = "", policy: Policy = "block", capacity: int = 4
@@ -267,6 +267,13 @@ class Graph:
             raise error
         kind = "" if isinstance(error, WorkError) else f"{type(error).__name__}: "
         raise WorkError(f"{name}: {kind}{error}") from error
+
+
+def heir(late: Item, item: Item) -> Item:
+    """Return an item with the events of the one before it, which came too late to be handed on."""
+    if not isinstance(late, Frame) or not isinstance(item, Frame) or not late.events:
+        return item
+    return replace(item, events=(*late.events, *item.events))
 
 
 def frames_of(item: Item) -> Sequence[Frame]:

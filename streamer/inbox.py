@@ -62,8 +62,13 @@ class Lane(Generic[T]):
                 inbox.lost(item, inbox._refusal)
                 return waited
             while len(self._items) >= self._capacity:
-                inbox.lost(self._items.popleft(), "late")
+                late = self._items.popleft()
+                inbox.lost(late, "late")
                 inbox._count -= 1
+                if self._items:
+                    self._items[0] = inbox.inherit(late, self._items[0])
+                else:
+                    item = inbox.inherit(late, item)
             self._items.append(item)
             inbox._count += 1
             inbox._filled.notify()
@@ -83,9 +88,14 @@ class Lane(Generic[T]):
 class Inbox(Generic[T]):
     """Bounded lanes drained in turn by one consumer; it ends when every lane is closed and empty."""
 
-    def __init__(self, lost: Lost[T] = lambda item, reason: None) -> None:
+    def __init__(
+        self,
+        lost: Lost[T] = lambda item, reason: None,
+        inherit: Callable[[T, T], T] = lambda late, item: item,
+    ) -> None:
         self.waited = 0.0  # seconds the consumer has spent waiting for items
         self.lost = lost  # told of every item that is given up, and why
+        self.inherit = inherit  # what follows a late item in its lane, with what must not be lost of that one
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
         self._lanes: deque[Lane[T]] = deque()

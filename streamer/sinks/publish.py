@@ -113,10 +113,9 @@ class PublishSink:
         )
 
     def write(self, frame: Frame) -> None:
-        """Spool the record and the events of a frame that went through the model, if they are to be sent."""
-        if not frame.inferred:
-            return
-        if self._send != "events" and (chosen := self._sieve(record(frame, self._spec))):
+        """Spool the record of a frame that went through the model, and events, if they are to be sent."""
+        wanted = frame.inferred and self._send != "events"
+        if wanted and (chosen := self._sieve(record(frame, self._spec))):
             self._spool.append(chosen)
         if self._send != "records":
             for event in frame.events:

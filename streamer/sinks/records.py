@@ -78,13 +78,14 @@ class RecordSink:
             check_writable(address)
 
     def write(self, frame: Frame) -> None:
-        """Write what a frame that went through the model shows, and its events; raises Closed, WorkError."""
-        if not frame.inferred:
+        """Write what a frame that went through the model shows, and events; raises Closed, WorkError."""
+        if not frame.inferred and not frame.events:
             return
         if self._file is None:
             self._file = self._open()
         told = [described(event, frame.stream, self._spec.classes) for event in frame.events]
-        line = b"".join(_line(item) for item in (record(frame, self._spec), *told))
+        shown = [record(frame, self._spec)] if frame.inferred else []
+        line = b"".join(_line(item) for item in (*shown, *told))
         try:
             _write_whole(self._file, line)
         except BrokenPipeError as error:

@@ -54,6 +54,16 @@ def test_latest_lane_gives_up_its_oldest_and_says_so():
     assert lost == [(0, "late"), (1, "late"), (2, "late")]
 
 
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_what_follows_a_late_item_may_take_over_from_it(capacity):
+    inbox: Inbox[str] = Inbox(inherit=lambda late, item: late + item)
+    lane = inbox.lane("camera", policy="latest", capacity=capacity)
+    for item in "abcde":
+        lane.put(item)
+    lane.close()
+    assert list(inbox) == {1: ["abcde"], 2: ["abcd", "e"]}[capacity]
+
+
 def test_blocking_lane_holds_its_producer_until_there_is_room():
     inbox: Inbox[int] = Inbox()
     lane = inbox.lane("file", capacity=2)

@@ -16,13 +16,21 @@ import pytest
 from engines.detections import Detections
 from engines.errors import InputError
 from engines.spec import ModelSpec
+from streamer.analytics.events import Event
 from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.config import load
 from streamer.frame import Frame
+from streamer.graph import Graph
+from streamer.inbox import Inbox
 from streamer.overlay import Canvas
 from streamer.overlay.heat import Heat
 from streamer.pipeline import Pipeline
+from streamer.planes import from_rgb
 from streamer.settings import gather, merge
+from streamer.sinks import SINKS
+from streamer.sinks.address import parse
+from streamer.sinks.records import RecordSink
+from streamer.sources import SourceInfo
 
 ROOT = Path(__file__).parents[2]
 RECORDS = json.loads((ROOT / "docs" / "record.schema.json").read_text())
@@ -238,3 +246,36 @@ def test_a_heat_map_is_drawn_where_the_walker_was() -> None:
     assert rows.max() <= 60
     assert columns.min() < 25
     assert columns.max() > 75
+
+
+def test_no_event_is_lost_with_the_frames_that_a_slow_sink_of_a_live_stream_loses(tmp_path: Path) -> None:
+    """Sixty crossings in two seconds, and a reader that takes a frame now and then."""
+    graph, taken, planes = Graph(), [], from_rgb(np.zeros((4, 4, 3), np.uint8))
+    frames = [
+        Frame("a", index, index / 30, planes, events=(Event("line", "door", 0.0, str(index)),))
+        for index in range(60)
+    ]
+    sink = RecordSink(parse(str(tmp_path / "a.jsonl"), "", SINKS), SourceInfo((4, 4), 30.0), Walker().spec)
+
+    def slow(inbox: Inbox[Frame]) -> Any:
+        ended.wait(10)
+        for frame in inbox:
+            sink.write(frame)
+            taken.append(frame.index)
+            yield frame
+
+    ended = threading.Event()
+
+    def camera() -> Any:
+        yield from frames
+        ended.set()
+
+    source, node = graph.source("camera", camera), graph.stage("slow", slow)
+    graph.connect(source, node, policy="latest", capacity=4)
+    graph.start()
+    assert graph.wait(10)
+    graph.raise_error()
+    sink.close()
+    assert len(taken) < 10
+    told = [json.loads(line)["what"] for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert told == [str(index) for index in range(60)]
