@@ -262,6 +262,8 @@ def _shown(key: str, value: Any) -> str:
         return f"{value[0]}x{value[1]}"
     if key == "scale" and value:
         return "1" if value == 1 else f"1/{1 / value:g}"
+    if key in ("between", "state"):
+        return (value if key == "between" else ", ".join(value)) or "none"
     return ", ".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)
 
 

@@ -44,7 +44,7 @@ Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")
 KeyInterval = Annotated[
     str | None,
     typer.Option(
-        help="Models for video: frames from one key frame to the next (5), or auto[,most=12,flow=0.04,...]."
+        help="Models for video: frames from one key frame to the next (5), or auto[,most=12,flow=0.018,...]."
     ),
 ]
 Batch = Annotated[int | None, typer.Option(help="Frames that go through the engine together.")]

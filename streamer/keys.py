@@ -23,7 +23,7 @@ class KeyPolicy:
     interval: int = 5  # from one key frame to the next; 0: as the results say
     seconds: float = 1.0  # of the stream's time after a key frame, no frame rests on it any more
     most: int = 12  # with interval 0, frames from one key frame to the next at most
-    flow: float = 0.04  # with interval 0, motion since the key frame, in shares of the picture
+    flow: float = 0.018  # with interval 0, motion since the key frame, in shares of the picture
     fall: float = 0.25  # with interval 0, by which part the scores together fall below the key frame's
 
     def __str__(self) -> str:

@@ -14,6 +14,8 @@ import pytest
 import engines
 import streamer
 from engines.errors import InputError
+from engines.masks import bitmap
+from engines.scenes import Scene
 from streamer import shots, stages
 from streamer.batching import Batching
 from streamer.frame import Frame, Planes
@@ -240,3 +242,52 @@ def test_a_policy_for_an_image_model_is_said_to_do_nothing():
     assert any("key-interval: tiny-yolo runs every frame whole" in sentence for sentence in said)
     with pytest.raises(InputError, match="key-interval: 'x'"):
         gather(URLS[:1], "tiny-yolo", key_interval="x")
+
+
+SCENES = ("synthetic:?size=320x192&count=12&seed=2000003", "synthetic:?size=320x192&count=9&seed=2000011")
+
+
+def test_the_shipped_model_says_in_a_pipeline_what_it_says_frame_by_frame():
+    how = {"precision": "fp32", "backend": "onnxruntime", "batch": 2}
+    with Pipeline(gather(SCENES, "tiny-yolactedge", key_interval=4, **how)) as pipeline:
+        found = list(pipeline.frames())
+    assert {frame.stream for frame in found} == {stream.name for stream in pipeline.report().streams}
+    pixels = np.empty((192, 320, 3), np.uint8)
+    with engines.load("tiny-yolactedge", engines.Options(**{**how, "batch": 1})) as model:
+        for frame in found:
+            scale_rgb(frame.planes, pixels)
+            alone = model.video.predict(pixels, frame.stream, key=frame.key_index == frame.index)
+            assert len(frame.detections) == len(alone)
+            np.testing.assert_allclose(frame.detections.boxes, alone.boxes, atol=0.05)
+            np.testing.assert_allclose(frame.detections.scores, alone.scores, atol=1e-3)
+    assert sum(len(frame.detections) for frame in found) > len(found)
+
+
+def test_masks_follow_their_objects_between_key_frames():
+    """Of the fourth frame after a key frame at 10 frames a second, against what a key frame finds there."""
+    scores = {"moved": [], "copied": []}
+    with engines.load("tiny-yolactedge", engines.Options(precision="fp32", conf=0.5)) as model:
+        for seed in range(2_000_000, 2_000_004):
+            scene = Scene((640, 360), 10.0, seed, True)
+            first, last = (np.ascontiguousarray(scene.render(index)[0]) for index in (40, 44))
+            copied = model.video.predict(first, "a", key=True)
+            moved = model.video.predict(last, "a", key=False)
+            right = model.video.predict(last, "b", key=True)
+            for name, found in (("moved", moved), ("copied", copied)):
+                scores[name] += [overlap(right, row, found) for row in range(len(right))]
+    assert np.mean(scores["moved"]) > 0.65
+    assert np.mean(scores["moved"]) > np.mean(scores["copied"]) + 0.3
+
+
+def overlap(right: engines.Detections, row: int, found: engines.Detections) -> float:
+    """The best IoU of one mask with those of its class."""
+    mine = whole(right, row)
+    others = [whole(found, other) for other in np.flatnonzero(found.classes == right.classes[row])]
+    return max((float((mine & other).sum() / max((mine | other).sum(), 1)) for other in others), default=0.0)
+
+
+def whole(found: engines.Detections, row: int) -> np.ndarray:
+    left, top, pixels = bitmap(found.masks, row, found.boxes[row], (640, 360))
+    mask = np.zeros((360, 640), bool)
+    mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return mask

@@ -15,6 +15,7 @@ import pytest
 import engines
 from engines.cli import app
 from engines.console import run
+from tests.two_graphs import write_pair
 
 OUTPUTS = {"boxes": np.zeros((1, 9, 4), np.float32), "scores": np.zeros((1, 9, 80), np.float32)}
 
@@ -38,6 +39,17 @@ def test_inspect_prints_what_was_understood_and_why(
     assert ["scale", "1/255", "default"] in rows
     assert ["task", "detect", "shapes of the outputs (dense)"] in rows
     assert any("scores  1 x 9 x 80  float32" in line for line in lines)
+
+
+def test_inspect_names_both_graphs_of_a_model_for_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert status("inspect", str(write_pair(tmp_path))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert ["between", "two.between.onnx", "file two.between.onnx"] in rows
+    assert ["state", "level, pair", "file two.between.onnx"] in rows
 
 
 def test_bench_measures_latency_and_throughput(

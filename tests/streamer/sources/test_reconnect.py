@@ -177,6 +177,16 @@ def test_pictures_are_back_soon_after_the_source_is(kind, away, within):
     frames.close()
 
 
+def test_pictures_of_another_connection_come_after_a_cut():
+    world = World([Spell(110, "down"), Spell(112, "good"), Spell(120, "down"), Spell(121, "good")])
+    cuts = [(now, frame.cuts) for now, _, frame in play(world, world.reconnect(), 40)]
+    spans = [
+        {cut for now, cut in cuts if low < now < high} for low, high in ((0, 110), (112, 120), (121, 140))
+    ]
+    assert [len(span) for span in spans] == [1, 1, 1]
+    assert len(set.union(*spans)) == 3
+
+
 @pytest.mark.parametrize(
     ("kind", "least", "most"),
     [("down", 30 / 40, 30 / 20), ("refuse", 1 / 31, 1 / 20), ("mute", 1 / 32, 1 / 20)],
