@@ -55,19 +55,34 @@ def evaluate(
     pictures: Annotated[int, typer.Option(min=1, help="How many are rendered.")] = 400,
     split: Annotated[str, typer.Option(help="val, held_out or fresh: which seeds.")] = "held_out",
     appearance: Annotated[str, typer.Option(help="held-out or usual.")] = "held-out",
+    data: Annotated[
+        Path | None, typer.Option(help="A training file: its val pictures instead of rendered ones.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="A folder for plots: precision over recall, confusion.")
+    ] = None,
 ) -> None:
-    """Measure AP by pycocotools on rendered pictures, for each class."""
+    """Measure AP by pycocotools, for each class, on rendered pictures or one's own."""
     from engines.errors import InputError, nearest
     from trainers.data.scenes import SEEDS
-    from trainers.exam import examine
+    from trainers.exam import examine, examine_labels
 
     if split not in SEEDS or split == "train":
         raise InputError(f"split: {split!r}, val, held_out or fresh is right{nearest(split, SEEDS)}")
     if appearance not in ("held-out", "usual"):
         raise InputError(f"appearance: {appearance!r}, held-out or usual is right")
-    held_out = appearance == "held-out"
-    report = examine(model, pictures, split, held_out=held_out)
-    typer.echo(f"{model}: {report.pictures} pictures, {appearance} appearance, seeds from {SEEDS[split]}")
+    if data is not None:
+        from trainers.config import read_config
+
+        report, of = examine_labels(model, read_config(data)), f"of {data}"
+    else:
+        report = examine(model, pictures, split, held_out=appearance == "held-out")
+        of = f"{appearance} appearance, seeds from {SEEDS[split]}"
+    if plots is not None:
+        from trainers.plots import plot_report
+
+        plot_report(plots, report)
+    typer.echo(f"{model}: {report.pictures} pictures, {of}")
     typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
     for name, (ap, ap50) in report.figures().items():
         typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")

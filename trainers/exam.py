@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from engines.errors import InputError, nearest
+from trainers.config import Config
 from trainers.data.batch import Sample
 from trainers.data.crops import people
+from trainers.data.dataset import open_dataset
 from trainers.data.scenes import SEEDS, render_scenes
 from trainers.evaluate import Report, evaluate, opened, task_of
 
-__all__ = ["examine", "pck", "rendered"]
+__all__ = ["examine", "examine_labels", "pck", "rendered"]
 
 _SIZE = (640, 360)
 
@@ -29,6 +33,24 @@ def examine(model: str | Path, pictures: int, split: str, *, held_out: bool) -> 
         return report
     share = pck(model, samples)
     return Report(*report.parts["keypoints"], {}, len(samples), {**report.parts, "pck": (share, share)})
+
+
+def examine_labels(model: str | Path, config: Config) -> Report:
+    """Measure a checkpoint or a model file on the val pictures of a training file.
+
+    Classes are matched by name; InputError for one that the model does not know.
+    """
+    dataset = open_dataset(config)
+    with opened(model) as (_, classes):
+        for name in dataset.classes:
+            if name not in classes:
+                raise InputError(
+                    f"data.classes: {name!r} is none that {model} knows: {', '.join(classes[:10])}"
+                    f"{nearest(name, classes)}"
+                )
+        index = np.array([classes.index(name) for name in dataset.classes])
+    _, val = dataset.samples(task_of(model), lambda done: None)
+    return evaluate(model, [replace(sample, classes=index[sample.classes]) for sample in val])
 
 
 def rendered(model: str | Path, count: int, first_seed: int, *, held_out: bool) -> list[Sample]:

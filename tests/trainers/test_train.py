@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from engines.errors import InputError, WorkError
+from tests.trainers.runs import SMALL, small
 from tests.trainers.shapes import coloured, of_task
 from trainers import checkpoints
 from trainers import train as loop
-from trainers.config import Config, Loss, Optimizer
+from trainers.config import Loss, Optimizer
 from trainers.data.batch import collate
 from trainers.data.scenes import CLASSES, render_scenes
 from trainers.evaluate import evaluate, measure, predictor
@@ -24,23 +25,7 @@ from trainers.order import order
 from trainers.ranks import Ranks
 from trainers.train import train
 
-SMALL = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16}
 PLAIN = {"flip": 0, "hue": 0, "saturation": 0, "value": 0, "scale": 0, "shift": 0, "noise": 0, "blur": 0}
-
-
-def small(**changes: object) -> Config:
-    """A run of a few seconds: 8 pictures, 2 steps an epoch."""
-    settings = {
-        "name": "small",
-        "seed": 3,
-        "size": (96, 64),
-        "threads": 1,
-        "val_every": 100,
-        "model": SMALL,
-        "data": {"train": 8, "val": 4, "clutter": 0.5},
-        "optim": {"epochs": 4, "batch": 4, "warmup": 2},
-    }
-    return Config.model_validate(settings | changes)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from engines.errors import InputError, WorkError
+from tests.trainers.runs import SMALL
+from tests.trainers.runs import small as run_of
 from trainers import checkpoints
 from trainers import train as loop
 from trainers.config import Config
@@ -24,22 +26,12 @@ from trainers.models import build
 from trainers.train import train
 
 ROOT = Path(__file__).parents[2]
-LITTLE = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16}
+SHORT = {"epochs": 1, "batch": 4, "warmup": 0}
 
 
 def small(**changes: object) -> Config:
-    """A run of a few seconds: 8 pictures, 2 steps an epoch."""
-    settings = {
-        "name": "small",
-        "seed": 3,
-        "size": (96, 64),
-        "threads": 1,
-        "val_every": 100,
-        "model": LITTLE,
-        "data": {"train": 8, "val": 2, "clutter": 0.5},
-        "optim": {"epochs": 1, "batch": 4, "warmup": 0},
-    }
-    return Config.model_validate(settings | changes)
+    """A run of two steps."""
+    return run_of(**({"data": {"train": 8, "val": 2, "clutter": 0.5}, "optim": SHORT} | changes))
 
 
 def states(path: Path) -> dict[str, torch.Tensor]:
@@ -73,14 +65,14 @@ def test_nothing_to_train_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused(first: Path, tmp_path: Path) -> None:
-    other = small(start={"weights": str(first)}, model=LITTLE | {"widths": (16, 16, 32, 32, 32), "neck": 32})
+    other = small(start={"weights": str(first)}, model=SMALL | {"widths": (16, 16, 32, 32, 32), "neck": 32})
     with pytest.raises(InputError, match=r"start.weights: .* is of another network"):
         train(other, tmp_path, quiet=True)
 
 
 def test_a_checkpoint_of_another_family_is_one_sentence(first: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="resume: model differs"):
-        train(small(model=LITTLE | {"arch": "ssd_small"}), tmp_path, resume=first, quiet=True)
+        train(small(model=SMALL | {"arch": "ssd_small"}), tmp_path, resume=first, quiet=True)
 
 
 def test_sgd_resumes_bit_for_bit(tmp_path: Path) -> None:
@@ -128,7 +120,7 @@ def test_a_missing_tensorboard_is_one_sentence(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("arch", ["yolo", "pose", "yolact"])
 def test_a_twin_has_nothing_to_learn_from_its_teacher(arch: str) -> None:
     torch.manual_seed(0)
-    one, other = (build(3, small(model=LITTLE | {"arch": arch}).model) for _ in range(2))
+    one, other = (build(3, small(model=SMALL | {"arch": arch}).model) for _ in range(2))
     images = torch.rand(2, 3, 64, 96)
     mine, theirs = one.decode(one(images)), other.decode(other(images))
     with torch.no_grad():
@@ -143,7 +135,7 @@ def test_a_twin_has_nothing_to_learn_from_its_teacher(arch: str) -> None:
 
 
 def test_a_student_nears_its_teacher(first: Path, tmp_path: Path) -> None:
-    slim = LITTLE | {"neck": 8}
+    slim = SMALL | {"neck": 8}
     how = {"epochs": 12, "batch": 8, "lr": 5e-3, "warmup": 2}
     config = small(model=slim, optim=how, teacher={"checkpoint": str(first), "weight": 2.0})
     train(config, tmp_path, quiet=True)
@@ -154,7 +146,7 @@ def test_a_student_nears_its_teacher(first: Path, tmp_path: Path) -> None:
 
 
 def test_a_teacher_with_other_outputs_is_one_sentence(first: Path, tmp_path: Path) -> None:
-    config = small(model=LITTLE | {"arch": "ssd_small"}, teacher={"checkpoint": str(first)})
+    config = small(model=SMALL | {"arch": "ssd_small"}, teacher={"checkpoint": str(first)})
     with pytest.raises(InputError, match=r"teacher.checkpoint: .* gives boxes \[126, 4\].* is right: boxes"):
         train(config, tmp_path, quiet=True)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines.errors import InputError, nearest
 from trainers.data.pictures import Outline, Record, check_picture
 
-__all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of"]
+__all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of", "sorted_by"]
 
 _SLACK = 1.0  # pixels that a box may reach beyond its picture: COCO's own do
 
@@ -31,17 +31,7 @@ def read_coco(
     """
     tree = parse(labels, ("images", "annotations", "categories"))
     names, index = kinds_of(tree, labels, classes)
-    rows: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in tree["images"]}
-    for row in tree["annotations"]:
-        said = f"{labels}: annotation {row.get('id')}"
-        if row.get("image_id") not in rows:
-            raise InputError(f"{said}: image_id {row.get('image_id')} is none of its images")
-        if row.get("category_id") not in index:
-            raise InputError(f"{said}: category_id {row.get('category_id')} is none of its categories")
-        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
-            rows[row["image_id"]].append(row | {"class": index[row["category_id"]]})
-    if not any(rows.values()):
-        raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(names[:5])}")
+    rows = sorted_by(tree, labels, "image", index)
     return [_record(labels, images, image, rows[image["id"]], keypoints) for image in tree["images"]], names
 
 
@@ -57,6 +47,29 @@ def kinds_of(
                 f"{labels}: class {name!r} is none of its categories{nearest(name, categories.values())}"
             )
     return names, {key: names.index(name) if name in names else -1 for key, name in categories.items()}
+
+
+def sorted_by(
+    tree: dict[str, Any], labels: Path, what: str, index: dict[int, int]
+) -> dict[int, list[dict[str, Any]]]:
+    """Return the annotations of each image or video (``what``) by its id, each with its ``class``.
+
+    Crowds and what `kinds_of` does not keep are left out; InputError for ids that are not there, and where no
+    annotation is left.
+    """
+    rows: dict[int, list[dict[str, Any]]] = {owner["id"]: [] for owner in tree[f"{what}s"]}
+    for row in tree["annotations"]:
+        said = f"{labels}: annotation {row.get('id')}"
+        if row.get(f"{what}_id") not in rows:
+            raise InputError(f"{said}: {what}_id {row.get(f'{what}_id')} is none of its {what}s")
+        if row.get("category_id") not in index:
+            raise InputError(f"{said}: category_id {row.get('category_id')} is none of its categories")
+        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
+            rows[row[f"{what}_id"]].append(row | {"class": index[row["category_id"]]})
+    if not any(rows.values()):
+        kept = [row["name"] for row in tree["categories"] if index[row["id"]] >= 0]
+        raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(kept[:5])}")
+    return rows
 
 
 def parse(labels: Path, keys: tuple[str, ...]) -> dict[str, Any]:

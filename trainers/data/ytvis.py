@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engines.errors import InputError
-from trainers.data.coco import kinds_of, outline_of, parse, shares_of
+from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
 from trainers.data.pictures import Outline, Record, check_picture
 
 __all__ = ["read_ytvis"]
@@ -28,17 +28,7 @@ def read_ytvis(
     """
     tree = parse(labels, ("videos", "annotations", "categories"))
     names, index = kinds_of(tree, labels, classes)
-    rows: dict[int, list[dict[str, Any]]] = {video["id"]: [] for video in tree["videos"]}
-    for row in tree["annotations"]:
-        said = f"{labels}: annotation {row.get('id')}"
-        if row.get("video_id") not in rows:
-            raise InputError(f"{said}: video_id {row.get('video_id')} is none of its videos")
-        if row.get("category_id") not in index:
-            raise InputError(f"{said}: category_id {row.get('category_id')} is none of its categories")
-        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
-            rows[row["video_id"]].append(row | {"class": index[row["category_id"]]})
-    if not any(rows.values()):
-        raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(names[:5])}")
+    rows = sorted_by(tree, labels, "video", index)
     return [_video(labels, images, video, rows[video["id"]]) for video in tree["videos"]], names
 
 

@@ -1,0 +1,80 @@
+"""Measuring on labels of one's own: classes are matched by name, plots are left."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.errors import InputError
+from trainers import exam
+from trainers.cli import main
+from trainers.config import Config
+from trainers.exam import examine_labels
+from trainers.train import train
+
+LITTLE = {"widths": (8, 8, 16, 16, 16), "depths": (1, 1, 1, 1), "neck": 16}
+
+
+def labelled(folder: Path, *names: str) -> dict[str, str]:
+    """Two pictures, an object of each class on both."""
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, 5)]
+    images = [{"id": n, "file_name": f"{n}.png", "width": 96, "height": 64} for n in (1, 2)]
+    rows = [
+        {"id": 10 * n + c, "image_id": n, "category_id": c, "bbox": [10 * (c - 4), 10, 20, 30]}
+        for n in (1, 2)
+        for c in range(5, 5 + len(names))
+    ]
+    for image in images:
+        cv2.imwrite(str(folder / image["file_name"]), np.full((64, 96, 3), 90, np.uint8))
+    labels = folder / "labels.json"
+    labels.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}))
+    return {"kind": "coco", "images": str(folder), "labels": str(labels)}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of persons, cars and balls."""
+    settings = {"name": "a", "size": (96, 64), "model": LITTLE, "data": {"train": 2, "val": 1}}
+    config = Config.model_validate(settings | {"optim": {"epochs": 1}})
+    return train(config, tmp_path_factory.mktemp("run"), quiet=True)
+
+
+def config(data: dict[str, str]) -> Config:
+    return Config.model_validate({"name": "b", "size": (96, 64), "data": data})
+
+
+def test_classes_are_matched_by_name(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(exam, "evaluate", lambda _, samples: seen.extend(samples))
+    examine_labels(checkpoint, config(labelled(tmp_path, "ball", "person")))
+    assert [sample.classes.tolist() for sample in seen] == [[2, 0], [2, 0]]
+
+
+def test_a_class_that_the_model_does_not_know_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data.classes: 'cart' is none that .* did you mean 'car'"):
+        examine_labels(checkpoint, config(labelled(tmp_path, "cart")))
+
+
+def test_the_command_tells_every_class_and_leaves_plots(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "b.yaml"
+    file.write_text(config(labelled(tmp_path, "ball", "person")).model_dump_json())
+    plots = tmp_path / "plots"
+    monkeypatch.setattr(
+        sys, "argv", ["trainers", "evaluate", str(checkpoint), "--data", str(file), "--plots", str(plots)]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    said = capsys.readouterr().out
+    assert f"2 pictures, of {file}" in said
+    assert all(name in said for name in ("all", "person", "car", "ball"))
+    assert sorted(path.name for path in plots.iterdir()) == ["confusion.png", "precision.png"]
