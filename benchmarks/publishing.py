@@ -23,6 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,7 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.rounds):
             for name, case in cases.items():
                 web = free_port()
-                sinks, viewers = case(folder, web)
-                found[name].append(_cpu_per_frame(clip, web, sinks, viewers, options.seconds))
+                found[name].append(_cpu_per_frame(clip, web, case(folder, web), options.seconds))
     middle = {name: statistics.median(values) for name, values in found.items()}
     added = 100 * (middle["five"] / middle["one"] - 1)
     idle = 100 * (middle["five unwatched"] / middle["one unwatched"] - 1)
@@ -92,11 +92,20 @@ def cost(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _one(folder: str, web: int) -> tuple[list[str], list[list[str]]]:
-    return [_page(web)], [_watch_web(web)]
+@dataclass(frozen=True)
+class Case:
+    """Outputs and who takes them: servers that are there before the run, viewers who come to it."""
+
+    sinks: list[str]
+    servers: list[list[str]] = field(default_factory=list)
+    viewers: list[list[str]] = field(default_factory=list)
 
 
-def _five(folder: str, web: int) -> tuple[list[str], list[list[str]]]:
+def _one(folder: str, web: int) -> Case:
+    return Case([_page(web)], viewers=[_watch_web(web)])
+
+
+def _five(folder: str, web: int) -> Case:
     rtsp, push = free_port(), free_port()
     sinks = [
         _page(web),
@@ -108,17 +117,16 @@ def _five(folder: str, web: int) -> tuple[list[str], list[list[str]]]:
     take = ["ffmpeg", "-v", "error", "-rtsp_flags", "listen", "-i", f"rtsp://127.0.0.1:{push}/cam"]
     play = ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", f"rtsp://127.0.0.1:{rtsp}/cam"]
     nowhere = ["-c", "copy", "-f", "null", "-"]
-    return sinks, [_watch_web(web), [*take, *nowhere], [*play, *nowhere]]
+    return Case(sinks, [[*take, *nowhere]], [_watch_web(web), [*play, *nowhere]])
 
 
-def _one_unwatched(folder: str, web: int) -> tuple[list[str], list[list[str]]]:
-    return [_page(web)], []
+def _one_unwatched(folder: str, web: int) -> Case:
+    return Case([_page(web)])
 
 
-def _five_unwatched(folder: str, web: int) -> tuple[list[str], list[list[str]]]:
-    first, second, nobody = free_port(), free_port(), free_port()
-    others = [f"rtsp://:{first}/cam", f"rtsp://:{second}/cam?crf=30", f"push+rtsp://127.0.0.1:{nobody}/cam"]
-    return [_page(web), *others, f"{folder}/idle.jsonl"], []
+def _five_unwatched(folder: str, web: int) -> Case:
+    rtsp = [f"rtsp://:{free_port()}/cam{query}" for query in ("", "?crf=30", "?preset=fast")]
+    return Case([_page(web), *rtsp, f"push+rtsp://127.0.0.1:{free_port()}/cam"])
 
 
 def _page(port: int) -> str:
@@ -129,18 +137,16 @@ def _watch_web(port: int) -> list[str]:
     return [sys.executable, "-c", WATCH_WEB, f"ws://127.0.0.1:{port}/video/clip"]
 
 
-def _cpu_per_frame(
-    clip: str, web: int, sinks: Sequence[str], viewers: Sequence[list[str]], seconds: float
-) -> float:
+def _cpu_per_frame(clip: str, web: int, case: Case, seconds: float) -> float:
     """Return milliseconds of CPU for each result, of the run and its children, once all is under way."""
-    told = [word for sink in sinks for word in ("--sink", sink)]
+    told = [word for sink in case.sinks for word in ("--sink", sink)]
     command = [sys.executable, "-c", "from streamer.cli import main; main()", "run", clip, "--model", MODEL]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    watching = [subprocess.Popen(server, **quiet) for server in case.servers]
     run = subprocess.Popen([*command, "--realtime", "--loop", "--track", "sort", "--quiet", *told])
-    watching: list[subprocess.Popen[bytes]] = []
     try:
         _await_results(web, 30)
-        for viewer in viewers:
-            watching.append(subprocess.Popen(viewer, stdout=subprocess.DEVNULL))
+        watching += [subprocess.Popen(viewer, **quiet) for viewer in case.viewers]
         _await_results(web, _results(web) + 150)
         gone = [viewer.args for viewer in watching if viewer.poll() is not None]
         if gone:
