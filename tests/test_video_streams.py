@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from streamer import shots, stages
 from streamer.batching import Batching
 from streamer.frame import Frame, Planes
 from streamer.graph import Graph
-from streamer.inbox import Policy
+from streamer.inbox import Inbox, Policy
 from streamer.keys import Keys, key_policy
 from streamer.metrics import Histogram
 from streamer.pipeline import Pipeline
@@ -233,6 +233,17 @@ def test_a_removed_stream_leaves_no_state(pair):
         assert not pipeline.model.video.knows(name)
         reader.join(20)
         assert pipeline.model.video.knows(other)
+
+
+def test_a_batch_that_nothing_fills_leaves(pair):
+    """A lane that stays open and silent, as of a paused file, holds no other stream's frame."""
+    with engines.load(pair, engines.Options(precision="fp32", batch=4)) as model:
+        inbox: Inbox[Frame] = Inbox()
+        inbox.lane("decode:silent")
+        inbox.lane("decode:s", capacity=2).put(next(footage("s", 1, 1)))
+        (flight,) = islice(shots.submit(model.video, Batching(), Keys(key_policy(5)))(inbox), 1)
+        assert [frame.stream for frame in flight.frames] == ["s"]
+        assert len(flight.batch.collect()) == 1
 
 
 def test_a_policy_for_an_image_model_is_said_to_do_nothing():

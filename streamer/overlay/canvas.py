@@ -212,7 +212,7 @@ def _mix(part: Plane, value: int, weight: Plane) -> None:
 def _keep(part: Plane, value: int, kept: Plane) -> None:
     """Mix by the weight of the picture instead of the colour's."""
     own = cv2.multiply(part, kept, scale=1 / 255)
-    cv2.add(own, cv2.convertScaleAbs(kept, alpha=-value / 255, beta=value), dst=part)
+    cv2.addWeighted(own, 1.0, kept, -value / 255, value, dst=part)
 
 
 def _lay(plane: Plane, colour: Plane, clear: Plane, left: int, top: int) -> None:
