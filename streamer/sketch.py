@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,7 @@ def _edit(frame: Frame, sketch: Sketch) -> Plan:
         if event == cv2.EVENT_LBUTTONDOWN:
             sketch.click(x, y)
 
+    os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # it misses fonts we do not use
     cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE)
     cv2.setMouseCallback(TITLE, mouse)
     shown: tuple[object, ...] = ()

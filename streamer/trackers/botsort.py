@@ -27,7 +27,7 @@ class Settings(bytetrack.Settings):
 
     camera: int = 1  # 1: follow the camera by sparse optical flow, 0: it stands still
     alike: float = 0.85  # cosine of embeddings from which a lost track is found again; above 1: never
-    unlike: float = 0.5  # cosine of embeddings below which an overlap does not count
+    unlike: float = 0.3  # cosine of embeddings below which an overlap does not count
 
 
 def tracker(settings: Settings) -> Tracker:

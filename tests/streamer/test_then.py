@@ -121,6 +121,23 @@ def test_faces_in_persons(data_dir: Path) -> None:
             assert_same(frame.detections, by_hand(frame, one, other, ("person",)))
 
 
+def test_who_is_seen_again_looks_as_before(data_dir: Path) -> None:
+    """A person's vectors in one visit are alike, once all of her is in the picture."""
+    video, models = str(data_dir / "video/one-by-one-person-detection.mp4"), data_dir / "models"
+    persons, looks = models / "yolox_nano_416.onnx", models / "person-reid-0287.onnx"
+    how = {"backend": "onnxruntime", "frames": 90, "every": 4}
+    shown = stream(video, model=str(persons), then=f"{looks},classes=person", **how)
+    vectors = [
+        frame.detections.embeddings[frame.detections.classes == 0]
+        for frame in shown
+        if frame.inferred and 0 in frame.detections.classes
+    ]
+    assert len(vectors) > 5
+    seen = np.concatenate(vectors)
+    np.testing.assert_allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-4)
+    assert (seen[2:-1] * seen[3:]).sum(axis=1).min() > 0.8
+
+
 def test_one_picture_through_two_models(joints: Path) -> None:
     planes = next(iter(stream(SHOWN.format(1), model="tiny-yolo", frames=1))).planes
     with engines.load("tiny-yolo") as one, engines.load(joints) as other:
