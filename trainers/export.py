@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from engines import metadata
 from engines.classes import COCO_KEYPOINTS, COCO_SKELETON
 from engines.errors import WorkError
 from engines.spec import ModelSpec, Task
-from trainers import checkpoints
+from trainers import checkpoints, files
 from trainers.models import prepare
 
-__all__ = ["OUTPUTS", "export", "store_half", "write"]
+__all__ = ["OUTPUTS", "export", "save", "store_half", "write"]
 
 # what the file of a task gives out, as layout "dense" reads it
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -78,17 +78,21 @@ def write(net: Any, spec: ModelSpec, output: Path, *, half: bool = True, words: 
     if half:
         store_half(model)
         _compare(net, model, spec, _ROUNDED, _SCORE)
+    save(model, spec, words, output)
+    return output
+
+
+def save(model: Any, spec: ModelSpec, words: Mapping[str, str], path: Path) -> None:
+    """Write a model with its spec and further words as metadata; WorkError if the disk does not take it."""
+    import onnx
+
     metadata.write(model, spec)
     for key, value in words.items():
         if value:
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
     onnx.checker.check_model(model, full_check=True)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    draft = output.with_suffix(".tmp")
-    draft.write_bytes(model.SerializeToString())
-    os.replace(draft, output)
-    return output
+    files.write(path, model.SerializeToString())
 
 
 class _Named(nn.Module):

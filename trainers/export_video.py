@@ -9,7 +9,6 @@ the device: outputs of one are inputs of the other.
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,10 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engines import metadata
 from engines.errors import WorkError
 from engines.spec import ModelSpec
-from trainers.export import OUTPUTS, store_half
+from trainers.export import OUTPUTS, save, store_half
 from trainers.models import prepare
 from trainers.models.yolactedge import State, YolactEdgeVideo, motion
 
@@ -68,7 +66,7 @@ def write_video(
             store_half(model)
             _compare(graph, model, inputs, names, outputs, _ROUNDED)
         path = output.with_suffix(f".{role}.onnx")
-        _save(model, spec, {"role": role, **words}, path)
+        save(model, spec, {"role": role, **words}, path)
         paths.append(path)
     return paths[0], paths[1]
 
@@ -141,18 +139,3 @@ def _compare(
                     f"export: {name} of the file differs from torch by {off:.3g} of its largest value "
                     f"(at most {far:g} is right)"
                 )
-
-
-def _save(model: Any, spec: ModelSpec, words: Mapping[str, str], path: Path) -> None:
-    import onnx
-
-    metadata.write(model, spec)
-    for key, value in words.items():
-        if value:
-            entry = model.metadata_props.add()
-            entry.key, entry.value = key, value
-    onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_bytes(model.SerializeToString())
-    os.replace(draft, path)

@@ -116,3 +116,9 @@ def test_a_file_that_differs_from_torch_is_not_written(
     with pytest.raises(WorkError, match="differs from torch by"):
         export(checkpoint, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_takes_no_file_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkError, match=r"file/a.onnx: cannot be written"):
+        export(checkpoint, tmp_path / "file" / "a.onnx")
