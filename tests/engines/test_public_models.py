@@ -91,7 +91,7 @@ def assert_same(mine: Detections, theirs: Detections) -> None:
 
 
 def test_offsets_and_decoded_boxes_of_one_network_are_the_same_faces(data_dir: Path) -> None:
-    """A file of UltraFace decodes by itself, in the other composition does it: 26 people face the camera."""
+    """A file of UltraFace decodes by itself, in the other composition does it: a group faces the camera."""
     picture = read(data_dir / "images" / "faces_26.jpg")
     found = []
     for name in ("ultraface_RFB-320.onnx", "ultraface_RFB-320_nopost.onnx"):
