@@ -10,6 +10,7 @@ in a stream they come a few frames later.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 
 import engines
@@ -136,4 +137,7 @@ def _answers(found: list[Detections]):  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except engines.InputError as error:
+        sys.exit(f"error: {error}")

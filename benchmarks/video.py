@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,4 +124,7 @@ def _line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except engines.InputError as error:
+        sys.exit(f"error: {error}")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -302,3 +303,24 @@ def whole(found: engines.Detections, row: int) -> np.ndarray:
     mask = np.zeros((360, 640), bool)
     mask[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return mask
+
+
+def test_metrics_and_page_count_key_frames(pair):
+    pytest.importorskip("prometheus_client")
+    from streamer.web.figures import figures
+    from streamer.web.prometheus import Figures
+
+    notes = type("Notes", (), {"dropped": 0, "__len__": lambda self: 0})()
+    shows = SimpleNamespace(all=dict, notes=notes)
+    with Pipeline(gather(URLS[:1], str(pair), key_interval=4)) as pipeline:
+        pipeline.run()
+        (inferred,) = [
+            metric for metric in Figures(pipeline, shows)._streams() if metric.name == "streamer_video_frames"
+        ]
+        counts = {sample.labels["kind"]: sample.value for sample in inferred.samples}
+        assert counts == {"key": 6, "between": 17}
+        (stream,) = pipeline.status().streams
+        assert (stream.key_frames, stream.frames_between) == (6, 17)
+        shows.notes = ()
+        shows.notes = type("Notes", (), {"dropped": 0, "__len__": lambda self: 0})()
+        assert figures(pipeline, shows)["engine"]["keys"] == "every 4 frames"
