@@ -1,10 +1,10 @@
 """What live outputs cost and how late they are: ``python -m benchmarks.publishing cost|latency``.
 
 ``cost``: CPU time per frame of `streamer run` with one output that is watched (the page), with five (page,
-RTSP, HLS, a push, JSON lines), and the same two ways with nobody watching. The process of the push is
-counted with it, those of the viewers are not. ``latency``: milliseconds from capture to the viewer, by
-WebSocket, in a browser where there is Chromium with playwright, and by RTSP. Prints one line of JSON; exit
-code 1 if a bar is missed.
+RTSP, HLS, a push, JSON lines), and with one and five outputs that nobody watches (page, RTSP, a push). The
+process of the push is counted with it, those of the viewers are not. ``latency``: milliseconds from capture
+to the viewer, by WebSocket, in a browser where there is Chromium with playwright, and by RTSP.
+Prints one line of JSON; exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
