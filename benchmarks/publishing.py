@@ -1,7 +1,7 @@
 """What live outputs cost and how late they are: ``python -m benchmarks.publishing cost|latency``.
 
 ``cost``: CPU time per frame of `streamer run` with one output that is watched (the page), with five (page,
-RTSP, HLS, a push, JSON lines), and with one and five outputs that nobody watches (page, RTSP, a push). The
+RTSP, HLS, a push, JSON lines), and with one and five outputs that nobody watches (page, RTSP). The
 process of the push is counted with it, those of the viewers are not. ``latency``: milliseconds from capture
 to the viewer, by WebSocket, in a browser where there is Chromium with playwright, and by RTSP.
 Prints one line of JSON; exit code 1 if a bar is missed.
@@ -125,8 +125,8 @@ def _one_unwatched(folder: str, web: int) -> Case:
 
 
 def _five_unwatched(folder: str, web: int) -> Case:
-    rtsp = [f"rtsp://:{free_port()}/cam{query}" for query in ("", "?crf=30", "?preset=fast")]
-    return Case([_page(web), *rtsp, f"push+rtsp://127.0.0.1:{free_port()}/cam"])
+    rtsp = [f"rtsp://:{free_port()}/cam{query}" for query in ("", "?crf=30", "?crf=20", "?gop=10")]
+    return Case([_page(web), *rtsp])
 
 
 def _page(port: int) -> str:
