@@ -71,7 +71,8 @@ class Lane(Generic[T]):
                     item = inbox.inherit(late, item)
             self._items.append(item)
             inbox._count += 1
-            inbox._filled.notify()
+            if inbox._count >= inbox._awaited:
+                inbox._filled.notify()
         return waited
 
     def _full(self) -> bool:
@@ -100,6 +101,7 @@ class Inbox(Generic[T]):
         self._filled = threading.Condition(self._lock)
         self._lanes: deque[Lane[T]] = deque()
         self._count = 0  # items in all lanes
+        self._awaited = 1  # items for which the consumer is woken
         self._aborted = False
         self._refusal = ""  # why the consumer takes nothing more
 
@@ -142,6 +144,17 @@ class Inbox(Generic[T]):
                 raise Aborted
             return self._pick(most, share, taken)
 
+    def linger(self, items: int, seconds: float) -> None:
+        """Wait until so many items are there, but no longer: who is in no hurry need not wake for each."""
+        began = time.perf_counter()
+        with self._lock:
+            self._awaited = items
+            self._filled.wait_for(
+                lambda: self._count >= items or self._aborted or self._refusal or self._is_complete(), seconds
+            )
+            self._awaited = 1
+        self.waited += time.perf_counter() - began
+
     def check(self) -> None:
         """Raise Aborted if the inbox was aborted."""
         if self._aborted:
@@ -165,6 +178,7 @@ class Inbox(Generic[T]):
         with self._lock:
             self._refusal = reason
             self._empty(reason)
+            self._filled.notify_all()
 
     def depths(self) -> dict[str, int]:
         """Return how many items wait in each lane."""
@@ -213,6 +227,9 @@ class Inbox(Generic[T]):
             return False
         self._lanes.clear()
         return True
+
+    def _is_complete(self) -> bool:
+        return all(lane.closed for lane in self._lanes)
 
     def _empty(self, reason: str) -> None:
         for lane in self._lanes:

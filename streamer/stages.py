@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.keys import Keys
     from streamer.overlay import Overlay
 
+_NAP, _LONGEST_NAP = 3, 0.25  # frames, seconds until a sink that rests is woken
 _POLL = 0.05  # seconds between two looks at a window that gets no frames
 PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 
@@ -147,7 +148,7 @@ def write(
 
 
 def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame]) -> Iterator[Frame]:
-    """Write what comes; a sink that people look at is served while nothing comes, too."""
+    """Write what comes; a sink to look at is served while nothing comes, too, one that `rests` in threes."""
     poll: Callable[[], None] | None = getattr(sink, "poll", None)
     while frames or not (poll is None or inbox.ended):
         for frame in frames:
@@ -159,4 +160,8 @@ def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame]) -> Iterator[F
             yield frame
         if poll and not frames:
             poll()
-        frames = inbox.take(1, deadline=time.perf_counter() + _POLL if poll else None)
+        most = 1
+        if getattr(sink, "rests", False):
+            most = _NAP
+            inbox.linger(_NAP, _LONGEST_NAP)
+        frames = inbox.take(most, deadline=time.perf_counter() + _POLL if poll else None)

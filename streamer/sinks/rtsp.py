@@ -54,6 +54,11 @@ class RtspSink:
         """The server's TCP port."""
         return self._server.port
 
+    @property
+    def rests(self) -> bool:
+        """Whether nobody watches: frames may come late and several at a time."""
+        return not self._channel.viewers
+
     def use(self, studio: Studio) -> None:
         """Share the pictures of a studio."""
         self._share = studio.share(self._settings)

@@ -163,3 +163,33 @@ def test_closed_lanes_are_forgotten_while_others_live():
         alive.put(2)
         assert inbox.take(4) == [2]
     assert list(inbox.depths()) == ["alive"]
+
+
+def test_who_lingers_is_woken_by_the_last_of_several():
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("a", capacity=9)
+    given: list[int] = []
+    woken = threading.Thread(target=lambda: (inbox.linger(3, 30.0), given.extend(inbox.take(9))))
+    woken.start()
+    for item in range(3):
+        lane.put(item)
+    woken.join(10.0)
+    assert given == [0, 1, 2]
+
+
+@pytest.mark.parametrize("end", ["close", "abort", "refuse", "time"])
+def test_who_lingers_does_not_outstay_the_end(end: str):
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("a")
+    lane.put(1)
+    woken = threading.Thread(target=inbox.linger, args=(3, 0.05 if end == "time" else 30.0))
+    woken.start()
+    if end == "close":
+        lane.close()
+    elif end == "abort":
+        inbox.abort()
+    elif end == "refuse":
+        inbox.refuse("enough")
+    woken.join(10.0)
+    assert not woken.is_alive()
+    assert inbox.waited < 10
