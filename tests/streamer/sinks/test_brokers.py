@@ -34,6 +34,9 @@ class Reader(Protocol):
     def is_ready(self) -> bool:
         """True when the broker will keep, or hand on, what comes now."""
 
+    def close(self) -> None:
+        """End the connection."""
+
 
 # Publishes 200 records a second, as a run would, and prints the number of each once it is spooled.
 PUBLISHER = """
@@ -120,6 +123,9 @@ class RedisReader:
     def is_ready(self) -> bool:
         return True
 
+    def close(self) -> None:
+        self._client.close()
+
 
 class MqttReader:
     """Acknowledges nothing, so that it never breaks off while there is something to read."""
@@ -136,6 +142,11 @@ class MqttReader:
         client.on_message = lambda client, data, message: self._found.append(json.loads(message.payload))
         client.connect("127.0.0.1", port)
         client.loop_start()
+        self._client = client
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
 
     def read(self) -> list[dict[str, Any]]:
         return list(self._found)
@@ -189,6 +200,7 @@ def test_broker_and_publisher_are_killed_and_no_record_is_missing(
     numbers = [record["seq"] for record in records]
     assert sum(number > steady for number in numbers) - sum(number > steady for number in seen) <= 200
     assert len(numbers) - len(seen) <= 200 + BATCH  # what the broker had not acknowledged when it died
+    there.close()
 
 
 def test_a_subscriber_is_told_when_we_go(
