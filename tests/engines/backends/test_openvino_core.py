@@ -14,6 +14,7 @@ second = engines.load("tiny-yolo", engines.Options(precision="fp32", requests=1)
 first.close(); del first
 second.close(); del second
 import gc; gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts in the background ignores it
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
