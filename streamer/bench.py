@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import subprocess
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -51,7 +52,7 @@ class Figures:
     decode_alone_cpu_ms: float
     ratio: float  # fps / engine_alone_fps
     cpu_ms: float  # CPU of the process per frame, whole pipeline
-    overhead_cpu_ms: float  # cpu_ms - engine_alone_cpu_ms
+    overhead_cpu_ms: float  # of cpu_ms, what other threads than the engine's used
     latency_ms: tuple[float, float, float]  # median, p95, p99 from capture to result
     stages: dict[str, Stage]
     drops: int
@@ -79,9 +80,11 @@ def measure(settings: Settings, seconds: float) -> Figures:
         raise InputError(f"--seconds: {seconds}, a number above 0 would be right")
     model = engines.load(settings.model, settings.options or engines.Options())
     try:
+        before = _threads()
         alone = measure_engine(model, seconds=seconds)
-        decode_fps, decode_cpu = _decode_alone(settings, seconds)
-        return _whole(settings, model, seconds, alone, (decode_fps, decode_cpu))
+        workers = {thread for thread, cpu in _threads().items() if cpu > before.get(thread, 0.0)}
+        workers.discard(threading.get_native_id())
+        return _whole(settings, model, seconds, _Alone(alone, workers, *_decode_alone(settings, seconds)))
     finally:
         model.close()
 
@@ -175,6 +178,16 @@ def _decode_alone(settings: Settings, seconds: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Alone:
+    """What was measured by itself, before the whole."""
+
+    engine: Measurement
+    workers: set[int]  # the engine's threads: those that worked meanwhile
+    decode_fps: float
+    decode_cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Moment:
     """What a running pipeline's counters say at one moment."""
 
@@ -183,26 +196,26 @@ class _Moment:
     results: int
     lost: int
     stages: dict[str, float]  # kind of stage -> CPU seconds of its threads
+    engine: float  # CPU seconds of the engine's threads
 
     @classmethod
-    def of(cls, pipeline: Pipeline) -> _Moment:
+    def of(cls, pipeline: Pipeline, workers: set[int]) -> _Moment:
         figures = pipeline.report()
         stages: dict[str, float] = {}
         for node in pipeline.graph.nodes.values():
             stages[_kind(node.name)] = stages.get(_kind(node.name), 0.0) + node.cpu
-        return cls(time.perf_counter(), _cpu(), figures.results, figures.lost.total(), stages)
+        engine = sum(cpu for thread, cpu in _threads().items() if thread in workers)
+        return cls(time.perf_counter(), _cpu(), figures.results, figures.lost.total(), stages, engine)
 
 
-def _whole(
-    settings: Settings, model: Model, seconds: float, alone: Measurement, decode: tuple[float, float]
-) -> Figures:
+def _whole(settings: Settings, model: Model, seconds: float, alone: _Alone) -> Figures:
     with Pipeline(settings, model=model) as pipeline:
         pipeline.start()
         _let_run(pipeline, _WARM_UP)
-        before = _Moment.of(pipeline)
+        before = _Moment.of(pipeline, alone.workers)
         pipeline.forget()
         _let_run(pipeline, seconds)
-        after, stages = _Moment.of(pipeline), _stages(pipeline)
+        after, stages = _Moment.of(pipeline, alone.workers), _stages(pipeline)
         latency = pipeline.report().latency_ms
         pipeline.stop()
         pipeline.join()
@@ -211,15 +224,16 @@ def _whole(
     if not frames:
         raise WorkError(f"bench: no frame came through in {seconds:g} s, a longer --seconds may help")
     fps, cpu_ms = frames / took, cpu / frames * 1e3
+    engine_cpu_ms = (after.engine - before.engine) / frames * 1e3 if alone.workers else alone.engine.cpu_ms
     return Figures(
         fps=fps,
-        engine_alone_fps=alone.fps,
-        engine_alone_cpu_ms=alone.cpu_ms,
-        decode_alone_fps=decode[0],
-        decode_alone_cpu_ms=decode[1],
-        ratio=fps / alone.fps,
+        engine_alone_fps=alone.engine.fps,
+        engine_alone_cpu_ms=alone.engine.cpu_ms,
+        decode_alone_fps=alone.decode_fps,
+        decode_alone_cpu_ms=alone.decode_cpu_ms,
+        ratio=fps / alone.engine.fps,
         cpu_ms=cpu_ms,
-        overhead_cpu_ms=cpu_ms - alone.cpu_ms,
+        overhead_cpu_ms=cpu_ms - engine_cpu_ms,
         latency_ms=latency,
         stages={
             kind: replace(stage, cpu_ms=(after.stages[kind] - before.stages[kind]) / frames * 1e3)
@@ -230,7 +244,7 @@ def _whole(
         cores_used=cpu / took,
         frames=frames,
         seconds=took,
-        warnings=_warnings(live, fps, alone.fps),
+        warnings=_warnings(live, fps, alone.engine.fps),
         engine=_engine_facts(model),
         machine=_machine(),
         versions={name: metadata.version(name) for name in _PACKAGES},
@@ -305,6 +319,17 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def _threads() -> dict[int, float]:
+    """Return the CPU seconds of each thread of the process by its number; nothing where no kernel tells."""
+    found = {}
+    for thread in Path("/proc/self/task").glob("*/schedstat"):
+        try:
+            found[int(thread.parent.name)] = int(thread.read_text().split()[0]) / 1e9
+        except (OSError, ValueError, IndexError):  # it ended meanwhile
+            continue
+    return found
 
 
 def _cpu() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -163,7 +164,27 @@ def test_packets_of_a_film_are_lost_and_spoilt_before_they_are_decoded(film: Fil
         source.close()
 
 
+def schedule(seed: int) -> str:
+    """A random plan of faults for a run of two seconds."""
+    rng = random.Random(seed)
+    kinds = {
+        "eof": lambda at: f"eof@{at}ms",
+        "refuse": lambda at: f"refuse={rng.randint(50, 400)}ms@{at}ms",
+        "stall": lambda at: f"stall={rng.randint(50, 600)}ms@{at}ms",
+        "clock": lambda at: f"clock={rng.choice([-3600, -2, -1, 1, 100])}s@{at}ms",
+        "resize": lambda at: f"resize@{at}ms",
+        "black": lambda at: f"black={rng.randint(50, 400)}ms@{at}ms",
+        "freeze": lambda at: f"freeze={rng.randint(50, 400)}ms@{at}ms",
+        "drop": lambda at: f"drop={rng.randint(1, 30)}%",
+        "corrupt": lambda at: f"corrupt={rng.randint(1, 30)}%",
+        "jitter": lambda at: f"jitter={rng.randint(1, 60)}ms",
+    }
+    faults = [kinds[name](rng.randint(0, 1800)) for name in rng.sample(sorted(kinds), rng.randint(2, 7))]
+    return "&".join([*faults, f"seed={seed}"])
+
+
 QUERIES = [
+    *map(schedule, range(6)),
     "eof@100ms&eof@700ms&drop=5%&corrupt=5%&seed=1",
     "refuse=300ms@200ms&clock=-2s@900ms&resize@1s&jitter=10ms",
     "black=300ms@200ms&stall=300ms@700ms&clock=100s@1200ms",
@@ -171,7 +192,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_totals_balance_under_faults_and_order_is_kept(query, tmp_path):
+def test_totals_balance_under_random_faults_and_order_is_kept(query, tmp_path):
     url = f"chaos:synthetic:?size=128x72&fps=50&count=0&live=1&seed=4?{query}"
     settings = gather([url, "synthetic:?size=128x72&count=30"], "grey", seconds=2.0)
     with Pipeline(settings, model=GreyModel(batch=2)) as pipeline:
