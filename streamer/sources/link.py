@@ -64,6 +64,11 @@ class Link:
         return self.source.info if self.source is not None else None
 
     @property
+    def refusal(self) -> BaseException | None:
+        """Why it could not be opened; None where it was, though it may be lost since, or is not yet."""
+        return self.error if self.source is None else None
+
+    @property
     def failures(self) -> Counter[str]:
         """Reason -> pictures that could not be decoded."""
         return self.source.failures if self.source is not None else Counter()

@@ -43,9 +43,9 @@ class Opening:
         Raises:
             InputError: it can never be opened.
         """
-        error = self.link.error
-        if error is not None and not isinstance(error, Unavailable):
-            raise error
+        refusal = self.link.refusal
+        if refusal is not None and not isinstance(refusal, Unavailable):
+            raise refusal
         return self.link.keep() or Reconnect(
             self._name,
             lambda: Link(self._name, self._opener),
@@ -95,7 +95,7 @@ def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     try:
         _await(links)
         sources = [opening.source() for opening in openings]
-        away = [link.error for link in links if isinstance(link.error, InputError)]
+        away = [link.refusal for link in links if isinstance(link.refusal, InputError)]
         if len(away) == len(links) and not wait:
             raise away[0]
     except BaseException:

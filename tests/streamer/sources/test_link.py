@@ -167,6 +167,15 @@ def test_one_that_is_away_does_not_end_the_others(monkeypatch):
     assert camera.closed.wait(5)
 
 
+def test_one_that_is_lost_as_soon_as_it_was_open_is_tried_again(monkeypatch):
+    camera = Camera(backlog=-10, error=WorkError("connection lost"))
+    (opening,) = openings(monkeypatch, camera)
+    assert camera.closed.wait(5)
+    (source,) = settle([opening])
+    assert source.live
+    source.close()
+
+
 def test_a_mistake_is_an_error_though_others_work(monkeypatch):
     camera = Camera()
     with pytest.raises(InputError, match="unknown key"):
