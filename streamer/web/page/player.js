@@ -1,5 +1,8 @@
 // Player: one stream in one <video>, by fragments of MP4 that come through a WebSocket.
-const BEHIND = 0.25;  // seconds behind the newest picture from which it plays faster
+const BEHIND = 0.08;  // seconds behind the newest picture, besides a picture and a half, where it aims to play
+const SPARE = 0.06;   // seconds behind that from which it plays faster, and for each time that it ran dry more
+const MOST = 0.5;     // seconds behind at most
+const CALM = 20000;   // milliseconds without running dry after which it comes nearer again
 const LOST = 1.0;     // seconds behind from which it jumps
 const KEPT = 10;      // seconds of the past that stay in memory
 const RETRY = 1000;   // milliseconds, doubled up to 10 s
@@ -15,6 +18,9 @@ export class Player {
     this.captures = [];       // [media time, Unix time of capture], the last ones
     this.pause = RETRY;
     this.over = false;
+    this.spare = 0;           // seconds more behind, since pictures come unevenly
+    this.dry = 0;             // when it last had nothing to play, performance.now()
+    video.addEventListener('waiting', () => this.runDry());
     this.watch();
     this.open();
   }
@@ -106,6 +112,24 @@ export class Player {
     this.keepUp();
   }
 
+  runDry() {
+    if (this.over || !this.buffer || this.video.seeking || this.captures.length < 30) return;
+    this.spare = Math.min(this.spare + SPARE, MOST);
+    this.dry = performance.now();
+  }
+
+  // Seconds behind the newest picture at which it is safe to play: pictures come one by one.
+  aim() {
+    const known = this.captures;
+    const span = known.length > 1 ? known.at(-1)[0] - known[0][0] : 0;
+    const step = span > 0 ? span / (known.length - 1) : 0.04;
+    if (this.spare && performance.now() - this.dry > CALM) {
+      this.spare = Math.max(this.spare - SPARE, 0);
+      this.dry = performance.now();
+    }
+    return Math.min(BEHIND + 1.5 * step + this.spare, MOST);
+  }
+
   keepUp() {
     const { buffer, video } = this;
     const ranges = buffer.buffered;
@@ -116,7 +140,9 @@ export class Player {
     if (behind > LOST || video.currentTime < ranges.start(last)) {
       video.currentTime = Math.max(end - 0.1, ranges.start(last));
     }
-    video.playbackRate = behind > BEHIND ? 1.1 : 1;
+    const aim = this.aim();
+    if (behind > aim + SPARE) video.playbackRate = 1.1;
+    else if (behind < aim) video.playbackRate = 1;
     if (video.paused && !document.hidden) video.play().catch(() => {});
     if (ranges.start(0) < end - 2 * KEPT) buffer.remove(0, end - KEPT);
   }
