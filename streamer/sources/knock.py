@@ -15,13 +15,16 @@ TIMEOUT = 0.5  # seconds
 
 
 def knocker(url: str) -> Callable[[], bool] | None:
-    """Return a function that tells whether the port of a TCP URL is open; None for other URLs."""
+    """Return a function that tells whether the port of a server of many is open; None for other URLs.
+
+    Not of tcp: what listens there may take the first who comes for its only viewer, as ffmpeg and netcat do.
+    """
     try:
         parts = urlsplit(encode_login(url))
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
     except ValueError:  # no port
         return None
-    if not host or not port or parts.scheme not in (*PORTS, "tcp"):
+    if not host or not port or parts.scheme not in PORTS:
         return None
 
     def is_open() -> bool:

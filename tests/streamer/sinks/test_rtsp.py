@@ -8,8 +8,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from engines.errors import InputError
@@ -109,6 +111,28 @@ def test_ffmpeg_and_ffprobe_find_no_fault(
     play = ["-rtsp_transport", transport, "-i", url, "-frames:v", "20", "-f", "null", "-"]
     run = subprocess.run(["ffmpeg", "-v", "warning", *play], capture_output=True, text=True, timeout=30)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_gstreamer_plays_it(camera: Callable[..., tuple[str, Sink, Camera]], transport: str, tmp_path: Path):
+    inspect = shutil.which("gst-inspect-1.0")
+    if inspect is None or subprocess.run([inspect, "avdec_h264"], capture_output=True).returncode:
+        pytest.skip(
+            "no GStreamer: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-libav"
+        )
+    url, _, _ = camera()
+    play = (
+        f"rtspsrc location={url} protocols={transport} latency=50 ! rtph264depay ! avdec_h264 ! videoconvert"
+    )
+    grey = f"video/x-raw,format=GRAY8,width={SIZE[0]},height={SIZE[1]}"
+    kept = f"{grey} ! identity eos-after=40 ! filesink location={tmp_path}/grey"
+    command = ["gst-launch-1.0", "-q", *f"{play} ! {kept}".split()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    pictures = np.fromfile(tmp_path / "grey", np.uint8).reshape(-1, SIZE[1], SIZE[0])
+    numbers = [number_of(picture) for picture in pictures]
+    assert len(numbers) >= 39
+    assert {(later - earlier) % len(PICTURES) for earlier, later in pairwise(numbers)} == {1}
 
 
 def test_nothing_is_encoded_while_nobody_watches(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
