@@ -31,29 +31,28 @@ def visits(data_dir) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("model", "every"),
+    "model",
     [
-        ("yolox_nano_416.onnx", 1),
-        ("derived/yolov8n_320_w16.onnx", 1),
-        ("derived/yolov8n-seg_320_w16.onnx", 3),  # has a record of every third frame
-        ("derived/yolo11n-pose_640_w16.onnx", 3),
+        "yolox_nano_416.onnx",
+        "derived/yolov8n_320_w16.onnx",
+        "derived/yolov8n-seg_320_w16.onnx",
+        "derived/yolo11n-pose_640_w16.onnx",
     ],
 )
-def test_every_frame_is_recorded_written_and_right(data_dir, visits, tmp_path, model, every):
+def test_every_frame_is_recorded_written_and_right(data_dir, visits, tmp_path, model):
     clip, video, rows = data_dir / "video" / CLIP, tmp_path / "a.mp4", tmp_path / "a.jsonl"
     sinks = [f"{video}?preset=ultrafast", str(rows)]
-    how = {"conf": 0.4, "every": every}
-    report = streamer.run(str(clip), model=str(data_dir / "models" / model), sinks=sinks, **how)
+    report = streamer.run(str(clip), model=str(data_dir / "models" / model), sinks=sinks, conf=0.4)
     records = [json.loads(line) for line in rows.read_text().splitlines()]
     expected = stamps(clip)
 
-    assert [record["index"] for record in records] == list(range(0, FRAMES, every))
-    assert np.abs(np.array([record["pts"] for record in records]) - expected[::every]).max() < 1e-3
+    assert [record["index"] for record in records] == list(range(FRAMES))
+    assert np.abs(np.array([record["pts"] for record in records]) - expected).max() < 1e-3
     assert np.abs(stamps(video) - expected).max() < 1e-3
     assert report.unbalanced == ()
     assert not report.lost
 
     present = np.array([any(found["class"] == "person" for found in r["detections"]) for r in records])
-    inside, outside = (frames[::every] for frames in visits)
+    inside, outside = visits
     assert present[inside].mean() >= 0.97
     assert present[outside].mean() <= 0.01

@@ -18,6 +18,7 @@ from engines.errors import InputError
 from streamer.sinks import Sink, check_sink
 from tests.servers.camera import FPS, PICTURES, SIZE, Camera, until
 from tests.servers.clip import number_of
+from tests.servers.gstreamer import has_elements
 
 
 @pytest.fixture
@@ -115,8 +116,7 @@ def test_ffmpeg_and_ffprobe_find_no_fault(
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_gstreamer_plays_it(camera: Callable[..., tuple[str, Sink, Camera]], transport: str, tmp_path: Path):
-    inspect = shutil.which("gst-inspect-1.0")
-    if inspect is None or subprocess.run([inspect, "avdec_h264"], capture_output=True).returncode:
+    if not has_elements("rtspsrc", "rtph264depay", "avdec_h264"):
         pytest.skip(
             "no GStreamer: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-libav"
         )

@@ -14,23 +14,18 @@ from streamer.frame import Frame
 from streamer.sources import video
 from streamer.sources.opening import Opening, settle
 from tests.servers.camera import until
+from tests.servers.gstreamer import PYTHON, has_elements, has_rtsp_server
 from tests.servers.website import free_port
 
 pytestmark = pytest.mark.timeout(60)
 
-PYTHON = "/usr/bin/python3"
 GST_CAMERA = Path(__file__).parents[2] / "servers" / "gst_camera.py"
-GST = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
-HAS_GST = shutil.which("gst-inspect-1.0") is not None and not any(
-    subprocess.run(command, capture_output=True).returncode
-    for command in ([PYTHON, "-c", GST], ["gst-inspect-1.0", "x264enc"], ["gst-inspect-1.0", "rtph264pay"])
-)
 FFMPEG = shutil.which("ffmpeg")
 
 
 @pytest.fixture
 def gst_url(request) -> Iterator[str]:
-    if not HAS_GST:
+    if not (has_rtsp_server() and has_elements("x264enc", "jpegenc", "rtph264pay")):
         pytest.skip("no gst-rtsp-server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 and plug-ins")
     command = [PYTHON, "-W", "ignore", str(GST_CAMERA), request.param]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -86,23 +81,11 @@ def test_what_ffmpeg_serves_is_a_camera(form, url):
     address = url.format(port=(port := free_port()))
     scheme = address.partition(":")[0]
     listening = {"tcp": ["-f", form, f"{address}?listen=1"], "udp": ["-f", form, address]}
-    given = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x176:rate=25", "-t", "60"]
-    encoded = [
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-tune",
-        "zerolatency",
-        "-g",
-        "15",
-        "-pix_fmt",
-        "yuv420p",
-    ]
+    given = "-re -f lavfi -i testsrc2=size=320x176:rate=25 -t 60"
+    encoded = "-c:v libx264 -preset ultrafast -tune zerolatency -g 15 -pix_fmt yuv420p"
     out = listening.get(scheme, ["-listen", "1", "-f", form, address])
-    with subprocess.Popen(
-        [str(FFMPEG), "-v", "error", *given, *encoded, *out], stderr=subprocess.DEVNULL
-    ) as server:
+    command = [str(FFMPEG), "-v", "error", *given.split(), *encoded.split(), *out]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
             if scheme in ("http", "rtmp"):  # they serve one viewer, which must not be a knock at the door
                 until(lambda: listens(port))
