@@ -202,7 +202,7 @@ class _Moment:
     def of(cls, pipeline: Pipeline, workers: set[int]) -> _Moment:
         figures = pipeline.report()
         stages: dict[str, float] = {}
-        for node in pipeline.graph.nodes.values():
+        for node in list(pipeline.graph.nodes.values()):
             stages[_kind(node.name)] = stages.get(_kind(node.name), 0.0) + node.cpu
         engine = sum(cpu for thread, cpu in _threads().items() if thread in workers)
         return cls(time.perf_counter(), _cpu(), figures.results, figures.lost.total(), stages, engine)

@@ -163,7 +163,7 @@ class Graph:
     def dot(self) -> str:
         """Return the graph in Graphviz's language, with the frames that went along each edge so far."""
         lines = ["digraph streamer {", "  rankdir=LR; node [shape=box];"]
-        for node in self.nodes.values():
+        for node in list(self.nodes.values()):
             lines.append(f'  "{node.name}" [label="{node.name}\\n{node.busy.quantile(0.5) * 1e3:.2f} ms"];')
             for edge in node.edges:
                 label = f"{edge.stream or 'all'}, {edge.policy}, {len(edge.lane)} queued"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streamer.feed import Feed
 from streamer.graph import Node
+from streamer.report import report
 from streamer.settings import SourceSettings
 from streamer.sources import Source
 from streamer.urls import redact
@@ -73,15 +74,14 @@ class Status:
 
 def status(pipeline: Pipeline) -> Status:
     """Read what a pipeline and its streams do right now."""
-    figures = pipeline.report()
-    counts = {stream.name: stream for stream in figures.streams}
+    held = list(pipeline.streams.values())  # others may come and go meanwhile
+    figures = report(pipeline, [stream.name for stream in held])
     streams = []
-    for stream in list(pipeline.streams.values()):
+    for stream, count in zip(held, figures.streams, strict=True):
         health = getattr(stream.source, "health", None)
         thread = stream.decoder.thread
         running = "playing" if thread is not None and thread.is_alive() else "stopped"
         state = "paused" if stream.feed.paused else health.state if health else running
-        count = counts[stream.name]
         streams.append(
             StreamStatus(
                 name=stream.name,

@@ -71,6 +71,10 @@ class Tally:
         """Frames that are queued at the stage or inside it."""
         return self.offered - self.out - self.dropped.total() - self.failed.total()
 
+    def copy(self) -> Tally:
+        """Return what it says now, which no stage changes any more."""
+        return Tally(self.offered, self.out, self.dropped.copy(), self.failed.copy())
+
 
 class Ledger:
     """A Tally for each (stage, stream); reading it while the graph runs gives a slightly blurred picture."""
@@ -87,10 +91,10 @@ class Ledger:
             return self._tallies.setdefault(key, Tally())
 
     def stages(self) -> dict[str, dict[str, Tally]]:
-        """Return stage -> stream -> Tally, in the order in which they first appeared."""
+        """Return copies, stage -> stream -> Tally, in the order in which they first appeared."""
         found: dict[str, dict[str, Tally]] = {}
         for (stage, stream), tally in list(self._tallies.items()):
-            found.setdefault(stage, {})[stream] = tally
+            found.setdefault(stage, {})[stream] = tally.copy()
         return found
 
     def lost(self) -> Counter[str]:

@@ -246,7 +246,7 @@ class Pipeline:
     def forget(self) -> None:
         """Start the figures of time anew (counts of frames stay): for a measurement after a warm-up."""
         self.latency.clear()
-        for node in self.graph.nodes.values():
+        for node in list(self.graph.nodes.values()):
             node.busy.clear()
 
     def report(self) -> Report:

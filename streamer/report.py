@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamer.frame import Frame
+from streamer.metrics import Tally
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
@@ -135,11 +137,13 @@ class Report:
         return total
 
 
-def report(pipeline: Pipeline) -> Report:
-    """Read the figures of a pipeline that runs or has ended."""
+def report(pipeline: Pipeline, names: Sequence[str] | None = None) -> Report:
+    """Read the figures of a pipeline that runs or has ended: of these streams, or of all it has by now."""
     ledger, graph = pipeline.graph.ledger, pipeline.graph
     seconds = (pipeline.ended or time.perf_counter()) - pipeline.began
-    streams = tuple(_stream(pipeline, source.name) for source in pipeline.sources)
+    names = [source.name for source in pipeline.sources] if names is None else names
+    stages = ledger.stages()
+    streams = tuple(_stream(pipeline, stages, name) for name in names)
     results = sum(stream.results for stream in streams)
     latency, batching = pipeline.latency, pipeline.batching
     return Report(
@@ -157,7 +161,7 @@ def report(pipeline: Pipeline) -> Report:
                 node.cpu * 1e3 / max(node.busy.count, 1),
                 len(node.inbox),
             )
-            for node in graph.nodes.values()
+            for node in list(graph.nodes.values())
         ),
         occupancy=batching.frames / max(batching.batches * pipeline.model.batch, 1),
         invalid=pipeline.model.invalid - pipeline.invalid_before,
@@ -165,8 +169,7 @@ def report(pipeline: Pipeline) -> Report:
     )
 
 
-def _stream(pipeline: Pipeline, name: str) -> StreamReport:
-    stages = pipeline.graph.ledger.stages()
+def _stream(pipeline: Pipeline, stages: dict[str, dict[str, Tally]], name: str) -> StreamReport:
     dropped: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for stage, tallies in stages.items():

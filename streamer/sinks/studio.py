@@ -46,7 +46,7 @@ class Studio:
     @property
     def encoders(self) -> int:
         """Encoders at work: none while nobody watches."""
-        return sum(session.encoder is not None for session in self._sessions.values())
+        return sum(session.encoder is not None for session in list(self._sessions.values()))
 
     def draw(self, frame: Frame) -> Frame:
         """Return the frame with the overlays drawn on planes of its own, or itself where there are none."""

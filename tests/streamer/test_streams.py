@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import streamer.member
 from engines.errors import InputError, WorkError
 from streamer.follow import Follower
 from streamer.pipeline import Pipeline
+from streamer.report import report
 from streamer.settings import Settings, gather, merge
 
 from .test_pipeline import GreyModel, records
@@ -72,6 +76,41 @@ def test_fifty_streams_come_and_go_without_a_trace(pipeline):
         pipeline.add_stream(LIVE, "yard")
         pipeline.remove_stream("yard")
     until(lambda: all(now <= then for now, then in zip(footprint(), before, strict=True)))
+
+
+def test_status_may_be_asked_while_streams_come_and_go(pipeline):
+    until(lambda: results(pipeline, "synthetic"))
+    seen, over = set(), threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.update(stream.name for stream in pipeline.status().streams)
+            pipeline.graph.dot()
+            pipeline.graph.ledger.lost()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    with ThreadPoolExecutor(2) as lookers:
+        looks = [lookers.submit(look) for _ in range(2)]
+        try:
+            for _ in range(20):
+                pipeline.add_stream(LIVE, "yard")
+                pipeline.remove_stream("yard")
+        finally:
+            sys.setswitchinterval(interval)
+            over.set()
+    for looked in looks:
+        looked.result()
+    assert seen == {"synthetic", "yard"}
+
+
+def test_status_counts_only_the_streams_it_began_with(pipeline, monkeypatch):
+    def report_and_more(pipeline, names):
+        pipeline.add_stream(LIVE, "late")
+        return report(pipeline, names)
+
+    monkeypatch.setattr(streamer.member, "report", report_and_more)
+    assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
 
 
 def test_a_paused_stream_gives_nothing_and_goes_on(pipeline):
