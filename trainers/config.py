@@ -118,7 +118,7 @@ class Config(_Strict):
     size: tuple[int, int] = (320, 192)  # width, height of the network's input
     device: str = "auto"
     threads: int = Field(0, ge=0)  # 0: torch chooses
-    amp: bool = False  # forward pass in bfloat16: quicker where the processor has it
+    amp: bool = False  # forward pass in bfloat16 where the processor or GPU has it, as that is quicker
     workers: int = Field(0, ge=0)  # processes that prepare batches
     val_every: int = Field(5, ge=1)  # epochs
     tensorboard: bool = False  # scalars for `tensorboard --logdir runs`

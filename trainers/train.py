@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from engines.errors import InputError, WorkError
-from trainers import checkpoints, optimise, start
+from trainers import checkpoints, mixed, optimise, start
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import Batch, collate
@@ -61,8 +61,8 @@ def train(
     teaching = _teaching(config, run, device)
     how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
-        if said:
-            log.say(said)
+        for line in filter(None, (said, mixed.remark(device, config.amp))):
+            log.say(line)
         run.losses = ranks.shared(_Losses(run.net, config, teaching), device)
         data, val = dataset.samples(net.task, log.preparing)
         steps = -(-len(data) // config.optim.batch)
@@ -179,7 +179,7 @@ class _Losses(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         images = prepare(batch.images, self.net.input).to(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp):
+        with mixed.autocast(images.device, self.config.amp):
             output = self.net(images)
         terms: dict[str, Tensor] = self.net.loss(output, batch, self.config.loss)
         if self.teaching is not None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from engines.errors import InputError, WorkError
-from trainers import checkpoints, optimise
+from trainers import checkpoints, mixed, optimise
 from trainers.augment import augment_frames
 from trainers.checkpoints import Checkpoint
 from trainers.config import Config
@@ -103,7 +103,7 @@ def _pictures(
 
 def _terms(net: YolactEdgeVideo, key: Tensor, later: Tensor, *, amp: bool) -> dict[str, Tensor]:
     """Return how unlike the pyramid is to that of the whole network, refined and as it was warped."""
-    with torch.autocast(key.device.type, torch.bfloat16, enabled=amp):
+    with mixed.autocast(key.device, amp):
         with torch.no_grad():
             (_, p4, p5), before = net.fpn_phase_1(net.backbone(key))
             whole, lateral = net.fpn_phase_1(net.backbone(later))

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.batch import Sample
+from trainers.config import Loss, Network
+from trainers.data.batch import Sample, collate
 from trainers.data.crops import people
-from trainers.models.pose_topdown import SimpleBaseline, gaussians, heatmap_loss, peaks
+from trainers.data.scenes import SEEDS, render_scenes
+from trainers.evaluate import measure, predictor
+from trainers.models import prepare
+from trainers.models.pose_topdown import SimpleBaseline, Small, build, gaussians, heatmap_loss, peaks
 
 
 def test_the_network_is_simple_baselines() -> None:
@@ -62,3 +66,31 @@ def test_each_person_becomes_a_picture_with_its_own_keypoints() -> None:
     )
     assert (one.keypoints[0, 5:] == 0).all()
     assert one.boxes.shape == (1, 4)
+
+
+def test_eight_people_are_learnt_by_heart() -> None:
+    size = (64, 96)
+    samples = people(render_scenes(24, SEEDS["train"], 640, task="pose"), size, 8)
+    torch.manual_seed(0)
+    net = build(1, Network(arch="pose_topdown"))
+    batch = collate(samples)
+    assert len(batch.images) == 8
+    images = prepare(batch.images, net.input)
+    optimizer = torch.optim.AdamW(net.parameters())
+    net.train()
+    steps = 180
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 10, (steps - step) / (steps / 2))
+        terms = net.loss(net(images), batch, Loss())
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert measure(predictor(net, size), samples, ("person",)).parts["keypoints"][1] > 0.9
+
+
+def test_the_small_networks_maps_know_the_whole_person() -> None:
+    net = Small(Network(arch="pose_topdown")).eval()
+    crop = torch.rand(1, 3, 128, 96, requires_grad=True)
+    net(crop)[0, 15, 28, 6].backward()  # a left ankle at the lower edge
+    assert crop.grad is not None
+    assert (crop.grad[0].abs().sum(0) > 0).all()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainers.config import Loss, Network
 from trainers.data.batch import Batch
 from trainers.models import Input
+from trainers.models import small as backbone
 from trainers.models.yolo import Conv, Stage
 
 __all__ = ["JOINTS", "STRIDE", "SimpleBaseline", "Small", "build", "gaussians", "heatmap_loss", "peaks"]
@@ -82,20 +83,32 @@ class SimpleBaseline(Heatmaps):
 
 
 class Small(Heatmaps):
-    """The same idea on the small YOLO's backbone. Input (B, 3, H, W) RGB 0..1, sides multiples of 16."""
+    """The same idea on the small YOLO's backbone. Input (B, 3, H, W) RGB 0..1, sides multiples of 32.
+
+    Where a foot is shows in the fine grids, but whether it is the left one shows elsewhere: the near leg is
+    the left one of who walks to the left, and the right one of who walks to the right. So the maps rise from
+    the grid that sees the whole person, and what the crop is as a whole weighs their channels at every step.
+    """
 
     def __init__(self, network: Network, joints: int = JOINTS) -> None:
         super().__init__()
-        (w1, w2, w3, w4, _), depths = network.widths, network.depths
-        self.stem = nn.Sequential(Conv(3, w1, 3, 2), Conv(w1, w2, 3, 2), Stage(w2, depths[0]))
-        self.stage3 = nn.Sequential(Conv(w2, w3, 3, 2), Stage(w3, depths[1]))
-        self.stage4 = nn.Sequential(Conv(w3, w4, 3, 2), Stage(w4, depths[2]))
-        self.deconv_layers = _rise(w4, network.neck, 2)
-        self.final_layer = nn.Conv2d(network.neck, joints, 1)
+        width, (_, _, w3, w4, w5) = network.neck, network.widths
+        self.body = backbone.Small(network)
+        self.lateral = nn.ModuleList(Conv(inputs, width) for inputs in (w4, w3))
+        self.merge = nn.ModuleList(Stage(width, 1) for _ in range(2))
+        self.deconv_layers = nn.ModuleList(_rise(inputs, width, 1) for inputs in (w5, width, width))
+        self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(w5, width, 1), nn.SiLU())
+        self.gates = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
+        self.final_layer = nn.Conv2d(width, joints, 1)
 
     def forward(self, crops: Tensor) -> Tensor:
-        x = self.stage4(self.stage3(self.stem(crops)))
-        return cast("Tensor", self.final_layer(self.deconv_layers(x)))
+        c3, c4, x = self.body(crops)
+        whole = self.whole(x)
+        weights = [2 * gate(whole).sigmoid() for gate in self.gates]
+        for number, finer in enumerate((c4, c3)):
+            x = self.lateral[number](finer) + self.deconv_layers[number](x)
+            x = self.merge[number](x * weights[number])
+        return cast("Tensor", self.final_layer(self.deconv_layers[2](x) * weights[2]))
 
 
 def gaussians(keypoints: Tensor, size: tuple[int, int], stride: float, sigma: float) -> Tensor:
