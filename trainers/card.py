@@ -7,6 +7,7 @@ import csv
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -51,12 +52,14 @@ class _Made(NamedTuple):
 
 
 def _minutes(checkpoint: Path) -> int:
-    """Return how long the run took, from the results.csv beside its checkpoint."""
+    """Return how long the run took, from the results.csv beside its checkpoint; a resumed one counts anew."""
     results = checkpoint.with_name("results.csv")
     if not results.is_file():
         return 0
     with results.open(newline="") as file:
-        return round(max(float(row["seconds"]) for row in csv.DictReader(file)) / 60)
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    ends = [now for now, then in pairwise([*seconds, 0.0]) if then <= now]
+    return round(sum(ends) / 60)
 
 
 def _video(model: Path) -> str:
