@@ -3,7 +3,6 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench format clean
 PYTHON ?=
-WORKERS ?= 2
 export PYTHON
 
 BIN := .venv/bin
@@ -18,8 +17,8 @@ demo: .venv/base.done ## detect, draw and record a synthetic scene with the ship
 	@$(BIN)/streamer run "$(DEMO_SOURCE)" --model tiny-yolo --sink out/demo.mp4 --sink out/demo.jsonl
 	@echo "demo: watch out/demo.mp4, read out/demo.jsonl"
 
-test: .venv/test.done ## run the tests, two files at a time: WORKERS=0 for one (installs torch for those of trainers)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: .venv/test.done ## run the tests (installs torch for those of trainers)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/check.done ## format, lint, types and architecture; no torch
 	@$(BIN)/ruff format --check .

@@ -10,12 +10,6 @@ import pytest
 DATA = Path(os.environ.get("STREAMER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data").resolve()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Give torch one thread in each of several workers: more would wait for each other in circles."""
-    if hasattr(config, "workerinput"):
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses `data_dir` with ``data``, and skip it where there is no data."""
     absent = pytest.mark.skip(reason=f"no test data at {DATA}; name its folder in STREAMER_TEST_DATA")

@@ -99,7 +99,7 @@ def test_whatever_is_asked_the_answer_is_no_server_error(web: None, tmp_path: Pa
         description.write_text(json.dumps(told))
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(description)),
-            *("--url", f"http://{site.base}", "--checks", "not_a_server_error", "--workers", "2"),
+            *("--url", f"http://{site.base}", "--checks", "not_a_server_error", "--workers", "1"),
             *("--max-examples", "5", "--phases", "examples,coverage,fuzzing", "--seed", "7"),
             *("--exclude-path-regex", "^/(mjpeg|events|snapshot)", "--generation-database", "none"),
         ]

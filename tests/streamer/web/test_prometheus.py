@@ -23,7 +23,7 @@ def families(text: str) -> dict[str, Any]:
 def test_every_count_of_the_ledger_is_there(site: Site) -> None:
     site.pipeline.pause("synthetic")
     site.pipeline.pause("synthetic", False)
-    known = site.pipeline.graph.ledger.stages()  # before asking: a stage may get its first frame meanwhile
+    known = site.pipeline.graph.ledger.stages()  # copies: stages go on while they are asked for
     found = families(site.ask("/metrics").body.decode())
     for stage, streams in known.items():
         for stream, tally in streams.items():
@@ -34,7 +34,7 @@ def test_every_count_of_the_ledger_is_there(site: Site) -> None:
                 if sample.labels == {"stage": kind, "stream": stream}
             ]
             assert len(samples) == 1, (stage, stream)
-            assert samples[0] <= tally.offered
+            assert samples[0] >= tally.offered
 
 
 def test_names_and_units_follow_the_conventions(site: Site) -> None:
