@@ -14,7 +14,7 @@ from engines.errors import InputError
 from trainers import files, models
 from trainers.config import Config, Start
 
-__all__ = ["Checkpoint", "build", "load", "network", "save", "start"]
+__all__ = ["Checkpoint", "build", "fill", "load", "network", "save", "start"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +58,27 @@ def build(config: Config, classes: int) -> Any:
 
 
 def network(checkpoint: Checkpoint) -> tuple[Any, Config]:
-    """Return the averaged network of a checkpoint, ready to predict, and its configuration."""
+    """Return the averaged network of a checkpoint, ready to predict, and its configuration; see `fill`."""
     config = Config.model_validate(checkpoint.config)
     net = build(config, len(checkpoint.classes))
-    net.load_state_dict(checkpoint.average)
+    fill(net, checkpoint.average, config)
     return net.eval(), config
+
+
+def fill(net: Any, weights: Mapping[str, torch.Tensor], config: Config) -> None:
+    """Give the network all weights of a checkpoint of its own kind.
+
+    InputError where they are those of another network, as one of an earlier version is.
+    """
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError:
+        names = sorted(net.state_dict().keys() ^ weights.keys())
+        differing = f": {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" if names else ""
+        raise InputError(
+            f"checkpoint: its layers are not those of {config.model.arch} in this version{differing}; "
+            "start.weights begins a new run with what fits"
+        ) from None
 
 
 def start(net: Any, how: Start, config: Config) -> str:

@@ -160,8 +160,8 @@ class _Run:
                     f"resume: {key} differs from the checkpoint's: {saved.config[key]}; "
                     "start.weights begins a new run with its weights"
                 )
-        self.net.load_state_dict(saved.model)
-        self.average.load_state_dict(saved.average)
+        checkpoints.fill(self.net, saved.model, config)
+        checkpoints.fill(self.average, saved.average, config)
         try:
             self.optimizer.load_state_dict(saved.optimizer)
         except (ValueError, KeyError) as error:

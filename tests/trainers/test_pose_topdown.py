@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.config import Loss, Network
+from engines.errors import InputError
+from trainers.checkpoints import fill
+from trainers.config import Config, Loss, Network
 from trainers.data.batch import Sample, collate
 from trainers.data.crops import people
 from trainers.data.scenes import SEEDS, render_scenes
@@ -94,3 +96,18 @@ def test_the_small_networks_maps_know_the_whole_person() -> None:
     net(crop)[0, 15, 28, 6].backward()  # a left ankle at the lower edge
     assert crop.grad is not None
     assert (crop.grad[0].abs().sum(0) > 0).all()
+
+
+def test_a_checkpoint_of_an_earlier_network_is_refused_in_one_sentence() -> None:
+    config = Config(name="joints", model=Network(arch="pose_topdown"))
+    weights = Small(config.model).state_dict()
+    fill(Small(config.model), weights, config)
+    weights["stem.0.conv.weight"] = weights.pop("final_layer.bias")
+    with pytest.raises(
+        InputError, match=r"not those of pose_topdown in this version: final_layer\.bias, stem"
+    ):
+        fill(Small(config.model), weights, config)
+    weights["final_layer.bias"] = torch.zeros(3)
+    del weights["stem.0.conv.weight"]
+    with pytest.raises(InputError, match="in this version; start"):
+        fill(Small(config.model), weights, config)
