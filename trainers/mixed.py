@@ -32,8 +32,6 @@ def autocast(device: torch.device, wanted: bool) -> torch.autocast:
 
 def remark(device: torch.device, wanted: bool) -> str:
     """Return what to say when bfloat16 is wanted in vain, else nothing."""
-    return "" if not wanted or has_bfloat16(device) else f"amp: this {_name(device)} has no bfloat16: float32"
-
-
-def _name(device: torch.device) -> str:
-    return "GPU" if device.type == "cuda" else "processor"
+    if not wanted or has_bfloat16(device):
+        return ""
+    return f"amp: this {'GPU' if device.type == 'cuda' else 'processor'} has no bfloat16: float32"

@@ -53,6 +53,8 @@ def train_video(config: Config, output: str | Path, *, quiet: bool = False) -> P
     with Log(output, quiet=quiet) as log:
         data = render_pairs(config.data.train, SEEDS["train"], max(config.size) * 5 // 4, log.preparing)
         val = render_clips(config.data.val, SEEDS["val"], held_out=False)
+        if said := mixed.remark(torch.device("cpu"), config.amp):
+            log.say(said)
         log.say(begin(net, config.start.weights, pictures([clip[0] for clip in data], net, config)))
         net.eval().requires_grad_(False)
         moving = [p for part in MOVING for p in net.get_submodule(part).requires_grad_(True).parameters()]
