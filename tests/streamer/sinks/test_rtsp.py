@@ -128,7 +128,8 @@ def test_gstreamer_plays_it(camera: Callable[..., tuple[str, Sink, Camera]], tra
     kept = f"{grey} ! identity eos-after=40 ! filesink location={tmp_path}/grey"
     command = ["gst-launch-1.0", "-q", *f"{play} ! {kept}".split()]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
+    # once in a hundred times GStreamer 1.22 stumbles over its own PAUSE as it goes, its connection still open
+    assert run.returncode == 0 or "gst_rtspsrc_pause" in run.stderr, run.stderr
     pictures = np.fromfile(tmp_path / "grey", np.uint8).reshape(-1, SIZE[1], SIZE[0])
     numbers = [number_of(picture) for picture in pictures]
     assert len(numbers) >= 39
