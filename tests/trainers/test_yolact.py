@@ -229,6 +229,18 @@ def test_warping_samples_where_the_flow_points(
     assert torch.allclose(warp(x, flow), moved(x), atol=1e-5)
 
 
+def test_small_prototypes_see_the_pixels_of_their_own_picture() -> None:
+    net = little("yolactedge")
+    level, images = torch.rand(1, LITTLE["neck"], 8, 12), torch.rand(1, 3, 64, 96)
+    other = images.clone()
+    other[..., :32, :48] = 0
+    with torch.no_grad():
+        here, there = net.proto_net(level, images), net.proto_net(level, other)
+    assert here.shape[2:] == (32, 48)
+    assert not torch.allclose(here[..., :12, :20], there[..., :12, :20], atol=1e-4)
+    assert torch.equal(here[..., 24:, 32:], there[..., 24:, 32:])
+
+
 def test_decoding_gives_what_the_dense_layout_reads() -> None:
     net = little("yolact")
     images = torch.rand(2, 3, 64, 96)
@@ -240,7 +252,7 @@ def test_decoding_gives_what_the_dense_layout_reads() -> None:
         "boxes": (2, count, 4),
         "scores": (2, count, 3),
         "coefficients": (2, count, 4),
-        "prototypes": (2, 4, 16, 24),
+        "prototypes": (2, 4, 32, 48),
     }
     assert (found["scores"].sum(2) < 1).all()
     assert (found["prototypes"] >= 0).all()

@@ -7,7 +7,7 @@ all aspect ratios are square, which those checkpoints are trained with.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from trainers.config import Loss, Network
 from trainers.data.batch import Batch
 from trainers.models import Input
 from trainers.models.yolact_backbones import BACKBONES, Backbone, Maps, Small
-from trainers.models.yolact_loss import decode, yolact_loss
+from trainers.models.yolact_loss import MOST, decode, yolact_loss
+from trainers.models.yolo import Conv
 
 __all__ = ["FPN", "Anchors", "Head", "Output", "Yolact", "Yolacts", "build", "parts", "priors"]
 
@@ -72,11 +73,13 @@ class Yolacts(nn.Module):
         prototypes: int = 32,
         anchors: Anchors = SQUARE,
         pixels: Input = OFFICIAL,
+        *,
+        is_fine: bool = False,
     ) -> None:
         super().__init__()
         self.anchors, self.input = anchors, pixels
         self.backbone = backbone
-        self.proto_net = protonet(width, prototypes)
+        self.proto_net = FineProtonet(width, prototypes) if is_fine else Protonet(width, prototypes)
         self.prediction_layers = nn.ModuleList([Head(width, classes, prototypes, len(anchors.kinds))])
         self.semantic_seg_conv = nn.Conv2d(width, classes, 1)
 
@@ -84,7 +87,7 @@ class Yolacts(nn.Module):
         """Run prototypes and heads on the pyramid's five levels."""
         head = self.prediction_layers[0]
         loc, conf, coefficients = zip(*(head(level) for level in levels), strict=True)
-        prototypes = F.relu(self.proto_net(levels[0]))
+        prototypes = F.relu(self.proto_net(levels[0], images))
         semantic = self.semantic_seg_conv(levels[0]) if self.training else levels[0][:, :0]
         shapes = tuple((int(level.shape[2]), int(level.shape[3])) for level in levels)
         size = (int(images.shape[3]), int(images.shape[2]))
@@ -94,7 +97,7 @@ class Yolacts(nn.Module):
 
     def loss(self, output: Output, batch: Batch, _: Loss) -> dict[str, Tensor]:
         """Return the terms ``boxes``, ``classes``, ``masks`` and ``semantic``, weighted as in the paper."""
-        return yolact_loss(output, batch)
+        return yolact_loss(output, batch, self.proto_net.most)
 
     def decode(self, output: Output) -> dict[str, Tensor]:
         """Return ``boxes``, ``scores``, ``coefficients`` (B, N, P) and ``prototypes`` (B, P, h, w)."""
@@ -118,8 +121,10 @@ class Yolact(Yolacts):
         prototypes: int = 32,
         anchors: Anchors = SQUARE,
         pixels: Input = OFFICIAL,
+        *,
+        is_fine: bool = False,
     ) -> None:
-        super().__init__(backbone, classes, width, prototypes, anchors, pixels)
+        super().__init__(backbone, classes, width, prototypes, anchors, pixels, is_fine=is_fine)
         self.fpn = FPN(backbone.channels, width)
 
     def forward(self, images: Tensor) -> Output:
@@ -138,6 +143,7 @@ def parts(classes: int, network: Network) -> dict[str, Any]:
         "prototypes": network.prototypes,
         "anchors": _SMALL,
         "pixels": Input(),
+        "is_fine": True,
     }
 
 
@@ -218,16 +224,52 @@ class Head(nn.Module):
 
 class _Double(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return _doubled(x)
 
 
-def protonet(width: int, prototypes: int) -> nn.Sequential:
-    """Return the branch that makes prototypes at twice the sides of the finest level."""
-    convs = [nn.Conv2d(width, width, 3, 1, 1) for _ in range(4)]
-    before = [part for conv in convs[:3] for part in (conv, nn.ReLU(inplace=True))]
-    # the second ReLU changes nothing, but numbers in the official files count it
-    doubled = [_Double(), nn.ReLU(inplace=True)]
-    return nn.Sequential(*before, *doubled, convs[3], nn.ReLU(inplace=True), nn.Conv2d(width, prototypes, 1))
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class Protonet(nn.Sequential):
+    """The branch that makes prototypes at twice the sides of the finest level."""
+
+    most = MOST  # masks of one picture that are learnt
+
+    def __init__(self, width: int, prototypes: int) -> None:
+        convs = [nn.Conv2d(width, width, 3, 1, 1) for _ in range(4)]
+        before = [part for conv in convs[:3] for part in (conv, nn.ReLU(inplace=True))]
+        # the second ReLU changes nothing, but numbers in the official files count it
+        doubled = [_Double(), nn.ReLU(inplace=True)]
+        after = [convs[3], nn.ReLU(inplace=True), nn.Conv2d(width, prototypes, 1)]
+        super().__init__(*before, *doubled, *after)
+
+    def forward(self, level: Tensor, _: Tensor) -> Tensor:
+        return cast("Tensor", super().forward(level))
+
+
+class FineProtonet(nn.Module):
+    """Prototypes at half the picture's sides, for small inputs, where a limb is narrower than a cell.
+
+    The level tells what is where; the picture itself, seen through two convolutions, tells where it ends. The
+    picture is the frame's own between key frames, too.
+    """
+
+    most = 24  # masks of one picture that are learnt, sixteen times as large as a level's
+    _FINE = 16  # channels at half the picture's sides
+
+    def __init__(self, width: int, prototypes: int) -> None:
+        super().__init__()
+        self.look2, self.look4 = Conv(3, self._FINE, 3, 2), Conv(self._FINE, width // 2, 3, 2)
+        self.enter = Conv(width, width, 3)
+        self.join4, self.merge4 = Conv(width // 2, width), Conv(width, width, 3)
+        self.narrow, self.merge2 = Conv(width, self._FINE), Conv(self._FINE, self._FINE, 3)
+        self.leave = nn.Conv2d(self._FINE, prototypes, 1)
+
+    def forward(self, level: Tensor, images: Tensor) -> Tensor:
+        at2 = self.look2(images)
+        at4 = self.merge4(_doubled(self.enter(level)) + self.join4(self.look4(at2)))
+        return cast("Tensor", self.leave(self.merge2(_doubled(self.narrow(at4)) + at2)))
 
 
 @functools.lru_cache(maxsize=8)

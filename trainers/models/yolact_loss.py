@@ -18,13 +18,13 @@ from trainers.matching import iou
 if TYPE_CHECKING:
     from trainers.models.yolact import Output
 
-__all__ = ["Match", "decode", "encode", "match", "yolact_loss"]
+__all__ = ["MOST", "Match", "decode", "encode", "match", "yolact_loss"]
 
 _VARIANCES = (0.1, 0.2)
 _BOX, _CLASS, _MASK, _SEMANTIC = 1.5, 1.0, 6.125, 1.0
 _POSITIVE, _NEGATIVE = 0.5, 0.4  # IoU from which a prior learns an object; below which it learns background
 _NEGATIVES = 3  # hard negatives for each positive
-_MOST = 100  # masks of one picture that are learnt
+MOST = 100  # masks of one picture that are learnt
 
 
 class Match(NamedTuple):
@@ -63,11 +63,12 @@ def match(truth: Tensor, classes: Tensor, places: Tensor) -> Match:
     return Match(label, owner)
 
 
-def yolact_loss(output: Output, batch: Batch) -> dict[str, Tensor]:
+def yolact_loss(output: Output, batch: Batch, most: int = MOST) -> dict[str, Tensor]:
     """Return the weighted terms ``boxes``, ``classes``, ``masks`` and ``semantic``.
 
     All but the last are divided by the number of positive priors of the batch (at least 1), the last by the
-    number of pictures. The batch must have masks; boxes in pixels of the input.
+    number of pictures. The batch must have masks; boxes in pixels of the input. ``most`` positives of a
+    picture, chosen by chance, learn their masks for all.
     """
     whole = torch.tensor([*output.size, *output.size], dtype=torch.float32, device=output.loc.device)
     terms = {name: output.loc.sum() * 0 for name in ("boxes", "classes", "masks", "semantic")}
@@ -86,11 +87,11 @@ def yolact_loss(output: Output, batch: Batch) -> dict[str, Tensor]:
             terms["boxes"] = terms["boxes"] + F.smooth_l1_loss(
                 output.loc[row][positive], target, reduction="sum"
             )
-            chosen = torch.randperm(len(owner))[:_MOST].to(owner.device) if len(owner) > _MOST else ...
+            chosen = torch.randperm(len(owner))[:most].to(owner.device) if len(owner) > most else ...
             logits = torch.einsum(
                 "np,phw->nhw", output.coefficients[row][positive][chosen], output.prototypes[row]
             )
-            share = len(owner) / min(len(owner), _MOST)
+            share = len(owner) / min(len(owner), most)
             terms["masks"] = terms["masks"] + share * _masks(logits, masks, owner[chosen], truth)
         terms["semantic"] = terms["semantic"] + _semantic(output.semantic[row], masks, classes)
     count = max(positives, 1)

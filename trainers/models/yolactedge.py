@@ -73,8 +73,10 @@ class YolactEdge(Yolacts):
         prototypes: int = 32,
         anchors: Anchors = SQUARE,
         pixels: Input = OFFICIAL,
+        *,
+        is_fine: bool = False,
     ) -> None:
-        super().__init__(backbone, classes, width, prototypes, anchors, pixels)
+        super().__init__(backbone, classes, width, prototypes, anchors, pixels, is_fine=is_fine)
         self.fpn_phase_1 = Descent(backbone.channels, width)
         self.fpn_phase_2 = Smoothing(width)
 
@@ -98,8 +100,10 @@ class YolactEdgeVideo(YolactEdge):
         anchors: Anchors = SQUARE,
         pixels: Input = OFFICIAL,
         reduced: int = 64,
+        *,
+        is_fine: bool = False,
     ) -> None:
-        super().__init__(backbone, classes, width, prototypes, anchors, pixels)
+        super().__init__(backbone, classes, width, prototypes, anchors, pixels, is_fine=is_fine)
         self.spa = Refinement(width)
         self.flow_net_pre_convs = Reduction(width, reduced)
         self.flow_net = FlowNetMini(reduced, width)
