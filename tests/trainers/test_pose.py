@@ -12,7 +12,7 @@ from trainers.augment import fit
 from trainers.config import Loss, Network
 from trainers.data.batch import collate
 from trainers.data.scenes import render_scenes
-from trainers.models.pose import SIGMAS, oks
+from trainers.models.pose import SIGMAS, follow, oks
 
 LITTLE = Network(arch="pose", widths=(8, 8, 16, 16, 24), depths=(1, 1, 1, 1), neck=16)
 
@@ -77,3 +77,13 @@ def test_decoding_gives_what_the_dense_layout_reads() -> None:
     }
     assert (found["keypoints"][..., 2] > 0).all()
     assert (found["keypoints"][..., 2] < 1).all()
+
+
+def test_fields_lead_to_their_own_keypoints() -> None:
+    joints = len(SIGMAS)
+    goals = torch.rand(2, joints, 2) * torch.tensor([90.0, 60.0])
+    ys, xs = torch.meshgrid(torch.arange(16) * 4 + 2.0, torch.arange(24) * 4 + 2.0, indexing="ij")
+    ways = goals[..., None, None] - torch.stack([xs, ys])  # (B, J, 2, h, w): from the middle of each cell
+    starts = 4 + torch.rand(2, 5, joints, 2) * torch.tensor([86.0, 54.0])
+    found = follow(ways.flatten(1, 2), starts)
+    assert torch.allclose(found, goals[:, None].expand_as(found), atol=1e-3)

@@ -3,6 +3,10 @@
 Single-stage pose with the OKS loss of Maji et al. 2022: a keypoint's error weighs by the size of the person
 and by how exactly people mark that keypoint, as in COCO's measure. OKS is flat far from the truth: a nose
 that is off by a tenth of a person learns nothing. So the plain distance is learnt beside it.
+
+A cell in the middle of a person knows a nose or a wrist to some pixels only. So the place where it says that
+one lies is asked once more: fields at a quarter of the picture's sides tell the way from there to it (the
+short-range offsets of PersonLab, Papandreou et al. 2018).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from trainers.data.batch import Batch
 from trainers.matching import Assignment
 from trainers.models.yolo import STRIDES, Conv, Output, Yolo, cells
 
-__all__ = ["SIGMAS", "Pose", "PoseOutput", "build", "oks"]
+__all__ = ["SIGMAS", "Fields", "Pose", "PoseOutput", "build", "follow", "oks"]
 
 # COCO's spread of each of its 17 keypoints, as a share of a person's size (cocodataset.org, keypoints eval)
 SIGMAS = (
@@ -33,7 +37,8 @@ class PoseOutput(NamedTuple):
     """What the network says of a batch; N cells, J keypoints."""
 
     found: Output
-    keypoints: Tensor  # (B, N, J, 2) x, y in input pixels
+    coarse: Tensor  # (B, N, J, 2) x, y in input pixels, as the cell says
+    keypoints: Tensor  # (B, N, J, 2) after the fields were read there
     seen: Tensor  # (B, N, J) logits of being in the picture
 
 
@@ -59,6 +64,7 @@ class Pose(Yolo):
             nn.Sequential(Conv(neck, neck, 3), Conv(neck, neck, 3), nn.Conv2d(neck, 3 * len(SIGMAS), 1))
             for _ in STRIDES
         )
+        self.fields = Fields(neck)
 
     def forward(self, images: Tensor) -> PoseOutput:
         features = self.pyramid(images)
@@ -68,8 +74,9 @@ class Pose(Yolo):
         ]
         raw = torch.cat(parts, 1)
         points, strides = cells(tuple((int(x.shape[2]), int(x.shape[3])) for x in features), images.device)
-        keypoints = raw[..., :2] * (2 * strides[:, None]) + points[:, None]
-        return PoseOutput(self.read(features), keypoints, raw[..., 2])
+        coarse = raw[..., :2] * (2 * strides[:, None]) + points[:, None]
+        keypoints = follow(self.fields(features[0], images), coarse.detach())
+        return PoseOutput(self.read(features), coarse, keypoints, raw[..., 2])
 
     def decode(self, output: PoseOutput) -> dict[str, Tensor]:  # type: ignore[override]
         """Return ``boxes``, ``scores`` and ``keypoints`` (B, N, J, 3): x, y and 0..1."""
@@ -77,13 +84,47 @@ class Pose(Yolo):
         return super().decode(output.found) | {"keypoints": keypoints}
 
     def loss(self, output: PoseOutput, batch: Batch, weights: Loss) -> dict[str, Tensor]:  # type: ignore[override]
-        """Return the detector's terms, ``keypoints`` (1 - OKS, and distance) and ``seen`` (cross-entropy).
+        """Return the detector's terms, ``coarse`` and ``keypoints`` (1 - OKS, and distance), ``seen``.
 
         Only cells whose object has keypoints learn them, each as much as its soft target; all learn whether
         there are any.
         """
         terms, found = self.assigned(output.found, batch, weights)
         return terms | _terms(output, batch, found)
+
+
+class Fields(nn.Module):
+    """For every keypoint a field at a quarter of the picture's sides: the way from each place to it.
+
+    The finest grid tells what is where, the picture itself, seen through two convolutions, exactly where.
+    """
+
+    stride = 4
+    _WIDTH = 32
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.look = nn.Sequential(Conv(3, self._WIDTH // 2, 3, 2), Conv(self._WIDTH // 2, self._WIDTH, 3, 2))
+        self.enter = Conv(width, self._WIDTH)
+        self.merge = nn.Sequential(Conv(self._WIDTH, self._WIDTH, 3), Conv(self._WIDTH, self._WIDTH, 3))
+        self.leave = nn.Conv2d(self._WIDTH, 2 * len(SIGMAS), 1)
+
+    def forward(self, level: Tensor, images: Tensor) -> Tensor:
+        """Return (B, 2 J, H/4, W/4): of each keypoint x, y in input pixels."""
+        doubled = F.interpolate(self.enter(level), scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = self.merge(doubled + self.look(images))
+        with torch.autocast(x.device.type, enabled=False):
+            return cast("Tensor", self.stride * self.leave(x.float()))
+
+
+def follow(fields: Tensor, points: Tensor) -> Tensor:
+    """Move keypoints (B, N, J, 2), in input pixels, by what their fields (B, 2 J, H/4, W/4) say there."""
+    joints, count = len(SIGMAS), points.shape[1]
+    height, width = (int(side) for side in fields.shape[2:])
+    sides = torch.tensor([width, height], dtype=points.dtype, device=points.device) * Fields.stride
+    at = points.transpose(1, 2).reshape(-1, count, 1, 2) / sides * 2 - 1
+    ways = F.grid_sample(fields.reshape(-1, 2, height, width), at, padding_mode="border", align_corners=False)
+    return points + ways.reshape(-1, joints, 2, count).permute(0, 3, 1, 2)
 
 
 def oks(points: Tensor, truth: Tensor, area: Tensor) -> Tensor:
@@ -117,14 +158,14 @@ def _terms(output: PoseOutput, batch: Batch, found: Assignment) -> dict[str, Ten
     area = (box[:, 2:] - box[:, :2]).prod(1) * _AREA
     quality = found.quality[picture, cell]
     total = quality.sum().clamp(min=1.0)
-    found_at = output.keypoints[picture, cell]
-    away = (found_at - truth[..., :2]).abs().sum(-1) / area.sqrt()[:, None]
-    error = (_POINTS * (1 - oks(found_at, truth[..., :2], area)) + _FAR * away) * labelled
-    error = error.sum(1) / labelled.sum(1).clamp(min=1)
-    return {
-        "keypoints": cast("Tensor", (error * quality).sum()) / total,
-        "seen": _SEEN * seen,
-    }
+    terms = {}
+    for name, found_at in (("coarse", output.coarse), ("keypoints", output.keypoints)):
+        at = found_at[picture, cell]
+        away = (at - truth[..., :2]).abs().sum(-1) / area.sqrt()[:, None]
+        error = (_POINTS * (1 - oks(at, truth[..., :2], area)) + _FAR * away) * labelled
+        error = error.sum(1) / labelled.sum(1).clamp(min=1)
+        terms[name] = cast("Tensor", (error * quality).sum()) / total
+    return terms | {"seen": _SEEN * seen}
 
 
 def _presence(logits: Tensor, truth: Tensor, quality: Tensor) -> Tensor:
