@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from trainers.config import Loss, Network
 from trainers.data.batch import Batch
 from trainers.matching import Assignment
-from trainers.models.yolo import STRIDES, Conv, Output, Yolo, cells
+from trainers.models.yolo import STRIDES, Conv, Output, Yolo, cells, doubled
 
 __all__ = ["SIGMAS", "Fields", "Pose", "PoseOutput", "build", "follow", "oks"]
 
@@ -111,8 +111,7 @@ class Fields(nn.Module):
 
     def forward(self, level: Tensor, images: Tensor) -> Tensor:
         """Return (B, 2 J, H/4, W/4): of each keypoint x, y in input pixels."""
-        doubled = F.interpolate(self.enter(level), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = self.merge(doubled + self.look(images))
+        x = self.merge(doubled(self.enter(level)) + self.look(images))
         with torch.autocast(x.device.type, enabled=False):
             return cast("Tensor", self.stride * self.leave(x.float()))
 

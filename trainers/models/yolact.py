@@ -18,7 +18,7 @@ from trainers.data.batch import Batch
 from trainers.models import Input
 from trainers.models.yolact_backbones import BACKBONES, Backbone, Maps, Small
 from trainers.models.yolact_loss import MOST, decode, yolact_loss
-from trainers.models.yolo import Conv
+from trainers.models.yolo import Conv, doubled
 
 __all__ = ["FPN", "Anchors", "Head", "Output", "Yolact", "Yolacts", "build", "parts", "priors"]
 
@@ -224,11 +224,7 @@ class Head(nn.Module):
 
 class _Double(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return _doubled(x)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return doubled(x)
 
 
 class Protonet(nn.Sequential):
@@ -240,9 +236,9 @@ class Protonet(nn.Sequential):
         convs = [nn.Conv2d(width, width, 3, 1, 1) for _ in range(4)]
         before = [part for conv in convs[:3] for part in (conv, nn.ReLU(inplace=True))]
         # the second ReLU changes nothing, but numbers in the official files count it
-        doubled = [_Double(), nn.ReLU(inplace=True)]
+        middle = [_Double(), nn.ReLU(inplace=True)]
         after = [convs[3], nn.ReLU(inplace=True), nn.Conv2d(width, prototypes, 1)]
-        super().__init__(*before, *doubled, *after)
+        super().__init__(*before, *middle, *after)
 
     def forward(self, level: Tensor, _: Tensor) -> Tensor:
         return cast("Tensor", super().forward(level))
@@ -268,8 +264,8 @@ class FineProtonet(nn.Module):
 
     def forward(self, level: Tensor, images: Tensor) -> Tensor:
         at2 = self.look2(images)
-        at4 = self.merge4(_doubled(self.enter(level)) + self.join4(self.look4(at2)))
-        return cast("Tensor", self.leave(self.merge2(_doubled(self.narrow(at4)) + at2)))
+        at4 = self.merge4(doubled(self.enter(level)) + self.join4(self.look4(at2)))
+        return cast("Tensor", self.leave(self.merge2(doubled(self.narrow(at4)) + at2)))
 
 
 @functools.lru_cache(maxsize=8)

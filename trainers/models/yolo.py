@@ -18,7 +18,7 @@ from trainers.data.batch import Batch
 from trainers.matching import Assignment, assign, ciou
 from trainers.models import Input
 
-__all__ = ["STRIDES", "Output", "Yolo", "build", "cells"]
+__all__ = ["STRIDES", "Output", "Yolo", "build", "cells", "doubled"]
 
 STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # score of a cell before it has learnt anything
@@ -121,6 +121,11 @@ def cells(shapes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Te
         points.append(grid.reshape(-1, 2))
         strides.append(torch.full((rows * columns, 1), float(stride), device=device))
     return torch.cat(points), torch.cat(strides)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Return features (B, C, h, w) at twice their sides, bilinearly."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Conv(nn.Module):
