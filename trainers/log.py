@@ -88,7 +88,7 @@ class Log:
 
     def start(self, total: int, steps: int) -> None:
         """Begin to count steps, ``steps`` an epoch."""
-        self._total = total
+        self._total, self._began = total, time.monotonic()
         self._bar.update(self._task, description="train", total=total, completed=self._resume_at)
         self._console.print(f"{total} steps, {steps} an epoch, from {self._resume_at}; {self._path.parent}")
 
@@ -124,8 +124,8 @@ class Log:
         self._sums, self._since = {}, 0
 
     def _left(self) -> timedelta:
-        """The time that the rest takes if it goes on like this."""
-        each = (time.monotonic() - self._started) / max(self._step - self._resume_at, 1)
+        """The time that the rest takes if it goes on like this; rendering is over and does not count."""
+        each = (time.monotonic() - self._began) / max(self._step - self._resume_at, 1)
         return timedelta(seconds=round(each * (self._total - self._step)))
 
     def _scalars(self, group: str, values: dict[str, float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,11 +36,10 @@ def optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
         {"params": [p for p in moving if p.ndim <= 1], "weight_decay": 0.0},
     ]
     how = config.optim
+    common: dict[str, Any] = {"lr": how.lr, "weight_decay": how.weight_decay, "fused": True}
     if how.kind == "sgd":
-        return torch.optim.SGD(
-            groups, how.lr, momentum=how.momentum, weight_decay=how.weight_decay, nesterov=how.momentum > 0
-        )
-    return torch.optim.AdamW(groups, how.lr, weight_decay=how.weight_decay)
+        return torch.optim.SGD(groups, momentum=how.momentum, nesterov=how.momentum > 0, **common)
+    return torch.optim.AdamW(groups, **common)
 
 
 def freeze(net: nn.Module, names: Iterable[str]) -> None:
