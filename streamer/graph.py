@@ -69,9 +69,12 @@ class Node:
 
 
 class Graph:
-    """Nodes and edges; may grow and shrink while it runs."""
+    """Nodes and edges; may grow and shrink while it runs.
 
-    def __init__(self, journal: Notes | None = None) -> None:
+    `on_abort` is called when all is to end at once: a source that waits for the outside does not notice it.
+    """
+
+    def __init__(self, journal: Notes | None = None, *, on_abort: Callable[[], None] = lambda: None) -> None:
         self.ledger = Ledger()
         self.journal = journal
         self.nodes: dict[str, Node] = {}
@@ -80,6 +83,7 @@ class Graph:
         self._changed = threading.Condition(self._lock)
         self._running = 0
         self._aborted = False
+        self._on_abort = on_abort
 
     def source(self, name: str, frames: Callable[[], Iterator[Frame]]) -> Node:
         """Add a node that makes frames from the outside."""
@@ -159,6 +163,7 @@ class Graph:
         self._aborted = True
         for node in tuple(self.nodes.values()):
             node.inbox.abort()
+        self._on_abort()
 
     def dot(self) -> str:
         """Return the graph in Graphviz's language, with the frames that went along each edge so far."""

@@ -63,7 +63,7 @@ class Pipeline:
     ) -> None:
         self.settings = settings
         self.journal = _notes(settings)
-        self.graph = Graph(self.journal)
+        self.graph = Graph(self.journal, on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result

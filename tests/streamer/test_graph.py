@@ -151,6 +151,25 @@ def test_abort_accounts_for_what_was_under_way():
     assert graph.ledger.unbalanced() == []
 
 
+def test_a_failing_stage_frees_a_source_that_waits():
+    left = threading.Event()
+
+    def silent() -> Iterator[Frame]:
+        yield from frames("a", 1)
+        left.wait(30)
+
+    def failing(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        yield next(iter(inbox))
+        raise ZeroDivisionError("on purpose")
+
+    graph = Graph(on_abort=left.set)
+    graph.connect(graph.source("decode:a", silent), graph.stage("work", failing))
+    graph.start()
+    assert graph.wait(10)
+    with pytest.raises(WorkError, match="work: ZeroDivisionError: on purpose"):
+        graph.raise_error()
+
+
 def test_edges_of_one_stream_carry_no_other():
     graph = Graph()
     seen: list[str] = []

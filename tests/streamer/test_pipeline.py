@@ -14,6 +14,7 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer import stages
 from streamer.batching import Batching
+from streamer.graph import Node
 from streamer.inbox import Inbox
 from streamer.pipeline import Pipeline
 from streamer.runner import summary
@@ -132,26 +133,43 @@ def test_stop_finishes_what_is_under_way(tmp_path):
     assert report.unbalanced == ()
 
 
+def spoil(pipeline: Pipeline, stage: str) -> Node:
+    """Let a stage of this kind raise at its eighth item; return its node."""
+    node = next(node for name, node in pipeline.graph.nodes.items() if name.split(":")[0] == stage)
+    whole = node.stage
+
+    def failing(inbox: Inbox):
+        for count, item in enumerate(whole(inbox)):
+            if count == 7:
+                raise ArithmeticError("on purpose")
+            yield item
+
+    node.stage = failing
+    return node
+
+
 @pytest.mark.parametrize("stage", ["decode", "submit", "collect", "draw", "write"])
 def test_an_exception_in_any_stage_ends_the_run_with_its_name(tmp_path, stage):
     settings = gather([synthetic(0)], "grey", [str(tmp_path / "a.mp4"), str(tmp_path / "a.jsonl")])
     with Pipeline(settings, model=GreyModel()) as pipeline:
-        node = next(node for name, node in pipeline.graph.nodes.items() if name.split(":")[0] == stage)
-        whole = node.stage
-
-        def failing(inbox: Inbox):
-            for count, item in enumerate(whole(inbox)):
-                if count == 7:
-                    raise ArithmeticError("on purpose")
-                yield item
-
-        node.stage = failing
+        node = spoil(pipeline, stage)
         with pytest.raises(WorkError, match=f"^{node.name}: ArithmeticError: on purpose"):
             pipeline.run()
         assert pipeline.report().unbalanced == ()
     assert_no_thread_of(pipeline)
     for line in (tmp_path / "a.jsonl").read_text().splitlines():
         json.loads(line)
+
+
+def test_a_failing_stage_ends_the_run_though_a_live_source_gives_nothing():
+    settings = gather([synthetic(0), "rtsp://127.0.0.1:1/silent"], "grey")
+    with Pipeline(settings, model=GreyModel()) as pipeline:
+        spoil(pipeline, "collect")
+        pipeline.start()
+        assert pipeline.graph.wait(10)
+        with pytest.raises(WorkError, match=r"^collect: ArithmeticError: on purpose"):
+            pipeline.join()
+        assert pipeline.report().unbalanced == ()
 
 
 @pytest.mark.parametrize(
