@@ -120,6 +120,7 @@ class Feed:
             if start:
                 offset = self._end - frame.pts if at == 0 else offset
                 frame.audio = ()  # its packets carry the first round's times
+            frame.stream = self.source.name  # which may be another than when its first picture was decoded
             frame.pts += offset
             frame.cuts += self._restarts
             frame.index += start

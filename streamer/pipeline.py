@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -450,8 +450,11 @@ def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -
 
 
 def _make_unique(sources: list[Source]) -> None:
-    seen: Counter[str] = Counter()
+    """Number the sources whose name another has; no number gives a name that is taken."""
+    names, seen = {source.name for source in sources}, set[str]()
     for source in sources:
-        seen[source.name] += 1
-        if seen[source.name] > 1:
-            source.name = f"{source.name}-{seen[source.name]}"
+        if source.name in seen:
+            numbered = (f"{source.name}-{number}" for number in count(2))
+            source.name = next(name for name in numbered if name not in names)
+            names.add(source.name)
+        seen.add(source.name)

@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -198,10 +199,32 @@ def test_a_sink_of_an_unknown_stream_is_refused():
         Pipeline(settings, model=GreyModel())
 
 
-def test_sources_of_one_name_get_their_own_stream():
-    with Pipeline(gather([synthetic(1), synthetic(1)], "grey"), model=GreyModel()) as pipeline:
-        names = [source.name for source in pipeline.sources]
-    assert len(set(names)) == 2
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (["cam", "cam", "cam"], ["cam", "cam-2", "cam-3"]),
+        (["cam", "cam", "cam-2"], ["cam", "cam-3", "cam-2"]),
+        (["cam-2", "cam", "cam"], ["cam-2", "cam", "cam-3"]),
+    ],
+)
+def test_sources_of_one_name_get_their_own_stream(told, names):
+    settings = gather([synthetic(1)], "grey")
+    named = tuple(replace(settings.sources[0], name=name) for name in told)
+    with Pipeline(replace(settings, sources=named), model=GreyModel()) as pipeline:
+        assert [source.name for source in pipeline.sources] == names
+
+
+def test_all_frames_of_a_renamed_file_carry_its_new_name(tmp_path):
+    """Its first picture is decoded on opening, when it still has the name of another."""
+    for place in "ab":
+        (tmp_path / place / "yard").mkdir(parents=True)
+        for number in range(3):
+            cv2.imwrite(f"{tmp_path}/{place}/yard/{number}.png", np.zeros((72, 128, 3), np.uint8))
+    urls = [f"{tmp_path}/{place}/yard" for place in "ab"]
+    with Pipeline(gather(urls, "grey"), model=GreyModel()) as pipeline:
+        seen = Counter(frame.stream for frame in pipeline.frames())
+        assert pipeline.report().unbalanced == ()
+    assert seen == {"yard": 3, "yard-2": 3}
 
 
 def test_a_partial_batch_leaves_at_its_deadline():
