@@ -126,6 +126,7 @@ class _Filling:
         """Let a frame that is not given to the engine travel with those of its stream before it."""
         holder = self.holder(frame.stream)
         if holder is None:
+            self._release(frame.stream)
             yield Flight([frame], [-1], None)
             return
         flight = self._batches[holder].flight
@@ -141,12 +142,16 @@ class _Filling:
             self.batching.await_turn(self._inbox.check)
             streams = {frame.stream for frame in batch.flight.frames}
             self._holders = {name: held for name, held in self._holders.items() if name not in streams}
-            for name in streams:
-                self.taken.pop(f"decode:{name}", None)
+            self._release(*streams)
             batch.flight.batch = batch.shots
             batch.shots.submit()
             self.batching.submitted(batch.filled)
             yield batch.flight
+
+    def _release(self, *streams: str) -> None:
+        """Let streams of which no frame waits here any more have their whole share again."""
+        for name in streams:
+            self.taken.pop(f"decode:{name}", None)
 
     def _acquire(self, key: bool) -> Shots:
         while (shots := self.video.acquire(key=key, timeout=PATIENCE)) is None:

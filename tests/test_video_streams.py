@@ -247,6 +247,20 @@ def test_a_batch_that_nothing_fills_leaves(pair):
         assert len(flight.batch.collect()) == 1
 
 
+@pytest.mark.parametrize("every", [2, 3, 7])
+def test_a_live_stream_of_which_frames_are_skipped_goes_on(pair, every):
+    """Frames that are not given to the engine use up nothing of their stream's share of a batch."""
+    live = "synthetic:?size=64x64&fps=200&count=30&live=1"
+    settings = gather([live], str(pair), precision="fp32", key_interval=4, every=every)
+    with Pipeline(settings) as pipeline:
+        pipeline.start()
+        assert pipeline.graph.wait(20)
+        (stream,) = pipeline.report().streams
+    assert stream.decoded == 30
+    assert stream.results + stream.dropped.get("submit: late", 0) == 30
+    assert stream.key_frames + stream.frames_between == -(-stream.results // every)
+
+
 def test_a_policy_for_an_image_model_is_said_to_do_nothing():
     said: list[str] = []
     with Pipeline(gather(URLS[:1], "tiny-yolo", key_interval=3), say=said.append) as pipeline:
