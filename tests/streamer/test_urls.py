@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from engines.errors import InputError
-from streamer.urls import read_query, redact, scheme
+from streamer.urls import encode_login, read_query, redact, scheme
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,15 @@ from streamer.urls import read_query, redact, scheme
         ("rtsp://admin:hunter2@10.0.0.5/h264", "rtsp://admin:***@10.0.0.5/h264"),
         ("rtsp://admin:p@ss:w/rd@10.0.0.5:554/h264", "rtsp://admin:***@10.0.0.5:554/h264"),
         ("rtsp://:hunter2@cam/1", "rtsp://:***@cam/1"),
+        ("rtsp://me@firm:hunter2@cam/1", "rtsp://me@firm:***@cam/1"),
+        (
+            "srt://me@firm.com:p@ss@[fe80::1]:9000?mode=caller",
+            "srt://me@firm.com:***@[fe80::1]:9000?mode=caller",
+        ),
+        ("a rtsp://a@b:x@h/1, b rtsp://c@d:y@h/1", "a rtsp://a@b:***@h/1, b rtsp://c@d:***@h/1"),
+        ("http://cam/video?mail=me@firm.com", "http://cam/video?mail=me@firm.com"),
+        ("http://cam/a:b@c?token=d@e&fps=3", "http://cam/a:b@c?token=***&fps=3"),
+        ("rtsp://me@cam/1?mail=me@firm.com", "rtsp://me@cam/1?mail=me@firm.com"),
         ("http://cam/video?user=a&password=hunter2&fps=3", "http://cam/video?user=a&password=***&fps=3"),
         ("https://cam/v?api_key=abc&access_token=def#x", "https://cam/v?api_key=***&access_token=***#x"),
         ("rtsp://admin@cam/1", "rtsp://admin@cam/1"),
@@ -25,6 +34,26 @@ from streamer.urls import read_query, redact, scheme
 )
 def test_secrets_are_hidden_and_the_rest_is_kept(text, shown):
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "encoded"),
+    [
+        ("rtsp://admin:hunter2@cam/1", "rtsp://admin:hunter2@cam/1"),
+        ("rtsp://admin:hunter2@10.0.0.5:554/1?a=b", "rtsp://admin:hunter2@10.0.0.5:554/1?a=b"),
+        ("rtsp://admin:hunter%402@cam/1", "rtsp://admin:hunter%402@cam/1"),
+        ("rtsp://admin:hunter2@100%@cam/1", "rtsp://admin:hunter2%40100%25@cam/1"),
+        ("rtsp://admin:hunter2:/?#@10.0.0.5/1", "rtsp://admin:hunter2%3A%2F%3F%23@10.0.0.5/1"),
+        ("rtsp://me@firm:hunter2@cam/1", "rtsp://me%40firm:hunter2@cam/1"),
+        ("rtsp://me@firm.com:hunter2@cam.local:554/1", "rtsp://me%40firm.com:hunter2@cam.local:554/1"),
+        ("rtsp://admin:hunter2@cam/1?mail=me@home", "rtsp://admin:hunter2@cam/1?mail=me@home"),
+        ("rtsp://admin:hunter2@10.0.0.5/1?mail=me@firm.com", "rtsp://admin:hunter2@10.0.0.5/1?mail=me@firm.com"),
+    ],
+)  # fmt: skip
+def test_every_login_that_is_encoded_is_also_hidden(url, encoded):
+    assert encode_login(url) == encoded
+    for text in (url, encoded, f"{url}: refused", repr([url])):
+        assert "hunter2" not in redact(text)
 
 
 @pytest.mark.parametrize(
