@@ -40,16 +40,17 @@ def scheme(url: str) -> str:
 def encode_login(url: str) -> str:
     """Return a URL with what must not stand bare in its user name and password percent-encoded (RFC 3986).
 
-    A password may hold ``@``, ``:``, ``/``, ``#`` or ``?``: the login ends at the first ``@`` behind which an
-    address or a name with dots or port stands, or at the first behind which any name of a host can stand.
+    A password may hold ``@``, ``:``, ``/``, ``#`` or ``?``, a user name ``@``. The login ends at the first
+    ``@`` behind which an address or a name with dots or port stands, or at the first behind which any name
+    of a host can stand.
     """
     head, slashes, rest = url.partition("://")
     ends = [found.start() for found in re.finditer("@", rest)] if slashes else []
     hosts = {at: re.split(r"[/?#]", rest[at + 1 :], maxsplit=1)[0] for at in ends}
     for form in (PLAIN_HOST, ANY_HOST):
         for at in ends:
-            if form.fullmatch(hosts[at]):
-                user, colon, password = rest[:at].partition(":")
+            user, colon, password = rest[:at].partition(":")
+            if form.fullmatch(hosts[at]) and not re.search("[/?#]", user):
                 return f"{head}://{_encode(user)}{colon}{_encode(password)}@{rest[at + 1 :]}"
     return url
 

@@ -57,6 +57,19 @@ def test_every_login_that_is_encoded_is_also_hidden(url, encoded):
 
 
 @pytest.mark.parametrize(
+    ("url", "encoded"),
+    [
+        ("http://cam/video?mail=me@firm.com", "http://cam/video?mail=me@firm.com"),
+        ("http://10.0.0.5/me@home", "http://10.0.0.5/me@home"),
+        ("rtsp://m e@cam/1?mail=me@firm.com", "rtsp://m%20e@cam/1?mail=me@firm.com"),
+        ("clips/a@b.mp4", "clips/a@b.mp4"),
+    ],
+)
+def test_what_is_no_login_is_left_as_it_is(url, encoded):
+    assert encode_login(url) == encoded
+
+
+@pytest.mark.parametrize(
     ("url", "found"),
     [("RTSP://cam/1", "rtsp"), ("synthetic:", "synthetic"), ("clips/a.mp4", ""), ("C:/a.mp4", ""), ("0", "")],
 )
