@@ -78,6 +78,7 @@ class Pipeline:
         self._window: Node | None = None
         self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
         self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
+        self._outlet: Node | None = None  # to the caller of `frames`
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
@@ -132,9 +133,14 @@ class Pipeline:
         self.graph.raise_error()
 
     def frames(self) -> Iterator[Frame]:
-        """Run, and give each frame with its detections to the caller; leaving the loop ends the run."""
-        outlet = self.graph.outlet("frames")
-        self.graph.connect(self._results, outlet)
+        """Run, and give each frame with its detections to the caller; leaving the loop ends the run.
+
+        A slow caller misses frames of live sources, which are counted as late, and none of files.
+        """
+        with self._lock:
+            outlet = self._outlet = self.graph.outlet("frames")
+            for stream in self.streams.values():
+                self._give(stream, outlet)
         self.start()
         try:
             yield from (item for item in self.graph.pump(outlet) if isinstance(item, Frame))
@@ -207,8 +213,8 @@ class Pipeline:
     def change_stream(self, told: SourceSettings) -> None:
         """Replace the stream of this name by what is told now, even if it is the only one."""
         self._stream(told.name)
-        nodes = [self._engine, *self._shared.values()]
-        held = [node.inbox.lane("change") for node in nodes]
+        nodes = (self._engine, self._outlet, *self._shared.values())
+        held = [node.inbox.lane("change") for node in nodes if node is not None]
         try:
             self.remove_stream(told.name)
             self.attach(told)
@@ -300,6 +306,8 @@ class Pipeline:
         for sink in self.settings.sinks:
             if not sink.streams or source.name in sink.streams:
                 self._connect_sink(sink, stream)
+        if self._outlet is not None:
+            self._give(stream, self._outlet)
 
     def _stream(self, name: str) -> Stream:
         if name not in self.streams:
@@ -389,9 +397,13 @@ class Pipeline:
         if name not in self.graph.nodes:
             node = self.graph.stage(name, stages.draw(self.overlays()))
             stream.nodes.insert(0, node)
-            policy, capacity = _TO_SINK[stream.source.live]
-            self.graph.connect(self._results, node, stream=stream.name, policy=policy, capacity=capacity)
+            self._give(stream, node)
         return self.graph.nodes[name]
+
+    def _give(self, stream: Stream, node: Node) -> None:
+        """Send the results of a stream to a node."""
+        policy, capacity = _TO_SINK[stream.source.live]
+        self.graph.connect(self._results, node, stream=stream.name, policy=policy, capacity=capacity)
 
 
 def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Report:
@@ -407,7 +419,10 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
 
 
 def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Iterator[Frame]:
-    """Give each frame of the sources with its detections, in order per stream; arguments as for `run`."""
+    """Give each frame of the sources with its detections, in order per stream; arguments as for `run`.
+
+    A slow caller misses frames of live sources, which are counted as late, and none of files.
+    """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()
 

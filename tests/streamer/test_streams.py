@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,41 @@ def test_status_shows_no_secret(pipeline):
     began = time.monotonic()
     pipeline.remove_stream(name)
     assert time.monotonic() - began < 2
+
+
+def test_a_slow_caller_gets_the_latest_frames_of_a_live_source():
+    with Pipeline(gather([LIVE], "grey"), model=GreyModel()) as pipeline:
+        frames = pipeline.frames()
+        assert next(frames).index < 10
+        until(lambda: results(pipeline, "synthetic") > 50)
+        assert next(frames).index > 40
+        frames.close()
+        report = pipeline.report()
+    assert report.streams[0].dropped["frames: late"] > 30
+    assert report.unbalanced == ()
+
+
+def test_a_slow_caller_gets_all_frames_of_a_file():
+    with Pipeline(
+        gather([LIVE.replace("count=0&live=1", "count=40")], "grey"), model=GreyModel()
+    ) as pipeline:
+        frames = pipeline.frames()
+        seen = [next(frames).index]
+        until(lambda: results(pipeline, "synthetic") > 4)
+        seen += [frame.index for frame in frames]
+        assert pipeline.report().lost.total() == 0
+    assert seen == list(range(40))
+
+
+def test_a_caller_of_frames_goes_on_when_the_only_stream_changes():
+    with Pipeline(gather([LIVE], "grey"), model=GreyModel()) as pipeline:
+        frames = pipeline.frames()
+        name = next(frames).stream
+        other = replace(pipeline.settings.sources[0], url=LIVE.replace("128x72", "96x64"), name=name)
+        pipeline.change_stream(other)
+        assert any(frame.size == (96, 64) for frame in frames)
+        frames.close()
+        assert pipeline.report().unbalanced == ()
 
 
 class File:
