@@ -26,6 +26,7 @@ from streamer.report import Rates, Report, report
 from streamer.results import results
 from streamer.settings import KEY_INTERVAL, Settings, SinkSettings, SourceSettings, gather
 from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
+from streamer.sinks.targets import Targets
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
@@ -68,6 +69,7 @@ class Pipeline:
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
+        self.targets = Targets(say)
         self.began = self.ended = 0.0  # time.perf_counter()
         self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
@@ -381,7 +383,8 @@ class Pipeline:
         kind, source = sink_kind(url), stream.source
 
         def opener() -> Sink:
-            sink = open_sink(url, stream=source.name, info=source.info, spec=self.spec)
+            opened = self.targets.claim(url, source.name)
+            sink = open_sink(opened, stream=source.name, info=source.info, spec=self.spec)
             if kind.attends:
                 cast("Attendant", sink).attend(self)
             if kind.draws:

@@ -9,7 +9,10 @@ import pytest
 
 from streamer.pipeline import Pipeline
 from streamer.settings import gather
+from streamer.web.hls import playlist_of
 from tests.servers.website import Site, free_port, live, wait_for
+
+from .test_pipeline import GreyModel
 
 WEB = ("starlette", "uvicorn", "websockets", "prometheus_client")
 
@@ -80,6 +83,14 @@ def test_the_page_serves_the_playlist_of_the_run_and_nothing_else(tmp_path: Path
         assert site.ask("/hls/nobody/synthetic.m3u8").status == 404
         pipeline.stop()
         pipeline.join()
+
+
+def test_the_page_leads_to_the_playlist_that_is_written_now(tmp_path: Path) -> None:
+    (url,) = sinks = [f"{tmp_path}/live.m3u8?keep=0"]
+    with Pipeline(gather([live(1)], "grey", sinks), model=GreyModel()) as pipeline:
+        for name in ("live", "live-2"):
+            pipeline.targets.claim(url, "synthetic")
+            assert playlist_of(pipeline, "synthetic") == f"/hls/synthetic/{name}.m3u8"
 
 
 def test_outputs_of_one_name_in_different_places_are_all_written(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 
 import streamer.member
@@ -156,6 +157,37 @@ def test_status_shows_no_secret(pipeline):
     began = time.monotonic()
     pipeline.remove_stream(name)
     assert time.monotonic() - began < 2
+
+
+def test_a_changed_stream_keeps_what_it_has_recorded(tmp_path):
+    said: list[str] = []
+    settings = gather([LIVE], "grey", [f"{tmp_path}/{{stream}}.jsonl", f"{tmp_path}/film.mkv"])
+    rows, pictures = [], []
+    with Pipeline(settings, model=GreyModel(), say=said.append) as pipeline:
+        tallies = [
+            pipeline.graph.ledger.tally(name, "synthetic")
+            for name in pipeline.graph.nodes
+            if name.startswith("write:")
+        ]
+        pipeline.start()
+        for end in ("", "-2", "-3"):
+            if end:
+                told = replace(settings.sources[0], name="synthetic", url=f"{LIVE}&seed={len(rows)}")
+                pipeline.change_stream(told)
+            rows.append(tmp_path / f"synthetic{end}.jsonl")
+            pictures.append(tmp_path / f"film{end}.mkv")
+            until(lambda: rows[-1].exists() and pictures[-1].exists())
+        pipeline.stop()
+        pipeline.join()
+    written = [sum(len(records(path)) for path in rows), sum(count_pictures(path) for path in pictures)]
+    assert written == [tally.out for tally in tallies]
+    assert len(list(tmp_path.iterdir())) == 6
+    assert sum("-2." in sentence for sentence in said) == 2
+
+
+def count_pictures(path: Path) -> int:
+    with av.open(path) as container:
+        return sum(1 for _ in container.decode(video=0))
 
 
 def test_a_slow_caller_gets_the_latest_frames_of_a_live_source():
