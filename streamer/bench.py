@@ -78,6 +78,7 @@ def measure(settings: Settings, seconds: float) -> Figures:
 
     if seconds <= 0:
         raise InputError(f"--seconds: {seconds}, a number above 0 would be right")
+    settings.check_sinks()
     model = engines.load(settings.model, settings.options or engines.Options())
     try:
         before = _threads()

@@ -297,6 +297,7 @@ def validate(file: Annotated[Path, typer.Argument(help="Pipeline YAML.")]) -> No
     from streamer.settings import merge
 
     settings = merge([], "", [], file, {})
+    settings.check_sinks()
     typer.echo(
         f"{file}: ok, {len(settings.sources)} sources, model {settings.model}, {len(settings.sinks)} sinks"
     )

@@ -37,20 +37,22 @@ class Follower:
         self._seen = stamp
         try:
             wanted = self._read()
+            wanted.check_sinks(self._pipeline.settings.sinks)
         except InputError as error:
             self._say(f"{error}\n{self._path}: not taken over, all goes on as before")
             return
         self._apply(wanted)
 
     def _apply(self, wanted: Settings) -> None:
-        now = {source.name: source for source in self._settings.sources}
-        then = {source.name: source for source in wanted.sources}
-        for name, told in then.items():
-            if name not in now:
-                self._try(f"{name}: added", self._pipeline.attach, told)
-            elif told != now[name]:
-                self._try(f"{name}: changed", self._pipeline.change_stream, told)
-        for name in now.keys() - then.keys():
+        streams = self._pipeline.streams
+        for told in wanted.sources:
+            stream = streams.get(told.name)
+            if stream is None:
+                self._try(f"{told.name}: added", self._pipeline.attach, told)
+            elif told != stream.told:
+                self._try(f"{told.name}: changed", self._pipeline.change_stream, told)
+        gone = {source.name for source in self._settings.sources} - {source.name for source in wanted.sources}
+        for name in sorted(gone & streams.keys()):
             self._try(f"{name}: removed", self._pipeline.remove_stream, name)
         desk = self._pipeline.desk
         if desk is not None and wanted.analytics != desk.plan:

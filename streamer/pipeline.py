@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -62,6 +63,7 @@ class Pipeline:
         model: Model | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        settings.check_sinks()
         self.settings = settings
         self.journal = _notes(settings)
         self.graph = Graph(self.journal, on_abort=self.stop)
@@ -213,13 +215,23 @@ class Pipeline:
             raise WorkError(f"{name}: was not let go within {timeout:g} s")
 
     def change_stream(self, told: SourceSettings) -> None:
-        """Replace the stream of this name by what is told now, even if it is the only one."""
-        self._stream(told.name)
+        """Replace the stream of this name by what is told now, even if it is the only one.
+
+        Raises:
+            InputError: there is no such stream; or the new one can never be opened, and the old one goes on.
+            WorkError: a stage did not let go of it in time, or the pipeline has ended.
+        """
+        before = replace(self._stream(told.name).told, name=told.name)
         nodes = (self._engine, self._outlet, *self._shared.values())
         held = [node.inbox.lane("change") for node in nodes if node is not None]
         try:
             self.remove_stream(told.name)
-            self.attach(told)
+            try:
+                self.attach(told)
+            except InputError:
+                with suppress(InputError):
+                    self.attach(before)
+                raise
         finally:
             for lane in held:
                 lane.close()

@@ -53,7 +53,7 @@ class Settings:
     """A whole run.
 
     Raises:
-        InputError: no source, a sink that cannot be, two writers on one path, an unknown quarantine.
+        InputError: no source, an unknown sink, two writers on one path, an unknown quarantine.
     """
 
     sources: tuple[SourceSettings, ...]
@@ -88,11 +88,17 @@ class Settings:
         if self.track:
             open_tracker(self.track)
         for sink in self.sinks:
-            check_sink(sink.url)
             self._check_streams(sink)
         for path, count in Counter(target(sink.url) for sink in self.sinks).items():
             if count > 1:
                 raise InputError(f"sink {path}: {count} sinks write to it, give each its own path")
+
+    def check_sinks(self, running: Sequence[SinkSettings] = ()) -> None:
+        """Raise InputError for a sink that cannot be opened; the places of those that run are their own."""
+        held = {target(sink.url) for sink in running}
+        for sink in self.sinks:
+            if target(sink.url) not in held:
+                check_sink(sink.url)
 
     def _check_streams(self, sink: SinkSettings) -> None:
         count = len(sink.streams or self.sources)

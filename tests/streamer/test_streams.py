@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from streamer.follow import Follower
 from streamer.pipeline import Pipeline
 from streamer.report import report
 from streamer.settings import Settings, gather, merge
+from tests.servers.website import free_port
 
 from .test_pipeline import GreyModel, records
 
@@ -228,8 +231,9 @@ def test_a_caller_of_frames_goes_on_when_the_only_stream_changes():
 class File:
     """A pipeline file and a pipeline that follows it, looked at by hand."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, sink: str = "null:") -> None:
         self.path = tmp_path / "cams.yaml"
+        self.sink = sink
         self.said: list[str] = []
         self.write(f"a: {LIVE}")
         self.pipeline = Pipeline(self.read(), model=GreyModel())
@@ -240,7 +244,7 @@ class File:
 
     def write(self, *sources: str, rest: str = "") -> None:
         lines = "".join(f"  {line}\n" for line in sources)
-        self.path.write_text(f"sources:\n{lines}sinks: ['null:']\n{rest}")
+        self.path.write_text(f"sources:\n{lines}sinks: ['{self.sink}']\n{rest}")
         os.utime(self.path, ns=(self.path.stat().st_atime_ns, time.monotonic_ns()))
 
     def look(self) -> list[str]:
@@ -249,15 +253,20 @@ class File:
         return [line.removeprefix(f"{self.path}: ") for line in self.said]
 
 
-@pytest.fixture
-def file(tmp_path):
-    file = File(tmp_path)
+@contextmanager
+def followed(file: File) -> Iterator[File]:
     with file.pipeline as pipeline:
         pipeline.start()
         yield file
         pipeline.stop()
         pipeline.join()
         assert pipeline.report().unbalanced == ()
+
+
+@pytest.fixture
+def file(tmp_path):
+    with followed(File(tmp_path)) as file:
+        yield file
 
 
 def test_cameras_of_an_edited_file_come_change_and_go(file):
@@ -281,6 +290,49 @@ def test_the_only_camera_may_change(file):
     assert file.look() == ["a: changed"]
     before = results(file.pipeline, "a")
     until(lambda: results(file.pipeline, "a") > before + 3)
+
+
+def test_an_edit_that_failed_is_made_good_by_the_next(file):
+    file.write(f"a: {LIVE}", "b: nowhere.mp4")
+    assert "nowhere.mp4: no such file" in "".join(file.look())
+    file.write("a: nowhere.mp4", f"b: {LIVE}")
+    refused, added = file.look()
+    assert "nowhere.mp4: no such file" in refused
+    assert added == "b: added"
+    before = results(file.pipeline, "a")
+    until(lambda: results(file.pipeline, "a") > before + 3)
+    file.write(f"a: {LIVE}&seed=3", f"b: {LIVE}")
+    assert file.look() == ["a: changed"]
+    file.pipeline.remove_stream("b")
+    file.write(f"a: {LIVE}&seed=3")
+    assert file.look() == []
+
+
+def test_a_file_with_a_live_page_is_followed_while_that_is_served(tmp_path):
+    for name in ("starlette", "uvicorn", "websockets", "prometheus_client"):
+        pytest.importorskip(name, reason="pip install 'streamer[web]'")
+    port = free_port()
+
+    def is_served() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    with followed(File(tmp_path, f"http://127.0.0.1:{port}")) as file:
+        until(is_served)
+        file.write(f"a: {LIVE}", f"b: {LIVE}")
+        assert file.look() == ["b: added"]
+        file.sink = f"http://127.0.0.1:{port}?width=320"
+        file.write(f"a: {LIVE}")
+        assert sorted(file.look()) == ["b: removed", "sinks: taken over at the next start"]
+
+
+def test_a_sink_that_cannot_be_is_refused_before_the_next_start(file):
+    file.sink = "{stream}.mp4?presett=fast"
+    file.write(f"a: {LIVE}", f"b: {LIVE}")
+    said = "".join(file.look())
+    assert "did you mean 'preset'" in said
+    assert "all goes on as before" in said
+    assert list(file.pipeline.streams) == ["a"]
 
 
 def test_a_broken_edit_is_refused_with_its_line_and_all_goes_on(file):
