@@ -15,7 +15,7 @@ from streamer.audio import AudioTrack
 from streamer.frame import Frame
 from streamer.urls import redact, scheme
 
-__all__ = ["SOURCES", "Source", "SourceInfo", "Unavailable", "open_source", "stream_name"]
+__all__ = ["SOURCES", "Source", "SourceInfo", "Unavailable", "is_local", "open_source", "stream_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ SOURCES = {
     "tcp": "streamer.sources.video:open_network",
     "udp": "streamer.sources.video:open_network",
 }
+LOCAL = {"file", "images", "lavfi", "synthetic"}
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -93,6 +94,11 @@ def open_source(url: str, *, name: str = "") -> Source:
     module, _, function = target.partition(":")
     opener: Callable[[str, str], Source] = getattr(import_module(module), function)
     return opener(url, name or stream_name(url))
+
+
+def is_local(url: str) -> bool:
+    """Tell whether a URL names files or pictures made here, recorded or not: they are worth waiting for."""
+    return _kind(url.removeprefix("record:")) in LOCAL
 
 
 def _kind(url: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from engines.errors import InputError
-from streamer.sources import Source, Unavailable, open_source, stream_name
+from streamer.sources import Source, Unavailable, is_local, open_source, stream_name
 from streamer.sources.knock import knocker
 from streamer.sources.link import Link
 from streamer.sources.quarantine import KINDS, Quarantine
@@ -16,7 +16,7 @@ from streamer.urls import scheme
 
 __all__ = ["Opening", "settle"]
 
-GRACE = 3.0  # seconds that the first sources to open wait for the others
+GRACE = 3.0  # seconds that the first sources to open wait for those that may be live
 LOOK = 0.05  # seconds
 
 
@@ -35,6 +35,7 @@ class Opening:
         self._opener, self._knock = opener_of(url, self._name)
         self._withheld = frozenset(withheld)
         self._say = say
+        self.is_local = is_local(url)
         self.link = Link(self._name, self._opener, hand_over=True)
 
     def source(self) -> Source:
@@ -86,6 +87,8 @@ def opener_of(url: str, name: str) -> tuple[Callable[[], Source], Callable[[], b
 def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     """Return all sources as soon as it is known how they do; those that are away are tried on for ever.
 
+    Files are waited for, however slowly they open: what is taken for live loses frames.
+
     If none of several can be opened, or a lone one cannot, that is an error unless told to `wait` for them.
 
     Raises:
@@ -93,7 +96,7 @@ def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     """
     links = [opening.link for opening in openings]
     try:
-        _await(links)
+        _await(openings)
         sources = [opening.source() for opening in openings]
         away = [link.refusal for link in links if isinstance(link.refusal, InputError)]
         if len(away) == len(links) and not wait:
@@ -105,12 +108,12 @@ def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     return sources
 
 
-def _await(links: Sequence[Link]) -> None:
-    """Wait until every link is settled, or one is open and the grace for the others is over."""
+def _await(openings: Sequence[Opening]) -> None:
+    """Wait until all files are settled, and the others too, or one is open and their grace is over."""
     opened_at = float("inf")
-    for link in links:
-        while not link.settled.wait(LOOK):
-            if opened_at == float("inf") and any(other.source is not None for other in links):
+    for opening in sorted(openings, key=lambda opening: not opening.is_local):
+        while not opening.link.settled.wait(LOOK):
+            if opened_at == float("inf") and any(other.link.source is not None for other in openings):
                 opened_at = time.monotonic()
-            if time.monotonic() - opened_at > GRACE:
+            if not opening.is_local and time.monotonic() - opened_at > GRACE:
                 return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,3 +189,41 @@ def test_a_source_with_an_end_is_handed_over_bare(monkeypatch):
     camera = Camera(live=False)
     assert settle(openings(monkeypatch, camera)) == [camera]
     assert not camera.threads
+
+
+class Looked(threading.Event):
+    """Opens a gate once it was waited for so many times."""
+
+    def __init__(self, gate: threading.Event, looks: int) -> None:
+        super().__init__()
+        self.gate, self.looks = gate, looks
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.looks -= 1
+        if not self.looks:
+            self.gate.set()
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize(("url", "waited"), [("share/a.mp4", True), ("rtsp://10.0.0.9/a", False)])
+def test_a_file_that_opens_slowly_is_waited_for_and_stays_a_file(monkeypatch, url, waited):
+    """Whoever is open already, and however long that takes; what may be live has its grace only."""
+    gate, camera, slow = threading.Event(), Camera(), Camera(live=not waited)
+
+    def opener(wanted: str, *, name: str = "") -> Camera:
+        if wanted == url:
+            gate.wait()
+        return slow if wanted == url else camera
+
+    seconds = count(step=10)
+    monkeypatch.setattr("streamer.sources.opening.open_source", opener)
+    monkeypatch.setattr("streamer.sources.opening.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    openings = [Opening("0"), Opening(url)]
+    openings[0].link.settled.wait()
+    openings[1].link.settled = Looked(gate, 5)
+    sources = settle(openings)
+    assert (sources[1] is slow) == waited
+    assert gate.is_set() == waited
+    gate.set()
+    for source in sources:
+        source.close()

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError, WorkError
-from streamer.sources import SOURCES, _kind, open_source, stream_name, video
+from streamer.sources import SOURCES, _kind, is_local, open_source, stream_name, video
 
 from .conftest import Film, picture
 
@@ -51,6 +51,26 @@ def test_table_names_functions_that_exist(target):
 )
 def test_kind_follows_from_what_was_written(url, kind):
     assert _kind(url) == kind
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("clip.mp4", True),
+        ("photos/*.jpg", True),
+        ("synthetic:?count=9", True),
+        ("record:clip.mp4?to=session", True),
+        ("record:rtsp://cam/1?to=session", False),
+        ("rtsp://cam/1", False),
+        ("https://site/clip.mp4", False),
+        ("/dev/video0?fps=5", False),
+        ("0", False),
+        ("chaos:clip.mp4?eof@3s", False),
+        ("replay:session", False),
+    ],
+)
+def test_files_and_what_is_made_here_are_local(url, local):
+    assert is_local(url) == local
 
 
 def test_a_file_with_a_colon_in_its_name_is_a_file(film: Film, monkeypatch, tmp_path: Path):
