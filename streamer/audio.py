@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-__all__ = ["AudioPacket", "AudioTrack"]
+__all__ = ["MOST_CARRIED", "AudioPacket", "AudioTrack", "carry"]
+
+MOST_CARRIED = 256  # packets: some five seconds of AAC or Opus
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +30,11 @@ class AudioPacket:
     pts: int
     dts: int
     duration: int
+
+
+def carry(late: Sequence[AudioPacket], own: Sequence[AudioPacket]) -> tuple[AudioPacket, ...]:
+    """Return a picture's own sound behind that of the pictures before it that were given up.
+
+    Of theirs the oldest goes where it is more than MOST_CARRIED packets.
+    """
+    return (*late[-MOST_CARRIED:], *own)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engines.errors import InputError, WorkError
+from streamer.audio import carry
 from streamer.frame import Frame
 from streamer.inbox import Aborted, Inbox, Lane, Policy
 from streamer.journal import Notes
@@ -275,10 +276,10 @@ class Graph:
 
 
 def heir(late: Item, item: Item) -> Item:
-    """Return an item with the events of the one before it, which came too late to be handed on."""
-    if not isinstance(late, Frame) or not isinstance(item, Frame) or not late.events:
+    """Return an item with the events and sound of the one before it, which came too late to be handed on."""
+    if not isinstance(late, Frame) or not isinstance(item, Frame) or not (late.events or late.audio):
         return item
-    return replace(item, events=(*late.events, *item.events))
+    return replace(item, events=(*late.events, *item.events), audio=carry(late.audio, item.audio))
 
 
 def frames_of(item: Item) -> Sequence[Frame]:

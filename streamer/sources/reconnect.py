@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from streamer.audio import AudioPacket, carry
 from streamer.frame import Frame
 from streamer.sources import SourceInfo
 from streamer.sources.link import Lost
@@ -157,6 +158,7 @@ class Reconnect:
         self._stopped = False
         self._index = 0  # of the next picture
         self._last: tuple[float, float] | None = None  # captured and pts of the last picture
+        self._sound: tuple[AudioPacket, ...] = ()  # of pictures withheld, for the next one given out
         self._is_tried = False  # a connection was renewed because of a frozen picture, in vain so far
 
     def __iter__(self) -> Iterator[Frame]:
@@ -208,8 +210,10 @@ class Reconnect:
                     self._backoff.reset()
                 limit, last = self._patience.stall, now
                 offset = self._follow(frame, offset, base)
+                frame.audio, self._sound = carry(self._sound, frame.audio), ()
                 verdict = self._quarantine.judge(frame)
                 if verdict:
+                    self._sound = frame.audio
                     self.failures[verdict] += 1
                     self._withhold(verdict)
                 else:

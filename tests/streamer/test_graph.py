@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError, WorkError
+from streamer.audio import MOST_CARRIED, AudioPacket
 from streamer.frame import Frame, Planes
 from streamer.graph import Graph
 from streamer.inbox import Inbox
@@ -75,6 +76,29 @@ def test_latest_edges_count_what_they_drop():
     assert seen == [199]
     assert graph.ledger.lost() == {"work: late": 398}
     assert graph.ledger.unbalanced() == []
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_a_frame_takes_over_the_sound_of_those_too_late_before_it(count):
+    sounds = [AudioPacket(b"", at, at, 1) for at in range(count)]
+    graph, taken = Graph(), []
+
+    def heard() -> Iterator[Frame]:
+        for frame, sound in zip(frames("a", count), sounds, strict=True):
+            frame.audio = (sound,)
+            yield frame
+
+    def slow(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        source.thread.join(10)
+        for frame in inbox:
+            taken.append(frame)
+            yield frame
+
+    source, work = graph.source("decode:a", heard), graph.stage("work", slow)
+    graph.connect(source, work, policy="latest", capacity=2)
+    finish(graph)
+    assert [frame.index for frame in taken] == [count - 2, count - 1]
+    assert [packet for frame in taken for packet in frame.audio] == sounds[-(MOST_CARRIED + 2) :]
 
 
 @pytest.mark.parametrize("stage", ["decode:a", "work", "end"])

@@ -12,6 +12,8 @@ import pytest
 
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
+from streamer.graph import heir
+from streamer.inbox import Inbox
 
 RATE = 48_000
 SECONDS = 3
@@ -111,6 +113,26 @@ def test_packets_that_repeat_or_go_back_are_left_out(
     write(tmp_path / "a.mp4", pictures, audio=track)
     _, arrived = _read(tmp_path / "a.mp4")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets[:9]]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_of_pictures_that_came_too_late_is_in_the_file(
+    tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    inbox: Inbox[Frame] = Inbox(inherit=heir)
+    lane = inbox.lane("cam", policy="latest", capacity=2)
+    taken: list[Frame] = []
+    for number, picture in enumerate(_together(frames, track, packets)):
+        lane.put(picture)
+        if number % 5 == 4:
+            taken += inbox.take(1)
+    lane.close()
+    taken += inbox
+    write(tmp_path / f"a{suffix}", taken, audio=track)
+    assert len(taken) < SECONDS * 25 / 4
+    _, arrived = _read(tmp_path / f"a{suffix}")
+    assert [packet.data for packet in arrived] == [packet.data for packet in packets]
 
 
 def _encode(folder: Path, codec: str) -> Track:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from streamer.audio import AudioPacket, AudioTrack
+from streamer.audio import MOST_CARRIED, AudioPacket, AudioTrack
 from streamer.frame import Frame, Planes
 from streamer.sources import SourceInfo
 from streamer.sources.link import Lost
@@ -154,7 +154,7 @@ def test_any_schedule_of_faults_is_survived_and_accounted_for(seed):
     assert recovered - last_fault <= 31, world.said
     assert source.health.state == "stopped"
     assert not world.open_links
-    sounds = [frame.audio[0].pts / 8000 for frame in frames]
+    sounds = [frame.audio[-1].pts / 8000 for frame in frames]
     assert np.allclose(sounds, times, atol=0.001)
 
 
@@ -231,6 +231,20 @@ def test_a_frozen_picture_is_withheld_and_tried_to_be_mended_once():
     assert len(world.attempts) == 2
     assert source.failures["frozen"] * STEP == pytest.approx(86, abs=1.5)
     assert len([now for now, _ in frames if now > 200.1]) > 400
+
+
+@pytest.mark.parametrize("kind", ["black", "corrupt"])
+@pytest.mark.parametrize("seconds", [3.0, 60.0])
+def test_the_next_picture_brings_the_sound_of_those_withheld(kind, seconds):
+    world = World([Spell(101, kind), Spell(101 + seconds, "good")])
+    source = world.reconnect()
+    frames = [frame for _, _, frame in play(world, source, seconds + 5)]
+    withheld = source.failures[kind]
+    assert withheld * STEP == pytest.approx(seconds, abs=0.1)
+    sounds = [packet.pts for frame in frames for packet in frame.audio]
+    assert len(sounds) == len(frames) + min(withheld, MOST_CARRIED)
+    assert np.all(np.diff(sounds) > 0)
+    assert sum(len(frame.audio) > 1 for frame in frames) == 1
 
 
 def test_stop_ends_at_once_in_every_state():
