@@ -50,7 +50,9 @@ PIXELS_PER_THREAD = 500_000
 
 PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
 # delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
-FRAGMENTS = {"movflags": "delay_moov+default_base_moof", "frag_duration": str(round(HELD * 1e6))}
+# skip_trailer: else the muxer keeps an entry for every fragment, for an index that `faststart` drops.
+MOVFLAGS = "delay_moov+default_base_moof+skip_trailer"
+FRAGMENTS = {"movflags": MOVFLAGS, "frag_duration": str(round(HELD * 1e6))}
 CLUSTERS = {"cluster_time_limit": str(round(HELD * 1e3))}
 
 # Matrix -> AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic (ITU-T H.273).

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FORMS = {"push+rtsp": "rtsp", "push+rtmp": "flv", "push+rtmps": "flv", "push+srt": "mpegts"}
 PORTS = {"push+rtsp": 554, "push+rtmp": 1935, "push+rtmps": 443, "push+srt": 9000}
-NUT = ("nut", {"flush_packets": "1"})
+NUT = ("nut", {"flush_packets": "1", "write_index": "0"})  # an index would grow for as long as it runs
 ROOM = 4 << 20  # bytes that wait for the child; beyond it counts as stalled
 PIECE = 65_536  # bytes that are written at once
 PAUSES = Patience(shortest=0.5, longest=10.0, good=10.0)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "Reel", "Replay", "Tape", "open_record", "open_replay"]
 
+# The reader may be killed at any time: what came is to be on disk. An index would only grow in memory.
+NUT = {"flush_packets": "1", "write_index": "0"}
 SOON = 1.0  # seconds before its time at which a recorded connection may be opened
 
 
@@ -86,8 +88,7 @@ class Record:
         self._source = source
         self._template = source.stream
         try:
-            # The reader may be killed at any time: what came is to be on disk.
-            self._film: Any = av.open(str(path.with_suffix(".nut")), "w", options={"flush_packets": "1"})
+            self._film: Any = av.open(str(path.with_suffix(".nut")), "w", options=NUT)
             self._times = path.with_suffix(".times").open("w", buffering=1)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error

@@ -12,7 +12,9 @@ from streamer.sinks.film import TIME_BASE
 __all__ = ["Segment", "Segmenter"]
 
 JUMP = 2.0  # seconds; a time further from the one before starts a new stretch
-MP4 = ("mp4", {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"})
+# skip_trailer: else the muxer keeps an entry for every fragment, for an index that nobody reads.
+MOVFLAGS = "frag_every_frame+empty_moov+default_base_moof+skip_trailer"
+MP4 = ("mp4", {"movflags": MOVFLAGS, "flush_packets": "1"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,11 @@ import av
 import pytest
 
 from engines.errors import InputError
+from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink
+from streamer.sinks.broadcast import Mux, Settings
+from streamer.sinks.push import NUT, _Tap
+from streamer.sinks.studio import Studio
 from tests.servers.camera import FPS, Camera, until
 from tests.servers.clip import number_of
 
@@ -24,6 +29,9 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt-get install ffmpeg"),
     pytest.mark.timeout(120),
 ]
+
+
+INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"  # what NUT's index begins with
 
 
 class Receiver:
@@ -128,6 +136,21 @@ def test_a_receiver_that_comes_late_gets_every_picture_from_then_on(
     numbers = Receiver(scheme, port, tmp_path / "got.nut", 40).wait()
     assert len(numbers) >= 38
     assert {(later - earlier) % 256 for earlier, later in pairwise(numbers)} == {1}
+
+
+def test_what_the_child_reads_ends_without_an_index(frames: Callable[..., list[Frame]]) -> None:
+    """The muxer would hold more of it in memory with every keyframe."""
+    tap, share = _Tap(), Studio(fps=lambda: FPS).share(Settings(gop=5))
+    parts = [part for frame in frames(at / FPS for at in range(20)) for part in share.write(frame)]
+    mux = Mux(tap, NUT, share.encoder, in_band=True)
+    for part in parts:
+        mux.write(part)
+    mux.close()
+    share.rest()
+    data = b"".join(iter(lambda: tap.take(0), b""))
+    assert INDEX not in data
+    with av.open(io.BytesIO(data)) as container:
+        assert len(list(container.decode(video=0))) == 20
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp"])

@@ -22,6 +22,8 @@ from .conftest import Film, picture
 
 pytestmark = pytest.mark.timeout(60)
 
+INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"  # what NUT's index begins with
+
 
 def frames_of(url: str, count: int = 10_000) -> Iterator[Frame]:
     (source,) = settle([Opening(url)])
@@ -71,6 +73,7 @@ def test_packets_and_their_times_are_kept_exactly(film: Film, tmp_path: Path):
     assert [key for _, _, key, _ in kept] == [key for _, _, key, _ in made]
     assert [data[-200:] for *_, data in kept] == [data[-200:] for *_, data in made]
     assert len(arrivals(tmp_path / "s" / "0001.times")) == 30
+    assert INDEX not in (tmp_path / "s" / "0001.nut").read_bytes()  # it grows in memory until the end
 
 
 def steps(found: list[tuple]) -> list[float]:

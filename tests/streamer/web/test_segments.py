@@ -33,6 +33,8 @@ class Filmed:
                 self.parts += made.add(picture)
         self.head, self.codec = made.head, made.codec
         made.close()
+        self.last = Segment(b"".join(made._tank.take(b"mdat")), False, 0.0, 0.0)
+        self.trailer = bytes(made._tank._bytes)
         share.rest()
 
 
@@ -52,6 +54,13 @@ def test_an_independent_decoder_sees_every_picture_at_its_time() -> None:
     for frame, picture in zip(shown, pictures, strict=False):
         error = pixels.to_rgb(frame.planes).astype(int) - picture.to_ndarray(format="rgb24")
         assert np.abs(error).mean() < 4
+
+
+def test_the_muxer_keeps_no_index_of_what_it_wrote() -> None:
+    """It would write one at the end, and hold more of it in memory with every picture until then."""
+    made = Filmed(frames(20))
+    assert made.trailer == b""
+    assert len(decoded(made.head, [*made.parts, made.last])) == 20
 
 
 def test_one_can_begin_at_every_key_and_only_there() -> None:
