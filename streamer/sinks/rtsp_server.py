@@ -13,6 +13,7 @@ import hmac
 import logging
 import re
 import secrets
+import socket
 import threading
 import time
 from collections import Counter
@@ -32,7 +33,8 @@ LONGEST_HEAD = 8192  # bytes of a request's lines
 LONGEST_BODY = 65_536
 FULLEST = 1 << 20  # bytes that wait for one client; what comes then is not for it
 PATIENCE = 10.0  # seconds for which a client may take nothing of what waits
-IDLE = 60.0  # seconds for which a client that does not play may stay silent
+IDLE = 60.0  # seconds for which a client that does not play may stay silent; told as the time-out
+SILENCE = 2  # time-outs after which a viewer by UDP of whom nothing is heard is gone
 BACKLOG = 64  # pictures on their way from the encoder's thread to ours
 VERBS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -87,6 +89,7 @@ class Client:
         self.channel: Channel | None = None
         self.is_apart = True  # pictures are of no use to it before a keyframe
         self.lags = False  # it took nothing for a while
+        self.heard = time.monotonic()  # when it last asked for or reported something
         self._since = 0.0  # time.monotonic() from which on it took nothing
         self._channels: tuple[int, int] | None = None  # of RTP and RTCP within the connection
         self._sockets: list[asyncio.DatagramTransport] = []  # for RTP and RTCP
@@ -136,14 +139,22 @@ class Client:
         return ""
 
     @property
+    def left(self) -> float | None:
+        """Seconds for which it may say nothing more; None where a connection that takes data says enough."""
+        plays = self.channel is not None and self in self.channel.viewers
+        if plays and not self._sockets:
+            return None
+        return max(self.heard + (SILENCE if plays else 1) * IDLE - time.monotonic(), 0.0)
+
+    @property
     def is_set_up(self) -> bool:
         """True once it is known how packets go."""
         return bool(self._sockets) or self._channels is not None
 
     def unset(self) -> None:
         """Close the sockets."""
-        for socket in self._sockets:
-            socket.close()
+        for transport in self._sockets:
+            transport.close()
         self._sockets, self._channels = [], None
 
     async def _open_sockets(self, *ports: int) -> str:
@@ -153,12 +164,23 @@ class Client:
         there = self.writer.get_extra_info("peername")[0]
         own = []
         for port in ports:
-            socket, _ = await loop.create_datagram_endpoint(
-                asyncio.DatagramProtocol, local_addr=(here, 0), remote_addr=(there, port)
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: _Ear(self), local_addr=(here, 0), remote_addr=(there, port)
             )
-            self._sockets.append(socket)
-            own.append(socket.get_extra_info("sockname")[1])
+            self._sockets.append(transport)
+            own.append(transport.get_extra_info("sockname")[1])
         return f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={own[0]}-{own[1]}"
+
+
+class _Ear(asyncio.DatagramProtocol):
+    """Hears the reports of a receiver by UDP."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        if len(data) > 1 and _is_rtcp(data):
+            self._client.heard = time.monotonic()
 
 
 class RtspServer:
@@ -260,6 +282,7 @@ class RtspServer:
         self._clients.add(client)
         self._tasks.add(task)
         try:
+            _keep_alive(writer)
             await self._converse(client)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ValueError):
             pass  # it went, said nothing for too long, or something else than RTSP
@@ -272,8 +295,7 @@ class RtspServer:
 
     async def _converse(self, client: Client) -> None:
         while True:
-            plays = client.channel is not None and client in client.channel.viewers
-            start = await asyncio.wait_for(client.reader.readexactly(1), None if plays else IDLE)
+            start = await _first_byte(client)
             if start == b"$":  # a receiver's report
                 size = int.from_bytes((await client.reader.readexactly(3))[1:], "big")
                 await client.reader.readexactly(size)
@@ -344,6 +366,27 @@ class RtspServer:
         channel = client.channel
         if channel is not None:
             channel.viewers = tuple(other for other in channel.viewers if other is not client)
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Let the system find out that a client is gone though its connection was never closed."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(round(IDLE), 1))
+
+
+async def _first_byte(client: Client) -> bytes:
+    """Wait for what a client says next. Raises TimeoutError once nothing was heard of it for too long."""
+    while True:
+        try:
+            byte = await asyncio.wait_for(client.reader.readexactly(1), client.left)
+        except TimeoutError:
+            if client.left:  # it has reported by UDP meanwhile
+                continue
+            raise
+        client.heard = time.monotonic()
+        return byte
 
 
 def _split(line: str) -> tuple[str, str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +17,12 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError
-from streamer.sinks import Sink, check_sink
+from streamer.sinks import Sink, check_sink, rtsp_server
 from tests.servers.camera import FPS, PICTURES, SIZE, Camera, until
 from tests.servers.clip import number_of
 from tests.servers.gstreamer import has_elements
+
+REPORT = b"\x80\xc9\x00\x01\x00\x00\x00\x07"  # RTCP's receiver report (RFC 3550), of nothing
 
 
 @pytest.fixture
@@ -177,6 +181,40 @@ def test_a_viewer_that_never_reads_holds_up_nobody(
         assert len(_watch(url, 30)) == 30
         assert max(client.writer.transport.get_write_buffer_size() for client in channel.viewers) < 4 << 20
         until(lambda: bool(deaf.recv(65_536)) and not channel.viewers[0].is_apart)  # it reads, and is served
+
+
+def test_a_viewer_by_udp_stays_for_as_long_as_it_reports(
+    camera: Callable[..., tuple[str, Sink, Camera]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that vanishes leaves its connection open: nothing but its silence tells that it is gone."""
+    monkeypatch.setattr(rtsp_server, "IDLE", 1.0)
+    url, sink, _ = camera()
+    channel = sink._channel  # type: ignore[attr-defined]
+    peer = socket.create_connection(("127.0.0.1", sink.port), 20)  # type: ignore[attr-defined]
+    pair = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]
+    with peer, pair[0] as rtp, pair[1] as rtcp, peer.makefile("rb") as answers:
+        for own in pair:
+            own.bind(("127.0.0.1", 0))
+            own.settimeout(20)
+        ports = "-".join(str(own.getsockname()[1]) for own in pair)
+        peer.sendall(
+            f"SETUP {url} RTSP/1.0\r\nTransport: RTP/AVP;unicast;client_port={ports}\r\n\r\n".encode()
+        )
+        told = re.search(rb"server_port=\d+-(\d+)", b"".join(iter(answers.readline, b"\r\n")))
+        assert told is not None
+        there = ("127.0.0.1", int(told[1]))
+        peer.sendall(f"PLAY {url} RTSP/1.0\r\n\r\n".encode())
+        assert b"200 OK" in b"".join(iter(answers.readline, b"\r\n"))
+        end = time.monotonic() + 1.5 * rtsp_server.SILENCE
+        while time.monotonic() < end:
+            assert rtp.recv(2000)
+            rtcp.sendto(REPORT, there)
+        connection = channel.viewers[0].writer.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert answers.read() == b""
+    assert channel.viewers == ()
+    with socket.socket(type=socket.SOCK_DGRAM) as free:
+        free.bind(there)
 
 
 def test_streams_share_a_port(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
