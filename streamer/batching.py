@@ -35,6 +35,11 @@ class Batching:
         self._ages[stream] = (age + 1) % (self.every.get(stream, 1) * self.thin)
         return age == 0
 
+    def forget(self, stream: str) -> None:
+        """Drop what is known of a stream."""
+        self.every.pop(stream, None)
+        self._ages.pop(stream, None)
+
     def await_turn(self, check: Callable[[], None]) -> None:
         """Wait until the engine may be given another batch; `check` raises when the graph goes down."""
         with self._changed:

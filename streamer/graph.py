@@ -18,6 +18,7 @@ from streamer.frame import Frame
 from streamer.inbox import Aborted, Inbox, Lane, Policy
 from streamer.journal import Notes
 from streamer.metrics import Histogram, Ledger
+from streamer.stateful import Stateful
 
 __all__ = ["Cargo", "Edge", "Graph", "Node", "Stage"]
 
@@ -120,6 +121,12 @@ class Graph:
                 return False
         self.nodes.pop(node.name, None)
         return True
+
+    def forget(self, stream: str) -> None:
+        """Let every stage drop what it keeps of a stream that has ended."""
+        for node in tuple(self.nodes.values()):
+            if isinstance(node.stage, Stateful):
+                node.stage.forget(stream)
 
     def outlet(self, name: str) -> Node:
         """Add a node whose items the caller takes with `pump`."""

@@ -83,6 +83,7 @@ class Pipeline:
         self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
         self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
         self._outlet: Node | None = None  # to the caller of `frames`
+        self._forgetters: list[Callable[[str], None]] = []  # of sinks that keep something of each stream
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
@@ -197,8 +198,8 @@ class Pipeline:
             stream.feed.stop()
             until = time.monotonic() + timeout
             done = self.graph.remove(stream.decoder, timeout)
-            while done and self.graph.ledger.under_way(name, self._common) and time.monotonic() < until:
-                self._tick.wait(_LOOK)
+            if done:
+                self._await(name, self._common, until)
             for tail in (self._results, *stream.nodes):
                 self.graph.disconnect(tail, name)
             for node in (stream.decoder, *stream.nodes):
@@ -206,11 +207,9 @@ class Pipeline:
                     edge.lane.close()
                 left = max(until - time.monotonic(), 0.1)
                 done = self.graph.remove(node, left) and done
+            through = self._await(name, [node.name for node in self._shared.values()], until)
             del self.streams[name]
-            self.rates.forget(name)
-            if self.keys is not None and self.model.video is not None:
-                self.keys.forget(name)
-                self.model.video.forget(name)
+            self._forget(name, self._forgetters if through else [])
         if not done:
             raise WorkError(f"{name}: was not let go within {timeout:g} s")
 
@@ -323,6 +322,22 @@ class Pipeline:
         if self._outlet is not None:
             self._give(stream, self._outlet)
 
+    def _await(self, stream: str, stages: Sequence[str], until: float) -> bool:
+        """Wait until nothing of a stream is under way at these stages; False if time.monotonic() runs out."""
+        while under_way := self.graph.ledger.under_way(stream, stages):
+            if time.monotonic() >= until:
+                break
+            self._tick.wait(_LOOK)
+        return not under_way
+
+    def _forget(self, stream: str, sinks: Sequence[Callable[[str], None]]) -> None:
+        """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
+        for forget in (self.graph.forget, self.rates.forget, self.batching.forget, *sinks):
+            forget(stream)
+        if self.keys is not None and self.model.video is not None:
+            self.keys.forget(stream)
+            self.model.video.forget(stream)
+
     def _stream(self, name: str) -> Stream:
         if name not in self.streams:
             raise InputError(f"stream {name!r}: there is none{nearest(name, self.streams)}")
@@ -401,6 +416,8 @@ class Pipeline:
                 cast("Attendant", sink).attend(self)
             if kind.draws:
                 cast("Painter", sink).use(stream.studio)
+            if kind.shared and (forget := getattr(sink, "forget", None)):
+                self._forgetters.append(forget)
             return sink
 
         names = (name, *(f"{name}-{number}" for number in range(2, 2 + len(self.graph.nodes))))

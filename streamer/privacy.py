@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -14,6 +14,7 @@ from engines.suppress import iou_matrix
 from streamer.frame import Frame, Planes
 from streamer.inbox import Inbox
 from streamer.pairs import read_pairs
+from streamer.stateful import Stateful
 
 if TYPE_CHECKING:
     from engines.detections import Detections
@@ -58,7 +59,7 @@ def read_privacy(text: str) -> Privacy:
     return replace(Privacy(how), **read_pairs(f"hide: {how}", pairs, Privacy))  # type: ignore[arg-type]
 
 
-def privacy(told: Privacy, spec: ModelSpec) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+def privacy(told: Privacy, spec: ModelSpec) -> Stateful[Frame, Frame, _Held]:
     """Hide parts of each frame, on planes of its own; spec is of all that detects.
 
     Raises:
@@ -76,8 +77,7 @@ def privacy(told: Privacy, spec: ModelSpec) -> Callable[[Inbox[Frame]], Iterator
         grow = (boxes[:, 2:] - boxes[:, :2]) * np.float32(told.margin)
         return np.concatenate([boxes[:, :2] - grow, boxes[:, 2:] + grow], axis=1)
 
-    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        held: dict[str, _Held] = {}
+    def stage(inbox: Inbox[Frame], held: dict[str, _Held]) -> Iterator[Frame]:
         for frame in inbox:
             boxes = np.concatenate([parts(frame.detections), parts(frame.lost)])
             boxes = held.setdefault(frame.stream, _Held(told.hold)).update(boxes, frame.pts)
@@ -85,7 +85,7 @@ def privacy(told: Privacy, spec: ModelSpec) -> Callable[[Inbox[Frame]], Iterator
                 frame.planes = conceal(frame.planes, boxes, told.how)
             yield frame
 
-    return stage
+    return Stateful(stage)
 
 
 class _Held:

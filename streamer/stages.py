@@ -15,6 +15,7 @@ from streamer.inbox import Inbox
 from streamer.metrics import Histogram
 from streamer.report import Rates
 from streamer.sinks import Closed, Sink
+from streamer.stateful import Stateful
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
@@ -85,14 +86,13 @@ def _acquire(model: Model, inbox: Inbox[Frame]) -> Batch:
 
 def collect(
     latency: Histogram, rates: Rates, batching: Batching, keys: Keys | None = None
-) -> Callable[[Inbox[Flight]], Iterator[Frame]]:
+) -> Stateful[Flight, Frame, Detections]:
     """Wait for the engine and give each frame its detections; one not inferred keeps those before it.
 
     `keys` is told of the results of a model for video.
     """
 
-    def stage(inbox: Inbox[Flight]) -> Iterator[Frame]:
-        last: dict[str, Detections] = {}
+    def stage(inbox: Inbox[Flight], last: dict[str, Detections]) -> Iterator[Frame]:
         for flight in inbox:
             found = []
             if flight.batch:
@@ -109,7 +109,7 @@ def collect(
                 latency.add(rates.add(frame, time.monotonic()))
                 yield frame
 
-    return stage
+    return Stateful(stage)
 
 
 def draw(overlays: list[Overlay]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:

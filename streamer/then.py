@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from engines.errors import InputError
 from streamer.frame import Frame
 from streamer.inbox import Inbox
 from streamer.pairs import read_pairs
+from streamer.stateful import Stateful
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
@@ -65,7 +66,7 @@ def options_for(told: Then, first: Options) -> Options:
     return Options(first.backend, first.device, first.precision, told.batch, conf=told.conf)
 
 
-def then(model: Model, told: Then, first: ModelSpec) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+def then(model: Model, told: Then, first: ModelSpec) -> Stateful[Frame, Frame, Detections]:
     """Give detections what a second model says of them; frames keep their order.
 
     Parts of many frames and streams share a batch; one leaves before it is full once no frame waits. Frames
@@ -76,8 +77,8 @@ def then(model: Model, told: Then, first: ModelSpec) -> Callable[[Inbox[Frame]],
     chosen = chosen_classes(told.classes, first)
     wanted = np.array([label in chosen for label in range(len(first.classes))])
 
-    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        work = _Work(model, told.margin, first, wanted)
+    def stage(inbox: Inbox[Frame], last: dict[str, Detections]) -> Iterator[Frame]:
+        work = _Work(model, told.margin, (first, model.spec), wanted, last)
         while True:
             frames = inbox.take(_TAKEN, deadline=0.0 if work.waiting else None)
             if not frames and not work.waiting:
@@ -86,7 +87,7 @@ def then(model: Model, told: Then, first: ModelSpec) -> Callable[[Inbox[Frame]],
                 work.add(frame)
             yield from work.done(hurry=not len(inbox))
 
-    return stage
+    return Stateful(stage)
 
 
 @dataclass(slots=True, eq=False)
@@ -109,13 +110,20 @@ class _Flight:
 class _Work:
     """Frames that wait, and the batches of their parts."""
 
-    def __init__(self, model: Model, margin: float, first: ModelSpec, wanted: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        margin: float,
+        specs: tuple[ModelSpec, ModelSpec],
+        wanted: NDArray[np.bool_],
+        last: dict[str, Detections],
+    ) -> None:
         self.waiting: deque[_Job] = deque()
-        self._model, self._margin, self._specs, self._wanted = model, margin, (first, model.spec), wanted
+        self._model, self._margin, self._specs, self._wanted = model, margin, specs, wanted
         self._open: _Flight | None = None
         self._flying: deque[_Flight] = deque()
         self._most = _TAKEN + 2 * model.batch * len(model.engine.requests)
-        self._last: dict[str, Detections] = {}
+        self._last = last  # of each stream
 
     def add(self, frame: Frame) -> None:
         """Put a frame's parts into batches; a full one leaves at once."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamer.frame import Frame
 from streamer.inbox import Inbox
+from streamer.stateful import Stateful
 
 if TYPE_CHECKING:
     from streamer.trackers.tracker import Tracker
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["track"]
 
 
-def track(make: Callable[[], Tracker]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+def track(make: Callable[[], Tracker]) -> Stateful[Frame, Frame, Tracker]:
     """Give detections their tracks; in frames between two inferred ones, move them along with these."""
 
-    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        trackers: dict[str, Tracker] = {}
+    def stage(inbox: Inbox[Frame], trackers: dict[str, Tracker]) -> Iterator[Frame]:
         for frame in inbox:
             tracker = trackers.get(frame.stream)
             if tracker is None:
@@ -30,4 +30,4 @@ def track(make: Callable[[], Tracker]) -> Callable[[Inbox[Frame]], Iterator[Fram
             frame.lost = tracker.lost(frame.pts)
             yield frame
 
-    return stage
+    return Stateful(stage)

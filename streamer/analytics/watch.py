@@ -13,6 +13,7 @@ from streamer.analytics.speed import SpeedMeter
 from streamer.analytics.zones import ZoneCounter
 from streamer.frame import Frame
 from streamer.inbox import Inbox
+from streamer.stateful import Stateful
 
 __all__ = ["Sign", "Watch", "watch"]
 
@@ -94,14 +95,13 @@ class Watch:
         return f" ({', '.join(words)})"
 
 
-def watch(current: Callable[[], Plan], names: Sequence[str]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+def watch(current: Callable[[], Plan], names: Sequence[str]) -> Stateful[Frame, Frame, Watch]:
     """Tell of each frame that went through the model what happened in it; names are the model's classes.
 
     `current` is asked for each frame: another plan than before is taken over with it.
     """
 
-    def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        watches: dict[str, Watch] = {}
+    def stage(inbox: Inbox[Frame], watches: dict[str, Watch]) -> Iterator[Frame]:
         for frame in inbox:
             own, plan = watches.get(frame.stream), current()
             if own is None or own.size != frame.size or own.plan is not plan:
@@ -111,4 +111,4 @@ def watch(current: Callable[[], Plan], names: Sequence[str]) -> Callable[[Inbox[
             frame.signs, frame.speeds = own.signs(), own.measured()
             yield frame
 
-    return stage
+    return Stateful(stage)

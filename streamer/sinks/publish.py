@@ -123,6 +123,10 @@ class PublishSink:
                 if self._sieve.takes(told):
                     self._spool.append(told)
 
+    def forget(self, stream: str) -> None:
+        """Compare what comes of a stream no more with what was sent of one that was removed."""
+        self._sieve.forget(stream)
+
     def close(self) -> None:
         """Wait for delivery as long as was asked, then leave the rest to the next run."""
         self._delivery.close(self._linger)

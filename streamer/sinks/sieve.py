@@ -34,6 +34,11 @@ class Sieve:
         self._sent[stream] = said
         return record
 
+    def forget(self, stream: str) -> None:
+        """Drop what a stream last sent."""
+        self._sent.pop(stream, None)
+        self._due.pop(stream, None)
+
     def takes(self, event: dict[str, Any]) -> bool:
         """Tell whether an event is to be sent: by its class, where it is about one."""
         return not self._classes or event.get("class", "") in {*self._classes, ""}

@@ -65,6 +65,10 @@ class WebSink:
         """Show one frame to those who watch; no viewer can hold it up."""
         self._shows.write(frame)
 
+    def forget(self, stream: str) -> None:
+        """End the show of a stream that was removed."""
+        self._shows.forget(stream)
+
     def close(self) -> None:
         """End every viewer's stream, and free the port."""
         self._shows.close()

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,7 @@ class WindowSink:
         self._title = address.path or "streamer"
         self._limit = read_query(address.url, Settings()).size
         self._tiles: dict[str, int] = {}
+        self._lock = threading.Lock()  # around a use of the tiles
         self._canvas: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
         self._tile = (0, 0)
         self._shown = 0.0
@@ -68,21 +70,15 @@ class WindowSink:
 
     def write(self, frame: Frame) -> None:
         """Show a frame. Raises Closed once the user has closed the window."""
-        from streamer.planes import scale_rgb
-
-        if frame.stream not in self._tiles:
-            self._tiles[frame.stream] = len(self._tiles)
-            self._lay_out(frame.size)
-        column, row = self._place(frame.stream)
-        width, height = self._tile
-        spot = place(frame.size, self._tile, "letterbox")
-        tile = self._canvas[row * height : (row + 1) * height, column * width : (column + 1) * width]
-        scale_rgb(
-            frame.planes,
-            tile[spot.top : spot.top + spot.size[1], spot.left : spot.left + spot.size[0]],
-        )
+        with self._lock:
+            self._fill(frame)
         if len(self._tiles) == 1 or time.monotonic() - self._shown >= REFRESH:
             self._show()
+
+    def forget(self, stream: str) -> None:
+        """Give the tile of a stream that was removed to the others, whose next pictures fill them anew."""
+        with self._lock:
+            self._tiles.clear()
 
     def poll(self) -> None:
         """Serve the window while no frame comes; call it some times a second. Raises Closed."""
@@ -100,6 +96,22 @@ class WindowSink:
         if self._shown:
             cv2.destroyWindow(self._title)
             cv2.pollKey()
+
+    def _fill(self, frame: Frame) -> None:
+        """Put a picture into its stream's tile."""
+        from streamer.planes import scale_rgb
+
+        if frame.stream not in self._tiles:
+            self._tiles[frame.stream] = len(self._tiles)
+            self._lay_out(frame.size)
+        column, row = self._place(frame.stream)
+        width, height = self._tile
+        spot = place(frame.size, self._tile, "letterbox")
+        tile = self._canvas[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        scale_rgb(
+            frame.planes,
+            tile[spot.top : spot.top + spot.size[1], spot.left : spot.left + spot.size[0]],
+        )
 
     def _columns(self) -> int:
         return math.ceil(math.sqrt(len(self._tiles)))

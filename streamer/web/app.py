@@ -104,9 +104,6 @@ class Api:
             if len(self._pipeline.streams) < 2:
                 raise HTTPException(409, f"stream {name!r}: the last one, the run would end with it")
             await asyncio.to_thread(self._pipeline.remove_stream, name)
-        show = self._shows.all().get(name)
-        if show is not None:
-            show.dismiss()
         return Response(status_code=204)
 
     async def pause(self, request: Request) -> Response:

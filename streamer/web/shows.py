@@ -127,7 +127,7 @@ class Shows:
         """Return a stream's show, made on first use."""
         if stream not in self._shows:
             if len(self._shows) >= MOST_STREAMS:
-                self._forget_one()
+                self.forget(next(iter(self._shows)))
             self._shows.setdefault(stream, Show(self._settings, lambda: self.studio(stream)))
         return self._shows[stream]
 
@@ -147,6 +147,13 @@ class Shows:
             told = described(event, frame.stream, self._spec.classes)
             self.notes.offer(Note("event", frame.stream, _dumped(told)))
 
+    def forget(self, stream: str) -> None:
+        """End the show of a stream and its part in an encoder, once nothing of it is under way."""
+        show = self._shows.pop(stream, None)
+        if show is not None:
+            show.close()
+            show.dismiss()
+
     def close(self) -> None:
         """End every show."""
         for show in self.all().values():
@@ -157,12 +164,6 @@ class Shows:
     def _record(self, frame: Frame) -> dict[str, Any]:
         """Return the record of docs/record.schema.json without masks: a page draws none."""
         return record(replace(frame, detections=replace(frame.detections, masks=Masks())), self._spec)
-
-    def _forget_one(self) -> None:
-        name, show = next(iter(self._shows.items()))
-        show.close()
-        show.dismiss()
-        del self._shows[name]
 
 
 def _dumped(value: Any) -> str:

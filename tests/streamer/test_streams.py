@@ -19,13 +19,16 @@ import pytest
 
 import streamer.member
 from engines.errors import InputError, WorkError
+from streamer.analytics.plan import Plan, ZonePlan
 from streamer.follow import Follower
 from streamer.pipeline import Pipeline
 from streamer.report import report
 from streamer.settings import Settings, gather, merge
+from streamer.stateful import Stateful
 from tests.servers.website import free_port
 
 from .test_pipeline import GreyModel, records
+from .test_tracking import Walker
 
 LIVE = "synthetic:?size=128x72&fps=100&count=0&live=1"
 
@@ -81,6 +84,34 @@ def test_fifty_streams_come_and_go_without_a_trace(pipeline):
         pipeline.add_stream(LIVE, "yard")
         pipeline.remove_stream("yard")
     until(lambda: all(now <= then for now, then in zip(footprint(), before, strict=True)))
+
+
+def kept(pipeline: Pipeline) -> list[set[str]]:
+    """Return the streams of which something is kept, for each that keeps."""
+    stages = [node.stage for node in pipeline.graph.nodes.values() if isinstance(node.stage, Stateful)]
+    batching = pipeline.batching
+    return [set(held) for held in (batching.every, batching._ages, *(stage.states for stage in stages))]
+
+
+def test_a_stream_inherits_nothing_from_one_of_its_name(tmp_path):
+    path = tmp_path / "all.jsonl"
+    yard = ZonePlan("all", ((0, 0), (1, 0), (1, 1), (0, 1)), streams=("yard",))
+    how = {"track": "sort", "hide": "fill", "analytics": Plan(zones=(yard,))}
+    with Pipeline(gather([LIVE], "walker", [str(path)], **how), model=Walker(0.0)) as pipeline:
+        pipeline.start()
+        until(lambda: results(pipeline, "synthetic") > 5)
+
+        def events() -> list[dict]:
+            return [row for row in records(path) if "event" in row]
+
+        for count in range(1, 6):
+            pipeline.add_stream(LIVE, "yard", every=3)
+            until(lambda count=count: len(events()) >= count)
+            pipeline.remove_stream("yard")
+            assert kept(pipeline) == [{"synthetic"}] * 6
+        pipeline.stop()
+        pipeline.join()
+    assert [(event["what"], event["id"], event["count"]) for event in events()] == [("in", 1, 1)] * 5
 
 
 def test_status_may_be_asked_while_streams_come_and_go(pipeline):

@@ -24,6 +24,13 @@ def test_only_detections_of_the_wanted_classes_are_kept() -> None:
     assert kept["detections"] == [{"class": "car", "id": 2}]
 
 
+def test_a_stream_that_is_forgotten_is_new_when_it_comes_again() -> None:
+    sieve = Sieve(changes=True, rate=1.0)
+    assert _passed(sieve, [_record(10), _record(10.5)]) == [10]
+    sieve.forget("cam")
+    assert _passed(sieve, [_record(10.5), _record(10.6)]) == [10.5]
+
+
 @pytest.mark.parametrize(
     ("found", "passed"),
     [

@@ -23,7 +23,7 @@ from streamer.planes import from_rgb
 from streamer.sinks import Closed, check_sink, open_sink
 from streamer.sources import SourceInfo
 
-url, streams, quit_key = sys.argv[1], sys.argv[2].split(","), sys.argv[3]
+url, streams, quit_key, gone = sys.argv[1], sys.argv[2].split(","), sys.argv[3], sys.argv[4:]
 check_sink(url)
 sink = open_sink(url, info=SourceInfo((160, 96)), spec=ModelSpec("toy", "detect", "detections", (), (32, 32)))
 rgb = np.full((96, 160, 3), (250, 120, 10), np.uint8)
@@ -34,6 +34,9 @@ if quit_key:
     cv2.pollKey = lambda: ord(quit_key) if len(canvases) > 3 else -1
 try:
     for index in range(20):
+        for name in gone if index == 10 else ():
+            sink.forget(name)
+            streams.remove(name)
         for stream in streams:
             sink.write(Frame(stream, index, index / 10, from_rgb(rgb)))
     sink._show()
@@ -70,6 +73,12 @@ def test_one_stream_fills_the_window() -> None:
 def test_several_streams_are_tiles_of_one_window() -> None:
     ended, _, height, width, *_ = _run("window:?size=640x480", "a,b,c", "")
     assert (ended, height, width) == ("all shown", "480", "640")
+
+
+@needs_display
+def test_a_stream_that_is_forgotten_leaves_its_room_to_the_others() -> None:
+    ended, _, height, width, *_ = _run("window:?size=640x480", "a,b", "", "a")
+    assert (ended, height, width) == ("all shown", "96", "160")
 
 
 @needs_display

@@ -179,6 +179,23 @@ def test_streams_come_pause_and_go(site: Site) -> None:
     assert entry(site)["state"] == "playing"
 
 
+def test_viewers_of_a_removed_stream_are_told_and_its_encoder_ends(site: Site) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    def look(viewer: Any) -> None:
+        while True:
+            viewer.recv(timeout=20)
+
+    site.pipeline.add_stream(live(9), "ninth")
+    studio = site.pipeline.streams["ninth"].studio
+    with watch(site, "ninth") as viewer:
+        viewer.recv(timeout=20)
+        site.pipeline.remove_stream("ninth")
+        with pytest.raises(ConnectionClosed):
+            look(viewer)
+    assert studio.encoders == 0
+
+
 @pytest.mark.parametrize(
     ("path", "method", "body", "headers", "status"),
     [

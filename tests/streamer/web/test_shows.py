@@ -5,11 +5,15 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 import engines
 from engines.detections import Detections, Masks
 from streamer.analytics.events import Event
 from streamer.frame import Frame
+from streamer.sinks.studio import Studio
 from streamer.sources import open_source
+from streamer.web.audience import Gone, Viewer
 from streamer.web.settings import WebSettings
 from streamer.web.shows import Shows
 
@@ -71,3 +75,23 @@ def test_nobody_who_listens_costs_no_record() -> None:
         shows.write(frame)
     assert shows.notes.sent == 0
     assert shows["cam"].encoders == 0
+
+
+def test_a_stream_that_is_forgotten_leaves_no_encoder_and_no_viewer_waits_for_it() -> None:
+    async def watch() -> None:
+        shows, studio = Shows(WebSettings(), SPEC), Studio()
+        shows.studio = lambda stream: studio
+        viewer = shows["cam"].video.join()
+        for frame in frames(3):
+            shows.write(frame)
+        assert studio.encoders == 1
+        shows.forget("cam")
+        assert (studio.encoders, shows.all()) == (0, {})
+        with pytest.raises(Gone):
+            await look(viewer)
+
+    async def look(viewer: Viewer[str | bytes]) -> None:
+        while True:
+            await viewer.next()
+
+    asyncio.run(watch())
