@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from engines.errors import InputError, WorkError
+from engines.errors import WorkError
 from trainers import checkpoints, mixed, optimise, start
-from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import Batch, collate
 from trainers.data.dataset import open_dataset
@@ -30,6 +23,7 @@ from trainers.models import prepare
 from trainers.order import Augmented, order
 from trainers.plots import plot_run
 from trainers.ranks import joined
+from trainers.run import Run, device_of, stopping
 
 __all__ = ["train"]
 
@@ -46,7 +40,7 @@ def train(
     torchrun started share the work; the first one writes.
     """
     output = Path(output)
-    device = _device(config)
+    device = device_of(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -55,7 +49,7 @@ def train(
     source = "" if resume else config.start.weights
     said = checkpoints.start(net, config.start, config) if source and not start.exported(source) else ""
     optimise.freeze(net, config.start.freeze)
-    run = _Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
+    run = Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
     teaching = _teaching(config, run, device)
@@ -78,7 +72,7 @@ def train(
             num_workers=config.workers,
         )
         last = output / "last.pt"
-        with _stopping() as asked:
+        with stopping() as asked:
             for batch in batches:
                 rate = optimise.learning_rate(config.optim, run.step, total)
                 losses = _step(run, batch.to(device), rate, config)
@@ -102,74 +96,6 @@ def train(
     return last
 
 
-@contextlib.contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Let a step end before Ctrl-C stops the run; the second Ctrl-C stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """What changes while a run goes on."""
-
-    net: Any  # a Detector
-    average: Any
-    optimizer: torch.optim.Optimizer
-    classes: tuple[str, ...]
-    step: int = 0
-    best: float = -1.0
-    stale: int = 0  # validations since the best one
-    losses: Any = None  # batch -> terms, on all processes
-
-    def note(self, report: Report) -> None:
-        """Remember the best validation, and how long ago it was."""
-        better = report.ap > self.best
-        self.best, self.stale = max(report.ap, self.best), 0 if better else self.stale + 1
-
-    def checkpoint(self, config: Config) -> Checkpoint:
-        return Checkpoint(
-            config.model_dump(mode="json"),
-            self.classes,
-            self.step,
-            self.best,
-            self.net.state_dict(),
-            self.average.state_dict(),
-            self.optimizer.state_dict(),
-            torch.get_rng_state(),
-            self.stale,
-        )
-
-    def restore(self, saved: Checkpoint, config: Config) -> None:
-        now = config.model_dump(mode="json")
-        for key in ("model", "data", "size", "seed"):
-            if saved.config[key] != now[key]:
-                raise InputError(
-                    f"resume: {key} differs from the checkpoint's: {saved.config[key]}; "
-                    "start.weights begins a new run with its weights"
-                )
-        checkpoints.fill(self.net, saved.model, config)
-        checkpoints.fill(self.average, saved.average, config)
-        try:
-            self.optimizer.load_state_dict(saved.optimizer)
-        except (ValueError, KeyError) as error:
-            raise InputError("resume: optim.kind or start.freeze differs from the checkpoint's") from error
-        torch.set_rng_state(saved.rng)
-        self.step, self.best, self.stale = saved.step, saved.best, saved.stale
-
-
 class _Losses(nn.Module):
     """The network with its loss as one module, so that processes share whatever a family's loss runs."""
 
@@ -187,11 +113,11 @@ class _Losses(nn.Module):
         return terms
 
 
-def _teaching(config: Config, run: _Run, device: torch.device) -> Teaching | None:
+def _teaching(config: Config, run: Run, device: torch.device) -> Teaching | None:
     return Teaching(config.teacher, run.classes, device) if config.teacher.checkpoint else None
 
 
-def _step(run: _Run, batch: Batch, rate: float, config: Config) -> dict[str, float]:
+def _step(run: Run, batch: Batch, rate: float, config: Config) -> dict[str, float]:
     """Take one step and return the terms of its loss."""
     run.net.train()
     optimise.still(run.net)
@@ -218,22 +144,7 @@ def _step(run: _Run, batch: Batch, rate: float, config: Config) -> dict[str, flo
     return values
 
 
-def _keep(run: _Run, config: Config, output: Path, report: Report | None) -> None:
+def _keep(run: Run, config: Config, output: Path, report: Report | None) -> None:
     if report is not None and not run.stale:
         checkpoints.save(run.checkpoint(config), output / "best.pt")
     checkpoints.save(run.checkpoint(config), output / "last.pt")
-
-
-def _device(config: Config) -> torch.device:
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device: {config.device}, this machine has no CUDA GPU: auto or cpu is right")
-    if name == "cuda":  # one each for the processes of torchrun
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right") from None
