@@ -54,7 +54,10 @@ class Run:
         )
 
     def restore(self, saved: Checkpoint, config: Config) -> None:
-        """Go on from a checkpoint; InputError where it is of another run."""
+        """Go on from a checkpoint: from here on only steps draw random numbers.
+
+        InputError where it is of another run.
+        """
         now = config.model_dump(mode="json")
         for key in ("model", "data", "size", "seed"):
             if saved.config[key] != now[key]:

@@ -50,9 +50,9 @@ def train(
     said = checkpoints.start(net, config.start, config) if source and not start.exported(source) else ""
     optimise.freeze(net, config.start.freeze)
     run = Run(net, copy.deepcopy(net).eval(), optimise.optimizer(net, config), dataset.classes)
+    teaching = _teaching(config, run, device)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
-    teaching = _teaching(config, run, device)
     how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
         for line in filter(None, (said, mixed.remark(device, config.amp))):
@@ -70,6 +70,7 @@ def train(
             batch_sampler=order(config, len(data), run.step, total, ranks),  # type: ignore[arg-type]
             collate_fn=collate,
             num_workers=config.workers,
+            generator=torch.Generator(),  # it draws a number: the global one is for steps alone
         )
         last = output / "last.pt"
         with stopping() as asked:

@@ -15,10 +15,11 @@ from tests.trainers.runs import SMALL, small
 from tests.trainers.shapes import coloured, of_task
 from trainers import checkpoints
 from trainers import train as loop
-from trainers.config import Loss, Optimizer
+from trainers.config import Config, Loss, Optimizer
 from trainers.data.batch import collate
 from trainers.data.scenes import CLASSES, render_scenes
 from trainers.evaluate import evaluate, measure, predictor
+from trainers.models.yolact import FineProtonet
 from trainers.models.yolo import Yolo
 from trainers.optimise import learning_rate
 from trainers.order import order
@@ -49,8 +50,21 @@ def test_a_few_pictures_are_learnt_by_heart() -> None:
     assert report.ap > 0.6
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = small(augment={"mosaic": 0.5, "plain": 1})
+@pytest.fixture
+def by_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A run whose steps draw random numbers, for the masks that they learn, and whose teacher drew some."""
+    monkeypatch.setattr(FineProtonet, "most", 2)
+    model = SMALL | {"arch": "yolact", "prototypes": 4}
+    teacher = train(small(model=model, optim={"epochs": 1, "batch": 8}), tmp_path / "teacher", quiet=True)
+    return small(model=model, teacher={"checkpoint": str(teacher)})
+
+
+@pytest.mark.parametrize("kind", ["augmented", "by_chance"])
+def test_a_resumed_run_equals_one_that_never_stopped(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augmented = small(augment={"mosaic": 0.5, "plain": 1})
+    config = augmented if kind == "augmented" else request.getfixturevalue(kind)
     whole = checkpoints.load(train(config, tmp_path / "whole", quiet=True))
     take = loop._step
 
@@ -62,7 +76,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch
     monkeypatch.setattr(loop, "_step", step_or_stop)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "parts", quiet=True)
-    monkeypatch.undo()
+    monkeypatch.setattr(loop, "_step", take)
     assert checkpoints.load(tmp_path / "parts" / "last.pt").step == 5
     resumed = train(config, tmp_path / "parts", resume=tmp_path / "parts" / "last.pt", quiet=True)
     parts = checkpoints.load(resumed)
