@@ -43,7 +43,7 @@ def train(
     if settings.model.arch.startswith("yolactedge_video"):
         from trainers.video import train_video
 
-        last = train_video(settings, folder)
+        last = train_video(settings, folder, resume=resume)
     else:
         last = run(settings, folder, resume=resume)
     typer.echo(f"{last}\ntrainers export {last} {settings.name}.onnx")

@@ -48,12 +48,13 @@ def pictures(data: Sequence[Sample], net: Any, config: Config) -> Tensor:
     return prepare(collate(fitted).images, net.input)
 
 
-def begin(net: nn.Module, source: str, images: Tensor) -> str:
+def begin(net: nn.Module, source: str, images: Tensor, absent: tuple[str, ...] = ("",)) -> str:
     """Copy into ``net`` every layer that ``source`` has by that name and shape; return a sentence about it.
 
     ``source`` is the name of a shipped model, or a file (.onnx) that `trainers export` wrote. A name below
     ``backbone`` also takes the layer of that name without it. ``images`` (B, 3, H, W), prepared, are what
-    norms are set by. Raises InputError when nothing fits.
+    norms are set by. ``absent`` are the parts that the source may lack, by the start of their names. Raises
+    InputError for any other layer that it lacks, and when nothing fits.
     """
     weights, shifts = _folded(shipped.file_of(source) if source in shipped.names() else Path(source))
     own = net.state_dict()
@@ -61,9 +62,15 @@ def begin(net: nn.Module, source: str, images: Tensor) -> str:
     taken = {name: value for name, value in taken.items() if f"{name.rpartition('.')[0]}.weight" in taken}
     if not taken:
         raise InputError(f"start.weights: {source}: no layer of it has the name and the shape of one here")
+    layers = [name for name in own if name.endswith(".weight") and own[name].ndim > 1]
+    missing = [name for name in layers if name not in taken and not name.startswith(absent)]
+    if missing:
+        raise InputError(
+            f"start.weights: {source}: {len(missing)} layers are not in it, or of another shape, as "
+            f"{missing[0]}; a finished model of the same model.widths, depths and neck is right"
+        )
     net.load_state_dict(own | taken)
     _unfold(net, {name: shifts[at] for name in taken if (at := _at(name, shifts))}, images)
-    layers = [name for name in own if name.endswith(".weight") and own[name].ndim > 1]
     return f"{source}: {sum(name in taken for name in layers)} of {len(layers)} layers taken"
 
 

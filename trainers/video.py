@@ -11,16 +11,15 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engines.description import describe
 from engines.errors import InputError, WorkError
 from trainers import checkpoints, mixed, optimise
 from trainers.augment import augment_frames
-from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.batch import collate
 from trainers.data.clips import Clip, render_clips, render_pairs
@@ -29,62 +28,99 @@ from trainers.evaluate_video import by_torch, measure_clips
 from trainers.log import Log
 from trainers.models import prepare
 from trainers.models.yolactedge import State, YolactEdgeVideo
+from trainers.run import Run, device_of, stopping
 from trainers.start import begin, exported, pictures
 
 __all__ = ["MOVING", "train_video"]
 
 MOVING = ("flow_net_pre_convs", "flow_net", "spa")  # parts of the network that the stage trains
+_ABSENT = (*MOVING, "semantic_seg_conv")  # what no image model's file has; the last is for its own training
 
 
-def train_video(config: Config, output: str | Path, *, quiet: bool = False) -> Path:
+def train_video(
+    config: Config, output: str | Path, *, resume: str | Path | None = None, quiet: bool = False
+) -> Path:
     """Train what lies between key frames, as configured, and return the path of the checkpoint, ``last.pt``.
 
-    ``start.weights`` is the finished image model, YOLACT's or YolactEdge's. Raises InputError without it.
+    ``start.weights`` is the finished image model, YOLACT's or YolactEdge's, whose classes stay. Other classes
+    than the scenes' are not measured. ``resume``, Ctrl-C and a full disk are as for an image model. Raises
+    InputError without an image model of the network's sizes, and where there are no pairs to learn from.
     """
     output = Path(output)
-    if not exported(config.start.weights):
-        raise InputError(
-            f"start.weights: {config.start.weights!r}, an exported image model is right, as tiny-yolact"
-        )
+    device = device_of(config)
+    _check(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    net: YolactEdgeVideo = checkpoints.build(config, len(CLASSES)).to(memory_format=torch.channels_last)
-    with Log(output, quiet=quiet) as log:
+    saved = None if resume is None else checkpoints.load(resume)
+    classes = describe(config.start.weights).spec.classes if saved is None else saved.classes
+    net: YolactEdgeVideo = checkpoints.build(config, len(classes))
+    net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    moving = [p for part in MOVING for p in net.get_submodule(part).requires_grad_(True).parameters()]
+    optimizer = torch.optim.AdamW(moving, config.optim.lr, weight_decay=config.optim.weight_decay)
+    run = Run(net, copy.deepcopy(net), optimizer, classes)
+    if saved is not None:
+        run.restore(saved, config)
+    with Log(output, resume_at=run.step, quiet=quiet) as log:
         data = render_pairs(config.data.train, SEEDS["train"], max(config.size) * 5 // 4, log.preparing)
-        val = render_clips(config.data.val, SEEDS["val"], held_out=False)
-        if said := mixed.remark(torch.device("cpu"), config.amp):
+        val = render_clips(config.data.val, SEEDS["val"], held_out=False) if classes == CLASSES else []
+        if said := mixed.remark(device, config.amp):
             log.say(said)
-        log.say(begin(net, config.start.weights, pictures([clip[0] for clip in data], net, config)))
-        net.eval().requires_grad_(False)
-        moving = [p for part in MOVING for p in net.get_submodule(part).requires_grad_(True).parameters()]
-        average = copy.deepcopy(net)
-        optimizer = torch.optim.AdamW(moving, config.optim.lr, weight_decay=config.optim.weight_decay)
+        if saved is None:
+            shown = pictures([clip[0] for clip in data], net, config).to(device)
+            log.say(begin(net, config.start.weights, shown, _ABSENT))
+            run.average.load_state_dict(net.state_dict())
         steps = len(data) // config.optim.batch
         total = steps * config.optim.epochs
         log.start(total, steps)
-        for step in range(total):
-            epoch, place = divmod(step, steps)
-            rate = optimise.learning_rate(config.optim, step, total)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            terms = _terms(net, *_pictures(data, config, net, epoch, place), amp=config.amp)
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            if not all(math.isfinite(value) for value in values.values()):
-                raise WorkError(f"train: step {step}: the loss is not finite: {values}")
-            optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()
-            torch.nn.utils.clip_grad_norm_(moving, config.optim.clip)
-            optimizer.step()
-            optimise.average(average, net, config.optim, step + 1)
-            log.step(step + 1, values, rate)
-            if (step + 1) % steps == 0:
-                report = None
-                if (epoch + 1) % config.val_every == 0 or step + 1 == total:
-                    report = measure_clips(by_torch(average, config.size), val, "between")
-                log.epoch(epoch + 1, rate, report)
-                _save(net, average, optimizer, config, step + 1, output / "last.pt")
-    return output / "last.pt"
+        last = output / "last.pt"
+        with stopping() as asked:
+            for step in range(run.step, total):
+                epoch, place = divmod(step, steps)
+                rate = optimise.learning_rate(config.optim, step, total)
+                key, later = _pictures(data, config, net, epoch, place)
+                log.step(step + 1, _step(run, key.to(device), later.to(device), rate, config), rate)
+                if asked():
+                    checkpoints.save(run.checkpoint(config), last)
+                    log.say(f"{last}: saved, --resume goes on from it")
+                    raise KeyboardInterrupt
+                if run.step % steps == 0:
+                    report = None
+                    if val and ((epoch + 1) % config.val_every == 0 or run.step == total):
+                        report = measure_clips(by_torch(run.average, config.size), val, "between")
+                    log.epoch(epoch + 1, rate, report)
+                    checkpoints.save(run.checkpoint(config), last)
+    return last
+
+
+def _check(config: Config) -> None:
+    """Raise InputError for what the stage cannot begin with."""
+    source, data, batch = config.start.weights, config.data, config.optim.batch
+    if not exported(source):
+        raise InputError(f"start.weights: {source!r}, an exported image model is right, as tiny-yolact")
+    if data.kind != "scenes":
+        raise InputError(
+            f"data.kind: {data.kind}, scenes is right: the video stage learns from rendered pairs"
+        )
+    if data.train < batch:
+        raise InputError(f"data.train: {data.train}, at least optim.batch: {batch} pairs are right")
+
+
+def _step(run: Run, key: Tensor, later: Tensor, rate: float, config: Config) -> dict[str, float]:
+    """Take one step on key frames and later frames, and return the terms of its loss."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    terms = _terms(run.net, key, later, amp=config.amp)
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        raise WorkError(f"train: step {run.step}: the loss is not finite: {values}")
+    run.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], config.optim.clip)
+    run.optimizer.step()
+    run.step += 1
+    optimise.average(run.average, run.net, config.optim, run.step)
+    return values
 
 
 def _pictures(
@@ -118,19 +154,3 @@ def _terms(net: YolactEdgeVideo, key: Tensor, later: Tensor, *, amp: bool) -> di
 def _unlike(a: Tensor, b: Tensor) -> Tensor:
     """The mean distance, as a share of the mean size of the values."""
     return (a.float() - b.float()).abs().mean() / b.float().abs().mean()
-
-
-def _save(net: Any, average: Any, optimizer: Any, config: Config, step: int, path: Path) -> None:
-    checkpoints.save(
-        Checkpoint(
-            config.model_dump(mode="json"),
-            CLASSES,
-            step,
-            -1.0,
-            net.state_dict(),
-            average.state_dict(),
-            optimizer.state_dict(),
-            torch.get_rng_state(),
-        ),
-        path,
-    )

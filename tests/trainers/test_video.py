@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engines.errors import InputError
-from trainers import checkpoints, models
+from engines.spec import ModelSpec
+from trainers import checkpoints, models, video
 from trainers.config import Config, Network
 from trainers.data.clips import INTERVAL, render_clips, render_pairs
 from trainers.evaluate_video import by_torch, measure_clips
+from trainers.export import write
 from trainers.models.yolactedge import State, YolactEdgeVideo
 from trainers.video import MOVING, train_video
 
@@ -25,7 +29,7 @@ def config(**changes: object) -> Config:
         "model": {"arch": "yolactedge_video"},
         "data": {"train": 8, "val": 1},
         "optim": {"epochs": 3, "batch": 4, "warmup": 2},
-        "start": {"weights": "tiny-yolo"},
+        "start": {"weights": "tiny-yolact"},
     }
     return Config.model_validate(settings | changes)
 
@@ -45,9 +49,53 @@ def test_only_the_parts_between_key_frames_learn(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_it_begins_from_an_exported_image_model(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"start\.weights: '', an exported image model"):
-        train_video(config(start={}), tmp_path, quiet=True)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"start": {}}, r"start\.weights: '', an exported image model is right"),
+        ({"start": {"weights": "tiny-yolo"}}, r"start\.weights: tiny-yolo: \d+ layers are not in it, or of"),
+        ({"data": {"kind": "coco"}}, r"data\.kind: coco, scenes is right"),
+        ({"data": {"train": 3, "val": 1}}, r"data\.train: 3, at least optim\.batch: 4 pairs are right"),
+        ({"device": "gpu"}, r"device: 'gpu', auto, cpu or cuda:0 is right"),
+    ],
+    ids=["none", "without heads", "labels", "fewer than a batch", "device"],
+)
+def test_what_it_cannot_begin_with_is_one_sentence(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        train_video(config(**changes), tmp_path, quiet=True)
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = checkpoints.load(train_video(config(), tmp_path / "whole", quiet=True))
+    take, last = video._step, tmp_path / "parts" / "last.pt"
+
+    def step_or_stop(run: Any, *rest: Any) -> dict[str, float]:
+        if run.step == 2:  # Ctrl-C in the middle of the second epoch
+            signal.raise_signal(signal.SIGINT)
+        return take(run, *rest)
+
+    monkeypatch.setattr(video, "_step", step_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_video(config(), last.parent, quiet=True)
+    monkeypatch.undo()
+    assert checkpoints.load(last).step == 3
+    parts = checkpoints.load(train_video(config(), last.parent, resume=last, quiet=True))
+    assert parts.step == whole.step == 6
+    assert all(torch.equal(value, parts.model[name]) for name, value in whole.model.items())
+    assert all(torch.equal(value, parts.average[name]) for name, value in whole.average.items())
+
+
+def test_classes_are_those_of_the_image_model(tmp_path: Path) -> None:
+    net = models.build(2, Network(arch="yolactedge")).eval()
+    image = tmp_path / "image.onnx"
+    write(net, ModelSpec("a", "segment", "dense", ("seal", "frog"), (96, 64)), image, half=False, words={})
+    saved = checkpoints.load(train_video(config(start={"weights": str(image)}), tmp_path / "run", quiet=True))
+    assert saved.classes == ("seal", "frog")
+    assert "ap" not in (tmp_path / "run" / "results.csv").read_text().splitlines()[0].split(",")
+    head = "prediction_layers.0.conf_layer.weight"
+    assert torch.allclose(saved.average[head], net.state_dict()[head])
 
 
 def test_pairs_repeat_and_show_what_moves() -> None:
