@@ -186,6 +186,3 @@ def main() -> None:
             raise
         print(f"trainers: {error.name} is not installed: pip install 'streamer[train]'", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("trainers: stopped; --resume goes on from last.pt", file=sys.stderr)
-        sys.exit(130)

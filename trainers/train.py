@@ -81,6 +81,7 @@ def train(
                 if ranks.any(asked()):
                     if ranks.first:
                         checkpoints.save(run.checkpoint(config), last)
+                    log.say(f"{last}: saved, --resume goes on from it")
                     raise KeyboardInterrupt
                 if run.step % steps == 0:
                     epoch, report = run.step // steps, None

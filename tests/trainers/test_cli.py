@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,31 @@ def test_training_on_what_is_wrong_ends_in_one_sentence_and_leaves_nothing(
     assert said in words
     assert len(words.splitlines()) == 1
     assert not Path("runs").exists()
+
+
+def test_ctrl_c_says_what_is_saved_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'streamer[train]'")
+    from trainers import train as loop
+    from trainers.cli import main
+
+    take = loop._step
+
+    def step_and_stop(*given: object) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return take(*given)
+
+    monkeypatch.setattr(loop, "_step", step_and_stop)
+    tree = {"name": "a", "size": [64, 64], "model": LITTLE, "data": {"train": 2, "val": 1}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(tree))
+    command = ["trainers", "train", str(tmp_path / "a.yaml"), "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err.endswith(f"{tmp_path / 'last.pt'}: saved, --resume goes on from it\n")
+    assert (tmp_path / "last.pt").is_file()
 
 
 def test_a_missing_torch_is_named_with_what_installs_it(tmp_path: Path) -> None:
