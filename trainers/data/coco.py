@@ -104,7 +104,8 @@ def _record(
                 raise InputError(f"{said}: {len(flat)} numbers of keypoints, {3 * keypoints} are right")
             points[number] = np.reshape(flat, (keypoints, 3)) / np.array([*size, 1], np.float32)
     classes = np.array([row["class"] for row in rows], np.int64)
-    return Record(path, boxes, classes, tuple(outlines), points if keypoints else None)
+    sides = (round(image["width"]), round(image["height"]))
+    return Record(path, boxes, classes, tuple(outlines), points if keypoints else None, sides)
 
 
 def shares_of(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ class Record:
     classes: NDArray[np.int64]  # (M,)
     outlines: tuple[Outline, ...] = ()  # M of them, or none
     keypoints: NDArray[np.float32] | None = None  # (M, K, 3) x, y 0..1, COCO's v 0..2
+    size: tuple[int, int] = (0, 0)  # width, height that the label file tells; 0, 0: it tells none
 
 
 class Pictures(Sequence[Sample]):
@@ -47,7 +48,7 @@ class Pictures(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
         record = self.records[index]
-        image = read_image(record.path, self.longest)
+        image = read_image(record.path, self.longest, record.size)
         sides = np.array(image.shape[1::-1], np.float32)
         masks, keypoints = Masks(), np.zeros((0, 0, 3), np.float32)
         if self.task == "segment":
@@ -86,13 +87,24 @@ def check_picture(path: Path, said: str) -> None:
         raise InputError(f"{said}: {path}: broken picture, it is empty")
 
 
-def read_image(path: Path, longest: int = 0) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) RGB, the longer side at most ``longest`` pixels (0: as it is)."""
+def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB, the longer side at most ``longest`` pixels (0: as it is).
+
+    It is turned as its EXIF says, as everywhere else; but it stays as it is stored where only so it has the
+    (width, height) that its labels were ``told`` of. InputError where neither has, and for a broken picture.
+    """
     import cv2
 
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path}: broken picture, it cannot be decoded")
+    if any(told) and image.shape[1::-1] != told:
+        turned = image
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image.shape[1::-1] != told:
+            sides = f"{turned.shape[1]}x{turned.shape[0]} pixels"
+            raise InputError(f"{path}: {sides}, its labels are for a picture of {told[0]}x{told[1]}")
     height, width = image.shape[:2]
     ratio = longest / max(width, height)
     if longest and ratio < 1:

@@ -61,4 +61,5 @@ def _record(path: Path, pictures: dict[str, Path], images: Path, classes: tuple[
         boxes.append(np.clip(box / np.tile(size, 2), 0, 1))
         kinds.append(classes.index(name))
     boxes_ = np.array(boxes, np.float32).reshape(-1, 4)
-    return Record(pictures[path.stem], boxes_, np.array(kinds, np.int64))
+    sides = (round(float(size[0])), round(float(size[1])))
+    return Record(pictures[path.stem], boxes_, np.array(kinds, np.int64), size=sides)

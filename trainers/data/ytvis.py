@@ -59,6 +59,7 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
                 np.array(boxes, np.float32).reshape(-1, 4),
                 np.array(kinds, np.int64),
                 tuple(outlines),
+                size=(round(video["width"]), round(video["height"])),
             )
         )
     return records

@@ -190,6 +190,46 @@ def test_a_picture_that_cannot_be_used_is_named_before_training(
         open_dataset(Config.model_validate({"name": "a", "data": settings}))
 
 
+def turned(path: Path, size: tuple[int, int]) -> None:
+    """Write a JPEG that EXIF turns by a quarter to ``size``, the dog's box in it white."""
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    image[5:15, 10:30] = 255
+    data = cv2.imencode(".jpg", np.ascontiguousarray(np.rot90(image)))[1].tobytes()
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+
+
+def read(kind: str, folder: Path, size: tuple[int, int] = (40, 20)) -> Record:
+    """The record of that kind of label file, which tells 40x20, beside a picture that EXIF turns."""
+    labels = {"coco": coco, "voc": voc, "yolo": yolo}[kind](folder)
+    (folder / "a.png").unlink(missing_ok=True)
+    turned(folder / "a.jpg", size)
+    if kind == "coco":
+        return read_coco(folder, labels)[0][0]
+    return (read_voc if kind == "voc" else read_yolo)(folder, folder, CLASSES)[0]
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_a_picture_is_turned_as_its_exif_says(kind: str, tmp_path: Path) -> None:
+    sample = Pictures([read(kind, tmp_path)], 640, "detect")[0]
+    assert sample.image.shape == (20, 40, 3)
+    assert sample.image[6:14, 11:29].min() > 200
+    assert sample.image[:, :8].max() < 50
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_a_picture_labelled_as_it_is_stored_stays_so(kind: str, tmp_path: Path) -> None:
+    sample = Pictures([read(kind, tmp_path, (20, 40))], 640, "detect")[0]
+    assert sample.image.shape == (20, 40, 3)
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_labels_of_a_picture_of_another_size_are_refused(kind: str, tmp_path: Path) -> None:
+    record = read(kind, tmp_path, (48, 20))
+    with pytest.raises(InputError, match=r"a\.jpg: 48x20 pixels, its labels are for a picture of 40x20"):
+        Pictures([record], 640, "detect")[0]
+
+
 def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     yolo(tmp_path)
     (tmp_path / "a.png").write_bytes(b"BM of nothing")
