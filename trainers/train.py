@@ -55,7 +55,7 @@ def train(
         run.restore(checkpoints.load(resume), config)
     how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
-        for line in filter(None, (said, mixed.remark(device, config.amp))):
+        for line in filter(None, (*dataset.remarks, said, mixed.remark(device, config.amp))):
             log.say(line)
         run.losses = ranks.shared(_Losses(run.net, config, teaching), device)
         data, val = dataset.samples(net.task, log.preparing)

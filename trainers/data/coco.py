@@ -6,6 +6,7 @@ What YouTube-VIS shares with it is here too.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,23 @@ _SLACK = 1.0  # pixels that a box may reach beyond its picture: COCO's own do
 
 
 def read_coco(
-    images: Path, labels: Path, classes: tuple[str, ...] = (), keypoints: int = 0
+    images: Path,
+    labels: Path,
+    classes: tuple[str, ...] = (),
+    keypoints: int = 0,
+    say: Callable[[str], None] = lambda words: None,
 ) -> tuple[list[Record], tuple[str, ...]]:
     """Return the pictures of a COCO file and its class names, in the order of their ids.
 
     ``classes`` keeps only these, in this order. ``keypoints`` is how many each object must have, 0 = none are
-    read. Crowds are no objects: they are left out. InputError names the file and the id of the image or the
-    annotation.
+    read. Crowds are no objects: they are left out. So are boxes without area, which COCO's own files have:
+    ``say`` is told how many. InputError names the file and the id of the image or the annotation.
     """
     tree = parse(labels, ("images", "annotations", "categories"))
+    wide = [row for row in tree["annotations"] if min(row.get("bbox", ())[2:], default=1) != 0]
+    if left := len(tree["annotations"]) - len(wide):
+        say(f"{labels}: {left} annotations left out, as their boxes have no area")
+    tree["annotations"] = wide
     names, index = kinds_of(tree, labels, classes)
     rows = sorted_by(tree, labels, "image", index)
     return [_record(labels, images, image, rows[image["id"]], keypoints) for image in tree["images"]], names

@@ -24,14 +24,18 @@ Tell = Callable[[int], None]
 
 
 class Dataset:
-    """Classes, and pictures when asked for: ``samples(task, tell)`` gives those of training and of val."""
+    """Classes, and pictures when asked for: ``samples(task, tell)`` gives those of training and of val.
+
+    ``remarks`` are sentences about what was left out.
+    """
 
     def __init__(
         self,
         classes: tuple[str, ...],
         samples: Callable[[Task, Tell], tuple[Sequence[Sample], Sequence[Sample]]],
+        remarks: Sequence[str] = (),
     ) -> None:
-        self.classes, self.samples = classes, samples
+        self.classes, self.samples, self.remarks = classes, samples, remarks
 
 
 def open_dataset(config: Config) -> Dataset:
@@ -43,18 +47,26 @@ def open_dataset(config: Config) -> Dataset:
         return Dataset(CLASSES[:1], lambda task, tell: _people(data, config.size, tell))
     if data.kind == "scenes":
         return Dataset(CLASSES, lambda task, tell: _render(data, longest, task, tell))
-    train, classes = _read(data, data.images, data.labels)
+    remarks: list[str] = []
+    train, classes = _read(data, data.images, data.labels, remarks.append)
     val = train
     if data.val_images or data.val_labels:
-        val, _ = _read(data.model_copy(update={"classes": classes}), data.val_images, data.val_labels)
-    return Dataset(classes, lambda task, tell: (Pictures(train, longest, task), Pictures(val, longest, task)))
+        same = data.model_copy(update={"classes": classes})
+        val, _ = _read(same, data.val_images, data.val_labels, remarks.append)
+
+    def samples(task: Task, _: Tell) -> tuple[Sequence[Sample], Sequence[Sample]]:
+        return Pictures(train, longest, task), Pictures(val, longest, task)
+
+    return Dataset(classes, samples, remarks)
 
 
-def _read(data: Data, images: str, labels: str) -> tuple[list[Record], tuple[str, ...]]:
+def _read(
+    data: Data, images: str, labels: str, say: Callable[[str], None]
+) -> tuple[list[Record], tuple[str, ...]]:
     if not images or not labels:
         raise InputError(f"data: kind {data.kind} needs both images and labels")
     if data.kind == "coco":
-        return read_coco(Path(images), Path(labels), data.classes, data.keypoints)
+        return read_coco(Path(images), Path(labels), data.classes, data.keypoints, say)
     if data.kind == "ytvis":
         videos, classes = read_ytvis(Path(images), Path(labels), data.classes)
         return [frame for video in videos for frame in video], classes

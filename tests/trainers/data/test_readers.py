@@ -139,7 +139,8 @@ def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_pa
         ({"category_id": 99}, r"annotation 7: category_id 99 is none"),
         ({"image_id": 4}, r"annotation 7: image_id 4 is none"),
         ({"bbox": [30, 5, 20, 10]}, r"annotation 7 of image 3: bbox .* reaches outside its picture of 40x20"),
-        ({"bbox": [10, 5, 0, 10]}, r"annotation 7 of image 3: bbox .* has no area"),
+        ({"bbox": [10, 5, -3, 10]}, r"annotation 7 of image 3: bbox .* has no area"),
+        ({"bbox": [10, 5, 0, 10]}, r"labels\.json: no objects"),
         ({"iscrowd": 1}, r"labels\.json: no objects"),
         ({"keypoints": [1, 2]}, r"annotation 7 of image 3: 2 numbers of keypoints, 3 are right"),
     ],
@@ -147,6 +148,19 @@ def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_pa
 def test_coco_mistakes_are_named_with_ids(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         read_coco(tmp_path, coco(tmp_path, **changes), keypoints=1)
+
+
+def test_coco_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
+    labels = coco(tmp_path)
+    tree = json.loads(labels.read_text())
+    thin = [{"id": 9, "bbox": [10, 5, 0, 10]}, {"id": 10, "bbox": [10, 5, 20, 0.0]}]
+    tree["annotations"] += [tree["annotations"][0] | row for row in thin]
+    labels.write_text(json.dumps(tree))
+    data = {"kind": "coco", "images": str(tmp_path), "labels": str(labels)}
+    dataset = open_dataset(Config.model_validate({"name": "a", "data": data}))
+    assert dataset.remarks == [f"{labels}: 2 annotations left out, as their boxes have no area"]
+    samples, _ = dataset.samples("detect", lambda done: None)
+    assert samples[0].boxes == pytest.approx(np.array([[10, 5, 30, 15]]))
 
 
 @pytest.mark.parametrize(
