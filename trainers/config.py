@@ -40,7 +40,7 @@ class Data(_Strict):
     keypoints: int = Field(0, ge=0)  # that each object of the labels has; 0 = none are read
     train: int = Field(3000, ge=1)  # pictures
     val: int = Field(120, ge=1)  # pictures of the same appearance, other seeds
-    people: bool = False  # each picture is the surroundings of one person, for top-down pose
+    people: bool = False  # each picture is the surroundings of one person with keypoints, for top-down pose
     clutter: float = Field(0.35, ge=0, le=1)  # share of training pictures before a background of no meaning
 
 

@@ -27,19 +27,18 @@ def examine(model: str | Path, pictures: int, split: str, *, held_out: bool) -> 
     Of a model that sees one person at a time, the boxes are the crops and say nothing: its report has the
     keypoints' AP, and as ``pck`` the share of keypoints within a tenth of the person's longer side.
     """
-    samples = rendered(model, pictures, SEEDS[split], held_out=held_out)
-    report = evaluate(model, samples)
-    if not _one_person(model):
-        return report
-    share = pck(model, samples)
-    return Report(*report.parts["keypoints"], {}, len(samples), {**report.parts, "pck": (share, share)})
+    return _report(model, rendered(model, pictures, SEEDS[split], held_out=held_out))
 
 
 def examine_labels(model: str | Path, config: Config) -> Report:
     """Measure a checkpoint or a model file on the val pictures of a training file.
 
-    Classes are matched by name; InputError for one that the model does not know.
+    Classes are matched by name; InputError for one that the model does not know. Of a model that sees one
+    person at a time it is the people in them, as of `examine`.
     """
+    if size := _one_person(model):
+        single = config.data.model_copy(update={"people": True})
+        config = config.model_copy(update={"size": size, "data": single})
     dataset = open_dataset(config)
     with opened(model) as (_, classes):
         for name in dataset.classes:
@@ -50,7 +49,15 @@ def examine_labels(model: str | Path, config: Config) -> Report:
                 )
         index = np.array([classes.index(name) for name in dataset.classes])
     _, val = dataset.samples(task_of(model), lambda done: None)
-    return evaluate(model, [replace(sample, classes=index[sample.classes]) for sample in val])
+    return _report(model, [replace(sample, classes=index[sample.classes]) for sample in val])
+
+
+def _report(model: str | Path, samples: list[Sample]) -> Report:
+    report = evaluate(model, samples)
+    if not _one_person(model):
+        return report
+    share = pck(model, samples)
+    return Report(*report.parts["keypoints"], {}, len(samples), {**report.parts, "pck": (share, share)})
 
 
 def rendered(model: str | Path, count: int, first_seed: int, *, held_out: bool) -> list[Sample]:

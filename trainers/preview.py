@@ -16,7 +16,7 @@ from trainers import checkpoints, files
 from trainers.augment import augment
 from trainers.config import Config
 from trainers.data.batch import Sample
-from trainers.data.dataset import open_dataset
+from trainers.data.dataset import check, open_dataset
 
 __all__ = ["preview"]
 
@@ -36,6 +36,7 @@ def preview(config: Config, output: str | Path, columns: int = 4, rows: int = 4)
     dataset = open_dataset(config.model_copy(update={"data": few}))
     with torch.device("meta"):
         net = checkpoints.build(config, len(dataset.classes))
+    check(config.data, config.model.arch, net)
     samples, _ = dataset.samples(net.task, lambda done: None)
     tiles = []
     for number in range(rows * columns):

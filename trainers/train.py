@@ -15,7 +15,7 @@ from engines.errors import WorkError
 from trainers import checkpoints, mixed, optimise, start
 from trainers.config import Config
 from trainers.data.batch import Batch, collate
-from trainers.data.dataset import open_dataset
+from trainers.data.dataset import check, open_dataset
 from trainers.distill import Teaching
 from trainers.evaluate import Report, measure, predictor
 from trainers.log import Log
@@ -46,6 +46,7 @@ def train(
     torch.manual_seed(config.seed)
     dataset = open_dataset(config)
     net = checkpoints.build(config, len(dataset.classes)).to(device, memory_format=torch.channels_last)
+    check(config.data, config.model.arch, net)
     source = "" if resume else config.start.weights
     said = checkpoints.start(net, config.start, config) if source and not start.exported(source) else ""
     optimise.freeze(net, config.start.freeze)

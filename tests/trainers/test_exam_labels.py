@@ -13,7 +13,7 @@ import pytest
 from engines.errors import InputError
 from trainers import exam
 from trainers.cli import main
-from trainers.config import Config
+from trainers.config import Config, Data
 from trainers.exam import examine_labels
 from trainers.train import train
 
@@ -55,6 +55,21 @@ def test_classes_are_matched_by_name(
     monkeypatch.setattr(exam, "evaluate", lambda _, samples: seen.extend(samples))
     examine_labels(checkpoint, config(labelled(tmp_path, "ball", "person")))
     assert [sample.classes.tolist() for sample in seen] == [[2, 0], [2, 0]]
+
+
+def test_a_model_that_sees_one_person_is_measured_on_people(tmp_path: Path) -> None:
+    data = labelled(tmp_path, "person")
+    tree = json.loads(Path(data["labels"]).read_text())
+    for row in tree["annotations"]:
+        row["keypoints"] = [20, 25, 2] * 17
+    Path(data["labels"]).write_text(json.dumps(tree))
+    settings = {"name": "c", "size": (96, 128), "model": LITTLE | {"arch": "pose_topdown"}}
+    scenes = {"train": 2, "val": 1, "people": True}
+    config = Config.model_validate(settings | {"data": scenes, "optim": {"epochs": 1}})
+    model = train(config, tmp_path / "run", quiet=True)
+    report = examine_labels(model, config.model_copy(update={"data": Data(**data, keypoints=17)}))
+    assert (report.pictures, report.classes) == (2, {})
+    assert set(report.parts) == {"keypoints", "pck"}
 
 
 def test_a_class_that_the_model_does_not_know_is_named(checkpoint: Path, tmp_path: Path) -> None:

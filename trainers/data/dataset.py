@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from engines.classes import COCO_KEYPOINTS
 from engines.errors import InputError
@@ -11,14 +12,14 @@ from engines.spec import Task
 from trainers.config import Config, Data
 from trainers.data.batch import Sample
 from trainers.data.coco import read_coco
-from trainers.data.crops import people
+from trainers.data.crops import People, people
 from trainers.data.pictures import Pictures, Record
 from trainers.data.scenes import CLASSES, SEEDS, render_scenes
 from trainers.data.voc import read_voc
 from trainers.data.yolo_txt import read_yolo
 from trainers.data.ytvis import read_ytvis
 
-__all__ = ["Dataset", "open_dataset"]
+__all__ = ["Dataset", "check", "open_dataset"]
 
 Tell = Callable[[int], None]
 
@@ -41,8 +42,6 @@ class Dataset:
 def open_dataset(config: Config) -> Dataset:
     """Read and check all labels of the data set; InputError says where they are wrong."""
     data, longest = config.data, max(config.size) * 5 // 4
-    if config.model.arch == "pose" and data.kind != "scenes" and data.keypoints != len(COCO_KEYPOINTS):
-        raise InputError(f"data.keypoints: {data.keypoints}, {len(COCO_KEYPOINTS)} is right for pose")
     if data.kind == "scenes" and data.people:
         return Dataset(CLASSES[:1], lambda task, tell: _people(data, config.size, tell))
     if data.kind == "scenes":
@@ -53,11 +52,27 @@ def open_dataset(config: Config) -> Dataset:
     if data.val_images or data.val_labels:
         same = data.model_copy(update={"classes": classes})
         val, _ = _read(same, data.val_images, data.val_labels, remarks.append)
+    if data.people:
+        crops = _cut(data, train, config.size), _cut(data, val, config.size)
+        return Dataset(classes, lambda task, tell: crops, remarks)
 
     def samples(task: Task, _: Tell) -> tuple[Sequence[Sample], Sequence[Sample]]:
         return Pictures(train, longest, task), Pictures(val, longest, task)
 
     return Dataset(classes, samples, remarks)
+
+
+def check(data: Data, arch: str, net: Any) -> None:
+    """Raise InputError where a data set lacks what a network learns from: masks, keypoints, single people."""
+    joints = len(COCO_KEYPOINTS)
+    if net.task == "segment" and data.kind == "voc":
+        raise InputError(f"data.kind: voc has no masks, scenes, coco, yolo or ytvis is right for {arch}")
+    if net.task == "pose" and data.kind in ("voc", "ytvis"):
+        raise InputError(f"data.kind: {data.kind} has no keypoints, scenes, coco or yolo is right for {arch}")
+    if net.task == "pose" and data.kind != "scenes" and data.keypoints != joints:
+        raise InputError(f"data.keypoints: {data.keypoints}, {joints} is right for {arch}")
+    if getattr(net, "layout", "") == "heatmaps" and not data.people:
+        raise InputError(f"data.people: false, true is right for {arch}: it sees one person at a time")
 
 
 def _read(
@@ -82,6 +97,13 @@ def _render(data: Data, longest: int, task: Task, tell: Tell) -> tuple[list[Samp
         render_scenes(data.train, SEEDS["train"], longest, clutter=data.clutter, task=task, tell=tell),
         render_scenes(data.val, SEEDS["val"], longest, fixed=(640, 360), task=task, tell=tell),
     )
+
+
+def _cut(data: Data, records: list[Record], size: tuple[int, int]) -> People:
+    found = People(records, size)
+    if not len(found):
+        raise InputError(f"data.people: nobody in the labels has keypoints; data.keypoints: {data.keypoints}")
+    return found
 
 
 def _people(data: Data, size: tuple[int, int], tell: Tell) -> tuple[list[Sample], list[Sample]]:

@@ -18,6 +18,7 @@ from trainers.data.dataset import open_dataset
 from trainers.data.pictures import Pictures, Record
 from trainers.data.voc import read_voc
 from trainers.data.yolo_txt import read_yolo
+from trainers.train import train
 
 CLASSES = ("cat", "dog")
 
@@ -250,6 +251,54 @@ def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     records = read_yolo(tmp_path, tmp_path, CLASSES)
     with pytest.raises(InputError, match=r"a\.png: broken picture, it cannot be decoded"):
         Pictures(records, 640, "detect")[0]
+
+
+KEYPOINTS = [20, 10, 2] * 17
+
+
+@pytest.mark.parametrize(
+    ("arch", "kind", "settings", "said"),
+    [
+        ("yolact", "voc", {}, r"data\.kind: voc has no masks, .* is right for yolact"),
+        ("pose", "voc", {}, r"data\.kind: voc has no keypoints, .* is right for pose"),
+        ("pose_topdown", "coco", {}, r"data\.keypoints: 0, 17 is right for pose_topdown"),
+        ("pose_topdown", "coco", {"keypoints": 17}, r"data\.people: false, true is right for pose_topdown"),
+        ("pose_topdown", "coco", {"people": True}, r"data\.people: nobody in the labels has keypoints"),
+    ],
+)
+def test_labels_without_what_the_network_learns_from_are_refused(
+    arch: str, kind: str, settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    labels = coco(tmp_path, keypoints=KEYPOINTS) if kind == "coco" else voc(tmp_path)
+    data = {"kind": kind, "images": str(tmp_path), "labels": str(labels), "classes": CLASSES}
+    tree = {"name": "a", "size": (64, 64), "model": {"arch": arch}, "data": data | settings}
+    with pytest.raises(InputError, match=said):
+        train(Config.model_validate(tree), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_people_are_cut_out_of_labelled_pictures(kind: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg", (80, 60))
+    labels = coco(tmp_path, bbox=[20, 10, 20, 40], keypoints=[30, 30, 2] * 5 + [0, 0, 0] * 12)
+    if kind == "coco":
+        tree = json.loads(labels.read_text())
+        tree["images"][0] |= {"width": 80, "height": 60}
+        labels.write_text(json.dumps(tree))
+    else:
+        yolo(tmp_path, "1 .375 .5 .25 .6667" + " .375 .5 2" * 5 + " 0 0 0" * 12 + "\n")
+    picture(tmp_path / "a.jpg", (80, 60))
+    (tmp_path / "a.png").unlink(missing_ok=True)
+    where = {"images": str(tmp_path), "labels": str(labels if kind == "coco" else tmp_path)}
+    data = where | {"kind": kind, "classes": CLASSES, "keypoints": 17, "people": True}
+    config = Config.model_validate({"name": "a", "size": (48, 64), "data": data})
+    crops, _ = open_dataset(config).samples("pose", lambda done: None)
+    (crop,) = crops
+    assert crop.image.shape == (64, 48, 3)
+    ((x0, y0, x1, y1),) = crop.boxes.tolist()
+    assert 45 < y1 - y0 < 60  # the person fills most of the crop
+    assert crop.keypoints[0, 0].tolist() == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2, 2], abs=0.1)
+    assert not crop.keypoints[0, 5:].any()
 
 
 @pytest.mark.parametrize(
