@@ -170,7 +170,12 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(below, dict):
             raise InputError(f"override: {override!r}: {name} is a value, it has no keys below it")
         tree = below
-    tree[last] = _number(yaml.safe_load(value))
+    try:
+        tree[last] = _number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"override: {override!r}: cannot be read as YAML, [1, 2] is right for a list"
+        ) from error
 
 
 def _number(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from trainers import checkpoints, mixed, optimise, start
 from trainers.config import Config
 from trainers.data.batch import Batch, collate
@@ -75,7 +76,7 @@ def train(
         )
         last = output / "last.pt"
         with stopping() as asked:
-            for batch in batches:
+            for batch in _unwrapped(batches):
                 rate = optimise.learning_rate(config.optim, run.step, total)
                 losses = _step(run, batch.to(device), rate, config)
                 log.step(run.step, losses, rate)
@@ -97,6 +98,14 @@ def train(
                         log.say(f"no better AP in {run.stale} validations: the run ends after epoch {epoch}")
                         break
     return last
+
+
+def _unwrapped(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the batches; a worker's InputError is a sentence again: torch makes a traceback's text of it."""
+    try:
+        yield from batches
+    except InputError as error:
+        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from error
 
 
 class _Losses(nn.Module):

@@ -58,6 +58,11 @@ def test_an_override_replaces_its_key_only(override: str, get, value, tmp_path: 
         ("a: [\n", (), "a.yaml: cannot be read as YAML"),
         ("name: a\n", ("--optim.lr",), "--key=value is right"),
         ("name: a\n", ("--name.x=1",), "name is a value"),
+        (
+            "name: a\n",
+            ("--model.widths=[16,24",),
+            r"'--model.widths=\[16,24': cannot be read as YAML, \[1, 2\]",
+        ),
     ],
 )
 def test_mistakes_are_named_with_file_and_key(

@@ -95,6 +95,16 @@ def test_a_run_ends_when_nothing_gets_better(tmp_path: Path, monkeypatch: pytest
     assert checkpoints.load(tmp_path / "best.pt").step == 2
 
 
+def test_what_a_worker_refuses_is_its_sentence_alone(tmp_path: Path) -> None:
+    broken = tmp_path / "a.bmp"
+    broken.write_bytes(b"BM of nothing")
+    (tmp_path / "a.txt").write_text("0 .5 .5 .5 .5\n")
+    data = {"kind": "yolo", "images": str(tmp_path), "labels": str(tmp_path), "classes": ["a"]}
+    with pytest.raises(InputError) as refused:
+        train(small(data=data, workers=1), tmp_path / "run", quiet=True)
+    assert str(refused.value) == f"{broken}: broken picture, it cannot be decoded"
+
+
 def test_a_step_leaves_scalars_and_a_validation_leaves_plots(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
