@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError, WorkError, nearest
 from streamer import shots, stages
@@ -17,17 +17,16 @@ from streamer.batching import LIVE_WAIT, SHARE, Batching
 from streamer.feed import Feed
 from streamer.frame import Frame
 from streamer.governor import Governor
-from streamer.graph import Graph, Node
+from streamer.graph import Graph
 from streamer.inbox import Policy
 from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
+from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
-from streamer.settings import KEY_INTERVAL, Settings, SinkSettings, SourceSettings, gather
-from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
-from streamer.sinks.targets import Targets
+from streamer.settings import KEY_INTERVAL, Settings, SourceSettings, gather
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
@@ -42,8 +41,6 @@ __all__ = ["Pipeline", "run", "stream"]
 
 _LOOK = 0.01  # seconds
 _TO_ENGINE: dict[bool, tuple[Policy, int]] = {True: ("latest", 2), False: ("block", 6)}  # live? -> lane
-_TO_SINK: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block", 4)}
-_TO_VIEWERS = 2  # frames; what waits longer would only be seen later
 
 
 class Pipeline:
@@ -71,7 +68,6 @@ class Pipeline:
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
-        self.targets = Targets(say)
         self.began = self.ended = 0.0  # time.perf_counter()
         self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
@@ -79,11 +75,6 @@ class Pipeline:
         self._lock = threading.Lock()  # one change of the streams at a time
         self._tick = threading.Event()
         self._stopped = False
-        self._window: Node | None = None
-        self._shared: dict[str, Node] = {}  # URL -> the one sink of all its streams
-        self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
-        self._outlet: Node | None = None  # to the caller of `frames`
-        self._forgetters: list[Callable[[str], None]] = []  # of sinks that keep something of each stream
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
@@ -131,8 +122,9 @@ class Pipeline:
 
     def join(self) -> None:
         """Wait for the end, and raise what ended it if that was a failure."""
-        if self._window is not None and self._window.thread is None:
-            self.graph.run_here(self._window)
+        window = self.outputs.window
+        if window is not None and window.thread is None:
+            self.graph.run_here(window)
         self.graph.wait()
         self.ended = self.ended or time.perf_counter()
         self.graph.raise_error()
@@ -143,9 +135,7 @@ class Pipeline:
         A slow caller misses frames of live sources, which are counted as late, and none of files.
         """
         with self._lock:
-            outlet = self._outlet = self.graph.outlet("frames")
-            for stream in self.streams.values():
-                self._give(stream, outlet)
+            outlet = self.outputs.outlet()
         self.start()
         try:
             yield from (item for item in self.graph.pump(outlet) if isinstance(item, Frame))
@@ -207,9 +197,11 @@ class Pipeline:
                     edge.lane.close()
                 left = max(until - time.monotonic(), 0.1)
                 done = self.graph.remove(node, left) and done
-            through = self._await(name, [node.name for node in self._shared.values()], until)
+            through = self._await(name, [node.name for node in self.outputs.shared.values()], until)
             del self.streams[name]
-            self._forget(name, self._forgetters if through else [])
+            self._forget(name)
+            if through:
+                self.outputs.forget(name)
         if not done:
             raise WorkError(f"{name}: was not let go within {timeout:g} s")
 
@@ -221,8 +213,7 @@ class Pipeline:
             WorkError: a stage did not let go of it in time, or the pipeline has ended.
         """
         before = replace(self._stream(told.name).told, name=told.name)
-        nodes = (self._engine, self._outlet, *self._shared.values())
-        held = [node.inbox.lane("change") for node in nodes if node is not None]
+        held = [node.inbox.lane("change") for node in (self._engine, *self.outputs.takers())]
         try:
             self.remove_stream(told.name)
             try:
@@ -289,6 +280,7 @@ class Pipeline:
         made = results(self.graph, collector, self.settings, self.spec)
         self._results, self.spec, self.desk, self._further = made.tail, made.spec, made.desk, made.models
         self._common = list(self.graph.nodes)
+        self.outputs = Outputs(self, self._results, self._say)
         names = [source.name for source in sources]
         for sink in self.settings.sinks:
             for name in sink.streams:
@@ -316,11 +308,7 @@ class Pipeline:
         stream = self._read(told, source)
         policy, capacity = _TO_ENGINE[source.live]
         self.graph.connect(stream.decoder, self._engine, policy=policy, capacity=capacity)
-        for sink in self.settings.sinks:
-            if not sink.streams or source.name in sink.streams:
-                self._connect_sink(sink, stream)
-        if self._outlet is not None:
-            self._give(stream, self._outlet)
+        self.outputs.connect(stream)
 
     def _await(self, stream: str, stages: Sequence[str], until: float) -> bool:
         """Wait until nothing of a stream is under way at these stages; False if time.monotonic() runs out."""
@@ -330,9 +318,9 @@ class Pipeline:
             self._tick.wait(_LOOK)
         return not under_way
 
-    def _forget(self, stream: str, sinks: Sequence[Callable[[str], None]]) -> None:
+    def _forget(self, stream: str) -> None:
         """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
-        for forget in (self.graph.forget, self.rates.forget, self.batching.forget, *sinks):
+        for forget in (self.graph.forget, self.rates.forget, self.batching.forget):
             forget(stream)
         if self.keys is not None and self.model.video is not None:
             self.keys.forget(stream)
@@ -380,62 +368,6 @@ class Pipeline:
         stream = Stream(told, source, feed, self.graph.source(stage, feed.__iter__), studio)
         self.streams[source.name] = stream
         return stream
-
-    def _connect_sink(self, sink: SinkSettings, stream: Stream) -> None:
-        kind, source = sink_kind(sink.url), stream.source
-        if kind.takes_nothing:
-            return  # results are counted where they are collected; a thread to drop them would only cost
-        label = f"write:{Path(target(sink.url)).name}"
-        if kind.shared:
-            node = self._shared.get(sink.url) or self._sink_node(label, sink.url, stream)
-            self._shared[sink.url] = node
-            if kind.main_thread:
-                node.is_callers = True
-                self._window = node
-        elif "{stream}" in sink.url:
-            node = self._sink_node(f"{label}:{source.name}", sink.url, stream)
-            stream.nodes.append(node)
-        elif self._lone.get(sink.url) in self.graph.nodes.values():
-            return  # the sink of one stream, which is another one
-        else:
-            node = self._lone[sink.url] = self._sink_node(label, sink.url, stream)
-            stream.nodes.append(node)
-        tail = self._drawer(stream) if kind.overlay and self.settings.overlay else self._results
-        policy, capacity = _TO_SINK[source.live]
-        if kind.attends:
-            capacity = _TO_VIEWERS
-        self.graph.connect(tail, node, stream=source.name, policy=policy, capacity=capacity)
-
-    def _sink_node(self, name: str, url: str, stream: Stream) -> Node:
-        kind, source = sink_kind(url), stream.source
-
-        def opener() -> Sink:
-            opened = self.targets.claim(url, source.name)
-            sink = open_sink(opened, stream=source.name, info=source.info, spec=self.spec)
-            if kind.attends:
-                cast("Attendant", sink).attend(self)
-            if kind.draws:
-                cast("Painter", sink).use(stream.studio)
-            if kind.shared and (forget := getattr(sink, "forget", None)):
-                self._forgetters.append(forget)
-            return sink
-
-        names = (name, *(f"{name}-{number}" for number in range(2, 2 + len(self.graph.nodes))))
-        free = next(one for one in names if one not in self.graph.nodes)
-        return self.graph.stage(free, stages.write(opener, self.stop, early=kind.attends))
-
-    def _drawer(self, stream: Stream) -> Node:
-        name = f"draw:{stream.name}"
-        if name not in self.graph.nodes:
-            node = self.graph.stage(name, stages.draw(self.overlays()))
-            stream.nodes.insert(0, node)
-            self._give(stream, node)
-        return self.graph.nodes[name]
-
-    def _give(self, stream: Stream, node: Node) -> None:
-        """Send the results of a stream to a node."""
-        policy, capacity = _TO_SINK[stream.source.live]
-        self.graph.connect(self._results, node, stream=stream.name, policy=policy, capacity=capacity)
 
 
 def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Report:

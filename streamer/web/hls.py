@@ -39,7 +39,7 @@ def file_of(pipeline: Pipeline, stream: str, name: str) -> Path | None:
 
 def _path(pipeline: Pipeline, stream: str) -> Path | None:
     for sink in pipeline.settings.sinks:
-        address = parse(pipeline.targets.now(sink.url, stream), stream, SINKS)
+        address = parse(pipeline.outputs.targets.now(sink.url, stream), stream, SINKS)
         if address.kind == ".m3u8" and (not sink.streams or stream in sink.streams):
             alone = len(pipeline.streams) == 1 or len(sink.streams) == 1
             if "{stream}" in sink.url or alone:
