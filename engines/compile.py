@@ -305,7 +305,7 @@ def _like_fp32(engines: Pair, made: _Made, spec: ModelSpec) -> tuple[bool, Diffe
     exact = made.open(**how)
     reference = exact.outputs(images)
     exact.close()
-    difference = compare(reference, engines.outputs(images))
+    difference = compare(reference, engines.outputs(images), spec.size)
     return difference.small, difference
 
 
@@ -321,5 +321,5 @@ def _slot_by_slot(engines: Pair, spec: ModelSpec) -> tuple[bool, Difference]:
     theirs = [moved[kind * batch + slot] for kind in range(kinds) for slot in range(batch - 1)]
     if engines.between is None:
         mine, theirs = [*mine, first[0]], [*theirs, *engines.outputs(row[:1])]
-    difference = compare(mine, theirs)
+    difference = compare(mine, theirs, spec.size)
     return difference.none, difference

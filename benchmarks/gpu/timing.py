@@ -112,7 +112,7 @@ def _difference(engine: TensorRtEngine, case: Case) -> Difference:
     count = max(case.batch, len(case.pictures))
     order = [number % len(case.pictures) for number in range(count)]
     found = outputs(engine, [case.pictures[number] for number in order])
-    return compare([case.expected[number] for number in order], found)
+    return compare([case.expected[number] for number in order], found, case.spec.size)
 
 
 def latencies(slot: Slot, seconds: float) -> list[float]:

@@ -97,8 +97,8 @@ def _differences(pair: Pair, case: Case) -> list[Difference]:
     found = pair.outputs([case.pictures[number] for number in order])
     later = case.expected[len(case.pictures) :]
     return [
-        compare([case.expected[number] for number in order], found[:count]),
-        compare([later[number] for number in order], found[count:]),
+        compare([case.expected[number] for number in order], found[:count], case.spec.size),
+        compare([later[number] for number in order], found[count:], case.spec.size),
     ]
 
 

@@ -14,6 +14,7 @@ def candidates(*rows: tuple[float, float]) -> dict[str, np.ndarray]:
     return {"boxes": boxes, "scores": np.array([score for score, _ in rows], np.float32)}
 
 
+SIZE = (128, 32)
 REFERENCE = candidates((0.9, 0), (0.8, 50), (0.05, 90))
 
 CASES = {
@@ -30,9 +31,80 @@ CASES = {
 def test_the_difference_is_the_worst_of_scores_and_boxes(
     other: dict[str, np.ndarray], score: float, iou: float, small: bool
 ) -> None:
-    seen = compare([REFERENCE, REFERENCE], [REFERENCE, other])
+    seen = compare([REFERENCE, REFERENCE], [REFERENCE, other], SIZE)
     assert (seen.score, seen.iou) == pytest.approx((score, iou), abs=1e-6)
     assert seen.small is small
+
+
+# Cells of 2 pixels: the first mask is the lower part of its box, the second the upper part.
+LOWER = np.where(np.arange(16)[:, None] < 3, -1, 1) * np.ones((16, 64), np.float32)
+MASKS = REFERENCE | {
+    "coefficients": np.array([[3, 0], [0, 2], [1, 1]], np.float32),
+    "prototypes": np.stack([LOWER, -LOWER]),
+}
+CORNERS = np.array([[[0, 0, 0]], [[50, 0, 0]], [[90, 0, 0]]], np.float32)
+JOINTS = REFERENCE | {
+    "keypoints": CORNERS + np.array([[1, 1, 0.9], [9, 1, 0.8], [5, 9, 0.9], [3, 3, 0.1]], np.float32)
+}
+UNSEEN = np.zeros((4, 3), np.float32)
+UNSEEN[3, 0] = 90
+
+
+def swapped(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The first two candidates in each other's places."""
+    rows = {name: values[[1, 0, 2]] for name, values in tensors.items() if name != "prototypes"}
+    return tensors | rows | {"scores": tensors["scores"]}
+
+
+PARTS = {
+    "masks swapped with their boxes": (MASKS, swapped(MASKS), 1.0, 0.0, True),
+    "edges of masks a pixel away": (MASKS, {"prototypes": MASKS["prototypes"] + 0.6}, 100 / 120, 0.0, True),
+    "masks of other rows": (MASKS, {"coefficients": MASKS["coefficients"][[1, 0, 2]]}, 0.0, 0.0, False),
+    "no masks": (MASKS, {"prototypes": -np.ones_like(MASKS["prototypes"])}, 0.0, 0.0, False),
+    "joints swapped with their boxes": (JOINTS, swapped(JOINTS), 1.0, 0.0, True),
+    "joints a pixel away": (JOINTS, {"keypoints": JOINTS["keypoints"] + [1, 0, 0]}, 1.0, 1 / 200**0.5, True),
+    "a joint that is not seen": (JOINTS, {"keypoints": JOINTS["keypoints"] + UNSEEN}, 1.0, 0.0, True),
+    "joints at the left edge": (
+        JOINTS,
+        {"keypoints": JOINTS["keypoints"] * [0, 1, 1]},
+        1.0,
+        (15 / 200**0.5 + 3) / 6,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("reference", "change", "masks", "keypoints", "small"), PARTS.values(), ids=PARTS.keys()
+)
+def test_masks_and_joints_are_compared_where_the_boxes_lie(
+    reference: dict[str, np.ndarray],
+    change: dict[str, np.ndarray],
+    masks: float,
+    keypoints: float,
+    small: bool,
+) -> None:
+    seen = compare([reference, reference], [reference, reference | change], SIZE)
+    assert (seen.score, seen.iou) == pytest.approx((0, 1), abs=1e-6)
+    assert (seen.masks, seen.keypoints) == pytest.approx((masks, keypoints), abs=1e-6)
+    assert seen.small is small
+
+
+BROKEN = [(MASKS, name) for name in MASKS] + [(JOINTS, "keypoints")]
+BROKEN += [({"embeddings": np.array([0.6, 0.8], np.float32)}, "embeddings")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("reference", "name"), BROKEN, ids=[name for _, name in BROKEN])
+def test_what_is_no_number_is_never_the_same(
+    reference: dict[str, np.ndarray], name: str, value: float
+) -> None:
+    broken = reference | {name: reference[name].copy()}
+    broken[name][-1] = value
+    for pair in ((reference, broken), (broken, reference)):
+        seen = compare([pair[0]], [pair[1]], SIZE)
+        assert seen.score == np.inf
+        assert not seen.small
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (640, 384)])
