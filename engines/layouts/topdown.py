@@ -88,9 +88,8 @@ def decode_simcc(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candi
 
 def _towards(nodes: Nodes, flat: str, place: str, where: str, limit: int, step: int) -> str:
     """A quarter of the sign of the slope at a place, 0 at the border."""
-    last = nodes.constant(limit - 1, "int64")
-    inner = nodes.op("Min", where, nodes.op("Sub", last, where))  # 0 at the border
-    reach = nodes.op("Mul", nodes.op("Min", inner, nodes.constant(1, "int64")), nodes.constant(step, "int64"))
+    steps = nodes.constant([step if 0 < at < limit - 1 else 0 for at in range(limit)], "int64")
+    reach = nodes.op("Gather", steps, where, axis=0)  # a table: opset 11 has no Min of integers
     after = nodes.op("GatherElements", flat, nodes.op("Add", place, reach), axis=2)
     before = nodes.op("GatherElements", flat, nodes.op("Sub", place, reach), axis=2)
     return nodes.scaled(nodes.op("Sign", nodes.op("Sub", after, before)), 0.25)

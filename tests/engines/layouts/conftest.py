@@ -25,6 +25,7 @@ def table_network(
     decoded: bool = False,
     sizes: bool = False,
     dtype: str = "float32",
+    opset: int = 17,
     metadata: dict[str, str] | None = None,
 ) -> Any:
     """An ONNX model that gives ``outputs`` whatever it sees.
@@ -63,7 +64,7 @@ def table_network(
     if sizes:
         inputs.append(helper.make_tensor_value_info("orig_target_sizes", 7, ["n", 2]))
     graph = helper.make_graph(nodes, "tables", inputs, values, stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     for key, value in (metadata or {}).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

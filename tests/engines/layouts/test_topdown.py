@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from engines.classes import COCO_KEYPOINTS
+from engines.compose import compose
+from engines.network import read_network
+from engines.options import Options
 
 SIZE = (192, 256)
 RNG = np.random.default_rng(0)
@@ -16,7 +21,8 @@ RNG = np.random.default_rng(0)
 Run = Callable[..., Any]
 
 
-def test_heatmaps(run: Run) -> None:
+@pytest.mark.parametrize("opset", [11, 17])
+def test_heatmaps(run: Run, opset: int, tmp_path: Path) -> None:
     """Peaks inside with a higher right and lower neighbour, and one in the corner, which is not moved."""
     maps = np.zeros((1, 17, 64, 48), np.float32)
     cells = np.stack([RNG.integers(1, 47, 17), RNG.integers(1, 63, 17)], 1)
@@ -26,13 +32,15 @@ def test_heatmaps(run: Run) -> None:
         if joint < 16:
             maps[0, joint, y, x + 1] = 0.2
             maps[0, joint, y + 1, x] = 0.1
-    spec, found = run({"output": maps}, SIZE)
+    spec, found = run({"output": maps}, SIZE, opset=opset)
     assert (spec.layout, spec.task, spec.keypoints) == ("heatmaps", "pose", COCO_KEYPOINTS)
     expected = (cells + np.where(np.arange(17)[:, None] < 16, 0.25, 0)) * 4
     np.testing.assert_allclose(found.keypoints[0, :, :2], expected, atol=1e-3)
     np.testing.assert_allclose(found.keypoints[0, :, 2], 0.5 + np.arange(17) / 100, atol=1e-5)
     np.testing.assert_allclose(found.boxes, [[0, 0, 192, 256]])
     assert found.scores[0] == pytest.approx(0.58)
+    composed = compose(read_network(tmp_path / "model.onnx"), spec, Options())["model.onnx"]
+    onnx.checker.check_model(composed, full_check=True)
 
 
 def test_simcc(run: Run) -> None:
