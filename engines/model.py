@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from engines.engine import Engine, Request
 from engines.errors import InputError
 from engines.letterbox import Placement, place
 from engines.options import Options
+from engines.pictures import check_picture
 from engines.reading import Reading
 from engines.spec import ModelSpec
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Model", "load"]
 
 Picture = NDArray[np.uint8]
+Result = TypeVar("Result")
 
 
 def load(model: str | Path, options: Options | None = None, progress: Progress = silent) -> Model:
@@ -80,17 +83,21 @@ class Model:
             return None
 
     def predict(self, images: Sequence[Picture]) -> list[Detections]:
-        """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels."""
+        """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels.
+
+        Raises InputError for what is no such picture, and for a model that gives embeddings.
+        """
         self._must_give("detections")
-        return [found for batch in self._fly(images) for found in batch.collect()]
+        return [found for part in self._fly(images, Batch.collect) for found in part]
 
     def embed(self, images: Sequence[Picture]) -> NDArray[np.float32]:
         """Describe RGB pictures (H, W, 3) uint8 by vectors of length one: (N, D) float32.
 
-        The product of two is their cosine. Raises InputError for a model that detects.
+        The product of two is their cosine. Raises InputError for what is no such picture, and for a model
+        that detects.
         """
         self._must_give("embeddings")
-        vectors = [batch.collect_embeddings() for batch in self._fly(images)]
+        vectors = self._fly(images, Batch.collect_embeddings)
         width = self.engine.outputs[0].shape[1]
         return np.concatenate([np.zeros((0, width), np.float32), *vectors])
 
@@ -106,21 +113,36 @@ class Model:
                 f"model: {self.spec.name}: it gives {gives}, a model that gives {what} is needed"
             )
 
-    def _fly(self, images: Sequence[Picture]) -> Iterator[Batch]:
-        """Run pictures, batch after batch; what is given is to be collected before the next is asked for."""
-        import cv2
-
+    def _fly(self, images: Sequence[Picture], collect: Callable[[Batch], Result]) -> list[Result]:
+        """Run pictures, batch after batch, and collect each; after an error no batch stays in flight."""
+        for number, image in enumerate(images):
+            check_picture(image, f"picture {number}")
         flying: deque[Batch] = deque()
-        for start in range(0, len(images), self.batch):
-            if len(flying) == len(self.engine.requests):
-                yield flying.popleft()
-            batch = self.acquire()
-            for image in images[start : start + self.batch]:
-                view = batch.add((image.shape[1], image.shape[0]))
-                cv2.resize(image, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)
+        results: list[Result] = []
+        try:
+            for start in range(0, len(images), self.batch):
+                if len(flying) == len(self.engine.requests):
+                    results.append(collect(flying.popleft()))
+                flying.append(self._submitted(images[start : start + self.batch]))
+            while flying:
+                results.append(collect(flying.popleft()))
+        finally:
+            for batch in flying:
+                with suppress(Exception):  # the first error is the one that is told
+                    collect(batch)
+        return results
+
+    def _submitted(self, images: Sequence[Picture]) -> Batch:
+        """A batch of these pictures, under way."""
+        batch = self.acquire()
+        try:
+            for image in images:
+                scale(image, batch.add((image.shape[1], image.shape[0])))
             batch.submit()
-            flying.append(batch)
-        yield from flying
+        except BaseException:
+            batch.release()
+            raise
+        return batch
 
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
@@ -186,7 +208,7 @@ class Batch:
                 for slot in range(self._filled)
             ]
         finally:
-            self._release()
+            self.release()
 
     def collect_embeddings(self) -> NDArray[np.float32]:
         """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch."""
@@ -196,8 +218,16 @@ class Batch:
             lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             return np.asarray(vectors / lengths, np.float32)
         finally:
-            self._release()
+            self.release()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give the batch back empty where it is not submitted; `collect` does it by itself."""
         self._filled = 0
         self._free.put(self)
+
+
+def scale(image: Picture, view: Picture) -> None:
+    """Write a picture into what `Batch.add` gave for it."""
+    import cv2
+
+    cv2.resize(image, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)

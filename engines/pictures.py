@@ -1,4 +1,4 @@
-"""Pictures to measure or calibrate with: a picture, a folder of pictures, or frames spread over a video."""
+"""Pictures: what counts as one, and where they come from: a file, a folder, or frames spread over a video."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 
 from engines.errors import InputError
 
-__all__ = ["read_picture", "read_pictures"]
+__all__ = ["check_picture", "read_picture", "read_pictures"]
 
 Picture = NDArray[np.uint8]
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def check_picture(image: object, where: str) -> None:
+    """Raise InputError for what is no (H, W, 3) uint8; ``where`` says which one it is."""
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return
+        seen = f"{image.dtype} {image.shape}"
+    else:
+        seen = "None" if image is None else type(image).__name__
+    raise InputError(f"{where}: {seen}, an RGB picture of uint8 (height, width, 3) is right")
 
 
 def read_pictures(path: Path, limit: int) -> Iterator[tuple[str, Picture]]:

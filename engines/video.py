@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engines.detections import Detections
 from engines.engine import Memory, StateEngine, StateRequest
 from engines.errors import WorkError
+from engines.pictures import check_picture
 
 if TYPE_CHECKING:
     from engines.model import Batch, Model
@@ -72,15 +73,22 @@ class Video:
                 self._let_go(state)
 
     def predict(self, image: Picture, stream: str, *, key: bool) -> Detections:
-        """Detect in the next frame of a stream, RGB (H, W, 3) uint8, alone, with nothing else in flight."""
-        import cv2
+        """Detect in the next frame of a stream, RGB (H, W, 3) uint8, alone, with nothing else in flight.
 
+        Raises InputError for what is no such picture, WorkError as of `Shots.add` and `Shots.collect`.
+        """
+        from engines.model import scale
+
+        check_picture(image, f"stream {stream}")
         shots = self.acquire(key=key)
         if shots is None:
             raise AssertionError("without a time-out there is a batch")
-        view = shots.add((image.shape[1], image.shape[0]), stream)
-        cv2.resize(image, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)
-        shots.submit()
+        try:
+            scale(image, shots.add((image.shape[1], image.shape[0]), stream))
+            shots.submit()
+        except BaseException as error:
+            shots.release(error)
+            raise
         return shots.collect()[0]
 
     def close(self) -> None:
@@ -116,25 +124,33 @@ class Video:
     def _start(self, shots: Shots) -> None:
         """Start a batch, or let it wait for the key frames that it follows."""
         with self._lock:
-            if shots.is_key or all(state.ready for state in shots.states):
+            if shots.is_key:
                 shots.start()
-            else:
-                self._waiting.append(shots)
+                return
+            self._waiting.append(shots)
+            self._start_ready()
 
     def _computed(self, states: Sequence[_State], error: BaseException | None = None) -> None:
         """Start what waited for these key frames."""
         with self._lock:
             for state in states:
                 state.ready, state.error = error is None, error
-            for shots in tuple(self._waiting):
-                failed = next((state.error for state in shots.states if state.error), None)
-                if failed or all(state.ready for state in shots.states):
-                    self._waiting.remove(shots)
-                    shots.start(failed)
+            self._start_ready()
 
-    def _done(self, states: Sequence[_State]) -> None:
+    def _start_ready(self) -> None:
+        """Start what has nothing left to wait for; the lock is held."""
+        for shots in tuple(self._waiting):
+            failed = next((state.error for state in shots.states if state.error), None)
+            if failed or all(state.ready for state in shots.states):
+                self._waiting.remove(shots)
+                shots.start(failed)
+
+    def _done(self, shots: Shots) -> None:
+        """Let go of what a batch used; one that still waits never starts."""
         with self._lock:
-            for state in states:
+            if shots in self._waiting:
+                self._waiting.remove(shots)
+            for state in shots.states:
                 self._let_go(state)
 
 
@@ -178,22 +194,29 @@ class Shots:
 
         Raises WorkError where a key frame that these follow failed, or was not collected before.
         """
-        if not self._started:
-            raise WorkError("video: the key frame before it was not computed") from self._error
         try:
-            if self.is_key:
-                self._wait()
+            self._wait()
+        except BaseException as error:
+            self.release(error)
+            raise
+        try:
             found = self._batch.collect()
             self.motion = self._batch.motion
             return found
         finally:
-            self._video._done(self.states)
+            self._video._done(self)
+
+    def release(self, why: BaseException) -> None:
+        """Give the batch back empty, as `collect` does after an error; what follows its key frames fails."""
+        if self.is_key:
+            self._video._computed(self.states, why)
+        self._video._done(self)
+        self._batch.release()
 
     def _wait(self) -> None:
         """Wait for key frames, and start what follows them before the results are read."""
-        try:
+        if not self._started:
+            raise WorkError("video: the key frame before it was not computed") from self._error
+        if self.is_key:
             self._request.wait()
-        except BaseException as error:
-            self._video._computed(self.states, error)
-            raise
-        self._video._computed(self.states)
+            self._video._computed(self.states)

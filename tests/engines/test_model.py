@@ -11,7 +11,7 @@ import pytest
 
 import engines
 from engines.detections import Detections
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from engines.masks import bitmap
 from engines.options import Options
 
@@ -208,6 +208,50 @@ def test_what_was_collected_stays_when_the_request_runs_again(bright: Path) -> N
         model.predict([picture(level=250)])
     np.testing.assert_array_equal(first.boxes, kept[0])
     np.testing.assert_array_equal(first.scores, kept[1])
+
+
+NO_PICTURES = {
+    "what cv2 could not read": (None, "picture 1: None, an RGB picture of uint8"),
+    "grey": (np.zeros((32, 64), np.uint8), r"picture 1: uint8 \(32, 64\), an RGB"),
+    "grey with an axis": (np.zeros((32, 64, 1), np.uint8), r"picture 1: uint8 \(32, 64, 1\), an RGB"),
+    "with alpha": (np.zeros((32, 64, 4), np.uint8), r"picture 1: uint8 \(32, 64, 4\), an RGB"),
+    "of 0 to 1": (np.zeros((32, 64, 3), np.float32), r"picture 1: float32 \(32, 64, 3\), an RGB"),
+    "without pixels": (np.zeros((0, 64, 3), np.uint8), r"picture 1: uint8 \(0, 64, 3\), an RGB"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "said"), NO_PICTURES.values(), ids=NO_PICTURES.keys())
+def test_what_is_no_picture_is_refused_and_holds_no_request(wrong: Any, said: str, bright: Path) -> None:
+    with engines.load(bright, Options(backend="onnxruntime", requests=2)) as model:
+        expected = model.predict([picture(level=200)])
+        for _ in range(len(model.engine.requests) + 1):
+            with pytest.raises(InputError, match=said) as refusal:
+                model.predict([picture(), wrong])
+            assert "\n" not in str(refusal.value)
+        assert same(model.predict([picture(level=200)])[0], expected[0])
+
+
+@pytest.mark.parametrize("step", ["start", "wait"])
+def test_an_engine_that_fails_holds_no_request(
+    step: str, bright: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [picture(level=level) for level in (0, 60, 120, 180, 250)]
+
+    def fail(*_: Any) -> None:
+        raise WorkError(f"{step}: the device is gone")
+
+    with engines.load(bright, Options(backend="onnxruntime", requests=2)) as model:
+        expected = model.predict(pictures)
+        with monkeypatch.context() as patch:
+            patch.setattr(model.engine.requests[1], step, fail)
+            for _ in range(3):
+                with pytest.raises(WorkError, match=f"{step}: the device is gone"):
+                    model.predict(pictures)
+        free = [model.acquire(timeout=0.0) for _ in range(3)]
+        assert free[2] is None
+        for batch in free[:2]:
+            batch.release()
+        assert all(same(a, b) for a, b in zip(model.predict(pictures), expected, strict=True))
 
 
 NOT_NUMBERS = {

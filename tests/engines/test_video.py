@@ -116,6 +116,48 @@ def test_what_follows_a_key_frame_that_fails_fails_too(pair, monkeypatch):
             later.collect()
 
 
+def test_a_frame_between_after_a_key_frame_that_failed_fails_too(pair, monkeypatch):
+    with opened(pair) as model:
+        key = flown(model.video, [("a", 10)], key=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(key._request, "wait", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                key.collect()
+        later = flown(model.video, [("a", 20)], key=False)
+        with pytest.raises(WorkError, match="was not computed") as failure:
+            later.collect()
+        assert isinstance(failure.value.__cause__, ZeroDivisionError)
+        assert seen(flown(model.video, [("a", 30)], key=True)) == [(30, 30)]
+        assert seen(flown(model.video, [("a", 40)], key=False)) == [(40, 30)]
+
+
+def test_errors_hold_no_request(pair, monkeypatch):
+    with opened(pair, requests=2) as model:
+        video = model.video
+
+        def fails(error: type[Exception], picture: object, stream: str, *, key: bool) -> None:
+            for _ in range(3):
+                with pytest.raises(error):
+                    video.predict(picture, stream, key=key)
+
+        for key in (True, False):
+            fails(InputError, None, "a", key=key)
+            fails(InputError, picture(8)[..., 0], "a", key=key)
+        fails(WorkError, picture(8), "a", key=False)  # it has no key frame yet
+        with monkeypatch.context() as patch:
+            for request in model.engine.requests:
+                patch.setattr(request, "wait", lambda: 1 / 0)
+            fails(ZeroDivisionError, picture(8), "a", key=True)
+        fails(WorkError, picture(8), "a", key=False)  # its key frame failed
+        early = [flown(video, [("a", 8)], key=key) for key in (True, False)]
+        with pytest.raises(WorkError, match="was not computed"):
+            early[1].collect()
+        assert seen(early[0]) == [(8, 8)]
+        for light in (16, 32, 48):
+            assert told(video.predict(picture(light), "a", key=False).boxes) == (light, 8)
+        assert not video._waiting
+
+
 def test_a_stream_without_a_state_takes_no_frame_between(pair):
     with opened(pair) as model:
         video = model.video
