@@ -20,7 +20,7 @@ from engines.spec import ModelSpec, Task
 from trainers import checkpoints, files
 from trainers.models import prepare
 
-__all__ = ["OUTPUTS", "export", "save", "store_half", "write"]
+__all__ = ["OUTPUTS", "export", "save", "store_half", "thresholds", "write"]
 
 # what the file of a task gives out, as layout "dense" reads it
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -56,6 +56,7 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
         classes=saved.classes,
         size=config.size,
         **asdict(net.input),
+        **thresholds(net),
         keypoints=COCO_KEYPOINTS if net.task == "pose" else (),
         skeleton=COCO_SKELETON if net.task == "pose" else (),
     )
@@ -65,6 +66,13 @@ def export(checkpoint: str | Path, output: str | Path, *, half: bool = True) -> 
 
         return write_video(net, spec, Path(output), half=half, words=words)[0]
     return write(net, spec, Path(output), half=half, words=words)
+
+
+def thresholds(net: Any) -> dict[str, float]:
+    """Return conf and iou of a network to which those of `ModelSpec` do not apply."""
+    if getattr(net, "layout", "dense") == "heatmaps":
+        return {"conf": 0.0, "iou": 1.0}  # one person, who is known to be there
+    return {"iou": 1.0} if getattr(net, "ranked", False) else {}  # what ranks its rows has suppressed them
 
 
 def write(net: Any, spec: ModelSpec, output: Path, *, half: bool = True, words: dict[str, str]) -> Path:

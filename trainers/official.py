@@ -16,7 +16,7 @@ from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
 from trainers import models
 from trainers.config import Network
-from trainers.export import write
+from trainers.export import thresholds, write
 from trainers.export_video import write_video
 from trainers.models import yolactedge
 from trainers.models.yolactedge import YolactEdgeVideo
@@ -119,6 +119,7 @@ def export_official(
         classes=known.classes,
         size=size or known.size,
         **asdict(net.input),
+        **thresholds(net),
         keypoints=COCO_KEYPOINTS if net.task == "pose" else (),
         skeleton=COCO_SKELETON if net.task == "pose" else (),
     )

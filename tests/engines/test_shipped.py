@@ -93,3 +93,10 @@ def test_joints_lie_on_people(seen: Seen) -> None:
         away = np.linalg.norm(points[known, :2] - found.keypoints[other][known, :2], axis=1)
         near += (away < 0.1 * (box[2:] - box[:2]).max()).tolist()
     assert np.mean(near) > 0.6
+
+
+def test_a_model_of_one_person_finds_one_in_every_picture() -> None:
+    with engines.load("tiny-pose-topdown") as model:
+        (found,) = model.predict([np.full((128, 96, 3), 114, np.uint8)])
+    assert len(found) == 1
+    assert found.scores[0] < 0.25

@@ -38,11 +38,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for head in net.heads:  # scores all over 0..1
         torch.nn.init.normal_(head.score[1].weight, std=0.8)
         torch.nn.init.zeros_(head.score[1].bias)
-    state = net.state_dict()
-    path = tmp_path_factory.mktemp("export") / "last.pt"
-    saved = checkpoints.Checkpoint(
+    return saved(config, ("person", "car", "ball"), net.state_dict(), tmp_path_factory.mktemp("export"))
+
+
+def saved(config: Config, classes: tuple[str, ...], state: dict[str, torch.Tensor], folder: Path) -> Path:
+    path = folder / "last.pt"
+    checkpoint = checkpoints.Checkpoint(
         config=config.model_dump(mode="json"),
-        classes=("person", "car", "ball"),
+        classes=classes,
         step=0,
         best=-1.0,
         model=state,
@@ -50,7 +53,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimizer={},
         rng=torch.get_rng_state(),
     )
-    checkpoints.save(saved, path)
+    checkpoints.save(checkpoint, path)
     return path
 
 
@@ -83,6 +86,19 @@ def test_the_file_describes_itself(checkpoint: Path, tmp_path: Path) -> None:
     assert [(i.name) for i in model.graph.input] == ["images"]
     assert [o.name for o in model.graph.output] == ["boxes", "scores"]
     assert model.opset_import[0].version == 17
+
+
+def test_a_top_down_file_finds_its_person_however_faint(tmp_path: Path) -> None:
+    settings = {"arch": "pose_topdown", "widths": (8, 8, 16, 16, 24), "depths": (1, 1, 1, 1), "neck": 16}
+    config = Config.model_validate({"name": "joints", "size": SIZE, "model": settings})
+    state = checkpoints.build(config, 1).state_dict()
+    state["final_layer.weight"].zero_()
+    state["final_layer.bias"].fill_(0.1)
+    path = export(saved(config, ("person",), state, tmp_path), tmp_path / "a.onnx")
+    with engines.load(path, engines.Options(backend="onnxruntime")) as model:
+        assert (model.spec.layout, model.spec.conf, model.spec.iou) == ("heatmaps", 0.0, 1.0)
+        (found,) = model.predict([np.zeros((90, 160, 3), np.uint8)])
+    assert found.scores == pytest.approx([0.1], abs=1e-3)
 
 
 def test_half_weights_halve_the_file(checkpoint: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from torchvision.models import detection
 import engines
 from engines.classes import COCO
 from engines.errors import InputError
+from engines.spec import ModelSpec
+from trainers import official
 from trainers.config import Network
 from trainers.evaluate import predictor
 from trainers.models import build
@@ -177,6 +179,25 @@ def test_an_official_video_model_becomes_two_files_that_stream(tmp_path: Path) -
         assert model.spec.between
         (found,) = model.predict([np.random.default_rng(2).integers(0, 256, (106, 138, 3), dtype=np.uint8)])
     assert len(found.masks) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "iou"),
+    [
+        ("fasterrcnn_resnet50_fpn", 1.0),
+        ("maskrcnn_resnet50_fpn", 1.0),
+        ("keypointrcnn_resnet50_fpn", 1.0),
+        ("ssd300_vgg16", 0.45),
+    ],
+)
+def test_a_model_that_suppresses_by_itself_says_so(
+    name: str, iou: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[ModelSpec] = []
+    monkeypatch.setattr(official, "load_official", lambda weights, name: build_meta(name))
+    monkeypatch.setattr(official, "write", lambda net, spec, *_, **__: told.append(spec))
+    export_official("a.pth", name, tmp_path / "a.onnx")
+    assert [spec.iou for spec in told] == [iou]
 
 
 def test_a_size_that_the_model_does_not_take_is_refused(tmp_path: Path) -> None:
