@@ -20,7 +20,7 @@ from pathlib import Path
 from engines.bench import measure_model
 from engines.compile import compile_model
 from engines.errors import InputError
-from engines.evaluation import COCO_OPTIONS, evaluate
+from engines.evaluation import coco_options, evaluate
 from engines.options import Options, Precision
 from engines.quantize import quantize
 
@@ -96,7 +96,7 @@ def rows(model: str, twin: Path, told: argparse.Namespace) -> Iterator[Row]:
             print(f"# {backend} {precision}: {error}", file=sys.stderr)
             continue
         scored = evaluate(
-            file, told.coco, told.images, replace(COCO_OPTIONS, backend=backend, precision=precision)
+            file, told.coco, told.images, replace(coco_options(file), backend=backend, precision=precision)
         )
         speed = measure_model(file, options, told.seconds)
         name = f"int8, rest {precision}" if quantised else precision

@@ -190,11 +190,11 @@ def evaluate(
     """Measure average precision by COCO's rules: boxes, and masks or keypoints where the model gives them."""
     from dataclasses import replace
 
-    from engines.evaluation import COCO_OPTIONS
+    from engines.evaluation import coco_options
     from engines.evaluation import evaluate as measured
 
     how = {"backend": backend, "device": device, "precision": precision, "nms": nms}
-    options = replace(COCO_OPTIONS, **cast("Any", how))
+    options = replace(coco_options(model), **cast("Any", how))
     result = measured(model, coco, images, options)
     if save:
         _write(result.figures | {"classes": result.classes}, save, "--save")

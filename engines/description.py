@@ -9,7 +9,7 @@ from engines.engine import TensorSpec
 from engines.locate import locate
 from engines.spec import ModelSpec
 
-__all__ = ["Description", "describe"]
+__all__ = ["Description", "describe", "nms_iou"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +34,8 @@ def describe(model: str | Path) -> Description:
     _, spec = resolve(network, located)
     size = sum(path.stat().st_size for path in located.sources)
     return Description(located.model, size / 1e6, network.opset, network.input, network.outputs, spec)
+
+
+def nms_iou(model: str | Path, iou: float) -> float:
+    """Return the NMS threshold ``iou``, or 1 for a model whose boxes need no NMS; InputError as of `load`."""
+    return 1.0 if describe(model).spec.iou == 1 else iou

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.description import nms_iou
 from engines.detections import Detections
 from engines.errors import InputError
 from engines.masks import rle
@@ -20,10 +21,7 @@ from engines.options import Options
 from engines.pictures import read_picture
 from engines.spec import ModelSpec
 
-__all__ = ["COCO_OPTIONS", "Evaluation", "evaluate"]
-
-# As detectors are compared: low threshold, every class of a place, and more detections than are counted.
-COCO_OPTIONS = Options(conf=0.001, iou=0.65, labels="all", candidates=1000, max_det=300)
+__all__ = ["Evaluation", "coco_options", "evaluate"]
 
 _BOXES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
 _KINDS = {"bbox": _BOXES, "segm": _BOXES, "keypoints": ("AP", "AP50", "AP75", "AP_medium", "AP_large")}
@@ -45,16 +43,16 @@ def evaluate(
     model: str | Path,
     annotations: Path,
     images: Path,
-    options: Options = COCO_OPTIONS,
+    options: Options | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """Run a model over the pictures of an annotation file and measure boxes, and masks or keypoints it gives.
 
-    Only categories that the model knows are counted; they are matched by name. Raises InputError for files
-    that cannot be read and where no name matches.
+    Without ``options`` it runs as `coco_options` says. Only categories that the model knows are counted; they
+    are matched by name. Raises InputError for files that cannot be read and where no name matches.
     """
     truth = _truth(annotations)
-    with load(model, options) as loaded:
+    with load(model, options or coco_options(model)) as loaded:
         if loaded.spec.task == "embed":
             raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         numbers = _categories(loaded.spec, truth, annotations)
@@ -68,6 +66,11 @@ def evaluate(
             for place, name in enumerate(sorted(numbers, key=lambda name: numbers[name])):
                 classes[name][kind] = _class_ap(scored, place)
         return Evaluation(loaded.spec.name, len(truth.imgs), figures, classes)
+
+
+def coco_options(model: str | Path) -> Options:
+    """Return how detectors are compared: low threshold, every class of a place, and more than is counted."""
+    return Options(conf=0.001, iou=nms_iou(model, 0.65), labels="all", candidates=1000, max_det=300)
 
 
 def _truth(path: Path) -> Any:

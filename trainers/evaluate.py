@@ -80,10 +80,10 @@ def opened(model: str | Path) -> Iterator[tuple[Predict, tuple[str, ...]]]:
         yield predictor(net, config.size), checkpoint.classes
         return
     import engines
+    from engines.description import nms_iou
 
-    with contextlib.closing(
-        engines.load(model, engines.Options(conf=0.001, iou=0.6, max_det=100, labels="all"))
-    ) as loaded:
+    options = engines.Options(conf=0.001, iou=nms_iou(model, 0.6), max_det=100, labels="all")
+    with contextlib.closing(engines.load(model, options)) as loaded:
         yield loaded.predict, loaded.spec.classes
 
 

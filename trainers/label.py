@@ -34,8 +34,8 @@ def label(
     """Write a COCO file of what a checkpoint (.pt) or a model file finds; return the count of each class.
 
     Objects that score ``conf`` or more are written, with their score, and their masks or keypoints where the
-    model gives them. Pictures in which nothing is found stay in: they teach the background. InputError if
-    nothing is found at all.
+    model gives them; ``iou`` is the NMS threshold of a model that needs NMS. Pictures in which nothing is
+    found stay in: they teach the background. InputError if nothing is found at all.
     """
     found = find_pictures(Path(pictures))
     images: list[dict[str, Any]] = []
@@ -73,8 +73,10 @@ def _opened(
         net, config = network(saved)
         return predictor(net, config.size, conf=conf, iou=iou), saved.classes
     import engines
+    from engines.description import nms_iou
 
-    loaded = stack.enter_context(engines.load(model, engines.Options(conf=conf, iou=iou)))
+    options = engines.Options(conf=conf, iou=nms_iou(model, iou))
+    loaded = stack.enter_context(engines.load(model, options))
     return loaded.predict, loaded.spec.classes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from engines.cli import app
 from engines.comparison import compare_models
 from engines.console import run
 from engines.errors import InputError
-from engines.evaluation import evaluate
+from engines.evaluation import coco_options, evaluate
 from engines.options import Options
 
 pytest.importorskip("pycocotools")
@@ -70,6 +71,22 @@ def test_a_model_that_finds_nothing_has_no_precision(saved: Save, data: Path) ->
     path = saved({"boxes": BOXES, "scores": SCORES * 0})
     path.with_suffix(".yaml").write_text("classes: [cat, dog]\n")
     assert evaluate(path, data, data.parent, ONNX).figures["bbox"]["AP"] == 0
+
+
+@pytest.mark.parametrize(("iou", "ap"), [(0.45, 0.5), (1.0, 1.0)])
+def test_only_a_model_that_needs_suppression_gets_cocos(
+    iou: float, ap: float, saved: Save, data: Path
+) -> None:
+    """Two cats side by side, whose boxes overlap by nine tenths."""
+    boxes = np.array([[[8, 4, 24, 20], [9, 4, 25, 20]]], np.float32)
+    path = saved({"boxes": boxes, "scores": np.array([[[0.9], [0.8]]], np.float32)})
+    path.with_suffix(".yaml").write_text(f"classes: [cat]\niou: {iou}\n")
+    truth = json.loads(data.read_text())
+    for row in truth["annotations"]:
+        row |= {"category_id": 7, "bbox": [8, 4, 16, 16] if row["id"] % 2 else [9, 4, 16, 16], "area": 256}
+    data.write_text(json.dumps(truth))
+    seen = evaluate(path, data, data.parent, replace(coco_options(path), backend="onnxruntime"))
+    assert seen.figures["bbox"]["AP50"] == pytest.approx(ap, abs=0.01)
 
 
 def test_the_command_writes_what_it_prints(

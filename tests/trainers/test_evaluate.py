@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import engines
 from engines.detections import EMPTY, Detections, Masks
 from engines.scenes import Scene
 from engines.spec import Task
 from trainers.data.batch import Sample
 from trainers.data.scenes import scene_sample
-from trainers.evaluate import Predict, measure
+from trainers.evaluate import Predict, measure, opened
 
 CLASSES = ("person", "car", "ball")
 TRUTH = np.array([[10, 10, 50, 50], [60, 10, 90, 40]], np.float32)
@@ -105,3 +106,15 @@ def test_what_gives_no_masks_has_none_right() -> None:
     report = measure(knowing(plain, 0.0), samples, CLASSES)
     assert report.ap == pytest.approx(1.0)
     assert report.parts["masks"] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("model", "iou"), [("tiny-yolo", 0.6), ("tiny-pose-topdown", 1.0)])
+def test_a_file_that_needs_no_suppression_gets_none(
+    model: str, iou: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    load = engines.load
+    monkeypatch.setattr(engines, "load", lambda *how: asked.append(how) or load(*how))
+    with opened(model):
+        pass
+    assert [(name, options.iou) for name, options in asked] == [(model, iou)]

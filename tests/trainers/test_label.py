@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+import engines
 from engines.detections import Detections, Masks
 from engines.errors import InputError
 from trainers import label as labels
@@ -65,3 +67,16 @@ def test_nothing_found_is_one_sentence(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"label: nothing scores 0.95 in 3 pictures, a smaller --conf"):
         label("a.pt", pictures, tmp_path / "l.json", conf=0.95)
     assert not (tmp_path / "l.json").exists()
+
+
+@pytest.mark.parametrize(("model", "iou"), [("tiny-yolo", 0.6), ("tiny-pose-topdown", 1.0)])
+def test_a_file_that_needs_no_suppression_gets_none(
+    model: str, iou: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((60, 120, 3), 90, np.uint8))
+    asked = []
+    load = engines.load
+    monkeypatch.setattr(engines, "load", lambda *how: asked.append(how) or load(*how))
+    with contextlib.suppress(InputError):  # nothing is in the picture
+        label(model, tmp_path, tmp_path / "labels.json")
+    assert [(name, options.iou) for name, options in asked] == [(model, iou)]
