@@ -37,6 +37,7 @@ MODEL = DATA / "models" / "derived" / "yolov8n_320_w16.onnx"
 SECONDS = 12.0
 SOAK = 20_000  # frames
 RATIOS = {"fp32": 0.90, "bf16": 0.86}  # whole / engine alone, at least
+BATCH = 4
 PACE = 250  # frames per second, about what the engine takes
 
 
@@ -81,6 +82,8 @@ def without_output() -> list[Line]:
                 f"{precision} null: of that, more than decode + scale", figures.overhead_cpu_ms - floor, 0.29
             ),
         ]
+    print(f"# {best()} null:, batches of {BATCH} on both sides, as suits files:")
+    bench(CLIP, ["null:"], best(), BATCH)
     return lines
 
 
@@ -177,9 +180,9 @@ def best() -> Literal["bf16", "fp32"]:
     return "bf16"
 
 
-def bench(clip: Path, sinks: list[str], precision: str) -> Figures:
+def bench(clip: Path, sinks: list[str], precision: str, batch: int = 1) -> Figures:
     """Measure one case."""
-    settings = gather([str(clip)], str(MODEL), sinks, precision=precision, loop=True, conf=0.4)
+    settings = gather([str(clip)], str(MODEL), sinks, precision=precision, batch=batch, loop=True, conf=0.4)
     figures = measure(settings, SECONDS)
     stages = ", ".join(f"{name} {stage.cpu_ms:.2f}" for name, stage in figures.stages.items())
     print(

@@ -89,7 +89,7 @@ def test_the_page_leads_to_the_playlist_that_is_written_now(tmp_path: Path) -> N
     (url,) = sinks = [f"{tmp_path}/live.m3u8?keep=0"]
     with Pipeline(gather([live(1)], "grey", sinks), model=GreyModel()) as pipeline:
         for name in ("live", "live-2"):
-            pipeline.targets.claim(url, "synthetic")
+            pipeline.outputs.targets.claim(url, "synthetic")
             assert playlist_of(pipeline, "synthetic") == f"/hls/synthetic/{name}.m3u8"
 
 

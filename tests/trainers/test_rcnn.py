@@ -140,7 +140,7 @@ def test_keypoints_are_where_torchvision_finds_them() -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_eight_pictures_are_learnt_by_heart(task: str) -> None:
-    net, samples, steps = little(task), [of_task(coloured(seed), task) for seed in range(8)], 160
+    net, samples, steps = little(task), [of_task(coloured(seed), task) for seed in range(8)], 200
     batch = collate(samples)
     optimizer = torch.optim.AdamW(net.parameters())
     net.train()
@@ -149,7 +149,7 @@ def test_eight_pictures_are_learnt_by_heart(task: str) -> None:
         terms = net.loss(net(batch.images), batch, Loss(boxes=1.0))
         optimizer.zero_grad()
         sum(terms.values()).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 10.0)
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)  # larger steps unlearn
         optimizer.step()
     report = measure(predictor(net, SIZE), samples, CLASSES)
     assert report.ap50 > 0.9

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+from engines.description import describe
 from engines.errors import InputError
 from engines.shipped import FOLDER
 from trainers import models
@@ -21,7 +22,8 @@ from trainers.start import begin, exported
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    return collate([fit(s, (320, 192)) for s in render_scenes(8, 60, 320, fixed=(320, 180))]).images
+    size = describe("tiny-yolo").spec.size
+    return collate([fit(sample, size) for sample in render_scenes(8, 60, 640, fixed=(640, 360))]).images
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["predicting", "training"])

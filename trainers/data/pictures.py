@@ -91,7 +91,8 @@ def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> 
     """Read a picture as (H, W, 3) RGB, the longer side at most ``longest`` pixels (0: as it is).
 
     It is turned as its EXIF says, as everywhere else; but it stays as it is stored where only so it has the
-    (width, height) that its labels were ``told`` of. InputError where neither has, and for a broken picture.
+    shape of the (width, height) that its labels were ``told`` of: they are shares, so that a smaller copy
+    will do. InputError where neither has that shape, and for a broken picture.
     """
     import cv2
 
@@ -99,10 +100,10 @@ def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> 
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path}: broken picture, it cannot be decoded")
-    if any(told) and image.shape[1::-1] != told:
+    if not _has_shape(image, told):
         turned = image
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image.shape[1::-1] != told:
+        if not _has_shape(image, told):
             sides = f"{turned.shape[1]}x{turned.shape[0]} pixels"
             raise InputError(f"{path}: {sides}, its labels are for a picture of {told[0]}x{told[1]}")
     height, width = image.shape[:2]
@@ -111,6 +112,12 @@ def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> 
         sides = (max(round(width * ratio), 1), max(round(height * ratio), 1))
         image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def _has_shape(image: NDArray[np.uint8], told: tuple[int, int]) -> bool:
+    """Tell whether sides have the ratio of the (width, height) told, to a pixel; 0, 0 tells nothing."""
+    height, width = image.shape[:2]
+    return abs(width * told[1] - height * told[0]) <= max(told)
 
 
 def _masks(outlines: tuple[Outline, ...], shape: tuple[int, int]) -> Masks:

@@ -245,6 +245,13 @@ def test_labels_of_a_picture_of_another_size_are_refused(kind: str, tmp_path: Pa
         Pictures([record], 640, "detect")[0]
 
 
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_a_smaller_copy_of_a_picture_has_the_labels_of_the_large_one(kind: str, tmp_path: Path) -> None:
+    whole, half = (Pictures([read(kind, tmp_path, size)], 640, "detect")[0] for size in ((40, 20), (20, 10)))
+    assert half.image.shape == (10, 20, 3)
+    np.testing.assert_allclose(half.boxes, whole.boxes / 2)
+
+
 def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     yolo(tmp_path)
     (tmp_path / "a.png").write_bytes(b"BM of nothing")
