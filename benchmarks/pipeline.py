@@ -37,7 +37,7 @@ MODEL = DATA / "models" / "derived" / "yolov8n_320_w16.onnx"
 SECONDS = 12.0
 SOAK = 20_000  # frames
 RATIOS = {"fp32": 0.90, "bf16": 0.86}  # whole / engine alone, at least
-BATCH = 4
+BATCH = 4  # of both sides, as suits files
 PACE = 250  # frames per second, about what the engine takes
 
 
@@ -70,20 +70,19 @@ def main() -> int:
 
 
 def without_output() -> list[Line]:
-    """null: at both precisions; and what decoding and scaling cost by themselves beside a busy engine."""
+    """null: at both precisions, one by one and in batches; and what a bare loop costs beside the engine."""
     lines = []
     floor = beside_engine()
     for precision in dict.fromkeys(("fp32", best())):
-        figures = bench(CLIP, ["null:"], precision)
-        lines += [
-            say(f"{precision} null: whole / engine alone", figures.ratio, RATIOS[precision], least=True),
-            say(f"{precision} null: all but the engine, CPU ms/frame", figures.overhead_cpu_ms, 0.95),
-            say(
-                f"{precision} null: of that, more than decode + scale", figures.overhead_cpu_ms - floor, 0.29
-            ),
-        ]
-    print(f"# {best()} null:, batches of {BATCH} on both sides, as suits files:")
-    bench(CLIP, ["null:"], best(), BATCH)
+        for batch in (1, BATCH):
+            figures = bench(CLIP, ["null:"], precision, batch)
+            case = f"{precision} null:, batch {batch}:"
+            more = figures.overhead_cpu_ms - floor
+            lines += [
+                say(f"{case} whole / engine alone", figures.ratio, RATIOS[precision], least=True),
+                say(f"{case} all but the engine, CPU ms/frame", figures.overhead_cpu_ms, 0.95),
+                say(f"{case} of that, more than decode + scale", more, 0.29),
+            ]
     return lines
 
 
