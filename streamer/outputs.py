@@ -10,6 +10,7 @@ from streamer import stages
 from streamer.graph import Node
 from streamer.inbox import Policy
 from streamer.member import Stream
+from streamer.naming import numbered
 from streamer.settings import SinkSettings
 from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
 from streamer.sinks.targets import Targets
@@ -99,8 +100,7 @@ class Outputs:
             return sink
 
         nodes = pipeline.graph.nodes
-        names = (name, *(f"{name}-{number}" for number in range(2, 2 + len(nodes))))
-        free = next(one for one in names if one not in nodes)
+        free = next(one for one in numbered(name) if one not in nodes)
         return pipeline.graph.stage(free, stages.write(opener, pipeline.stop, early=kind.attends))
 
     def _drawer(self, stream: Stream) -> Node:

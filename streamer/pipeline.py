@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
 from streamer.metrics import Histogram
+from streamer.naming import numbered
 from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
@@ -312,11 +312,11 @@ class Pipeline:
 
     def _await(self, stream: str, stages: Sequence[str], until: float) -> bool:
         """Wait until nothing of a stream is under way at these stages; False if time.monotonic() runs out."""
-        while under_way := self.graph.ledger.under_way(stream, stages):
+        while self.graph.ledger.under_way(stream, stages):
             if time.monotonic() >= until:
-                break
+                return False
             self._tick.wait(_LOOK)
-        return not under_way
+        return True
 
     def _forget(self, stream: str) -> None:
         """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
@@ -433,7 +433,6 @@ def _make_unique(sources: list[Source]) -> None:
     names, seen = {source.name for source in sources}, set[str]()
     for source in sources:
         if source.name in seen:
-            numbered = (f"{source.name}-{number}" for number in count(2))
-            source.name = next(name for name in numbered if name not in names)
+            source.name = next(name for name in numbered(source.name) if name not in names)
             names.add(source.name)
         seen.add(source.name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from itertools import count
 
+from streamer.naming import numbered
 from streamer.sinks import SINKS, target
 from streamer.sinks.address import parse
 from streamer.urls import read_query
@@ -49,8 +49,8 @@ class Targets:
     def _numbered(self, url: str, stream: str) -> str:
         place, mark, query = url.partition("?")
         stem, suffix = os.path.splitext(place)
-        numbered = (f"{stem}-{number}{suffix}{mark}{query}" for number in count(2))
-        return next(free for free in numbered if self._is_free(target(free, stream)))
+        names = numbered(stem, f"{suffix}{mark}{query}")
+        return next(free for free in names if self._is_free(target(free, stream)))
 
     def _is_free(self, path: str) -> bool:
         return path not in self._written and not os.path.lexists(path)
