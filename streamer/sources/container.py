@@ -170,4 +170,4 @@ def _lacks_index(path: Path) -> bool:
                 length = int.from_bytes(head[8:16], "big")
             kinds.append(head[4:8])
             at += length if length >= 8 else size
-    return kinds[0] == b"ftyp" and b"moov" not in kinds
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds

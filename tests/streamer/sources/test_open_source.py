@@ -107,6 +107,10 @@ def test_name_is_fit_for_a_file_and_without_secrets(url, name):
     assert stream_name(url) == name
 
 
+def make_tiny(path: Path) -> None:
+    path.write_text("text\n")
+
+
 def make_text(path: Path) -> None:
     path.write_text("no video here\n" * 100)
 
@@ -143,6 +147,7 @@ def make_sound(path: Path) -> None:
         ("none/gone.mp4", lambda path: None, "no such file"),
         ("empty.mp4", Path.touch, "the file is empty"),
         ("text.mp4", make_text, "not a video or picture that FFmpeg can read"),
+        ("tiny.mp4", make_tiny, "not a video or picture that FFmpeg can read"),
         ("text.txt", make_text, "not a video"),
         ("cut.mp4", make_cut, "damaged or cut short: the index (moov) of this MP4 is missing"),
         ("song.mp4", make_sound, "no video stream, it holds: audio"),
