@@ -35,7 +35,7 @@ def read_coco(
     ``say`` is told how many. InputError names the file and the id of the image or the annotation.
     """
     tree = parse(labels, ("images", "annotations", "categories"))
-    wide = [row for row in tree["annotations"] if min(row.get("bbox", ())[2:], default=1) != 0]
+    wide = [row for row in tree["annotations"] if 0 not in (row.get("bbox") or ())[2:]]
     if left := len(tree["annotations"]) - len(wide):
         say(f"{labels}: {left} annotations left out, as their boxes have no area")
     tree["annotations"] = wide
@@ -105,7 +105,7 @@ def _record(
     outlines = []
     for number, row in enumerate(rows):
         said = f"{labels}: annotation {row['id']} of image {image['id']}"
-        boxes[number] = shares_of(row["bbox"], size, said)
+        boxes[number] = shares_of(row.get("bbox"), size, said)
         outlines.append(outline_of(row.get("segmentation"), size, boxes[number]))
         if keypoints:
             flat = row.get("keypoints", [])
@@ -117,11 +117,13 @@ def _record(
     return Record(path, boxes, classes, tuple(outlines), points if keypoints else None, sides)
 
 
-def shares_of(xywh: list[float], size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
+def shares_of(xywh: list[float] | None, size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
     """Return a box (4,) xyxy in shares of a picture of ``size`` (width, height).
 
-    InputError, beginning with ``said``, for one without area or outside the picture.
+    InputError, beginning with ``said``, for one of no four numbers, without area, or outside the picture.
     """
+    if not xywh or len(xywh) != 4:
+        raise InputError(f"{said}: bbox {xywh}, [x, y, width, height] is right")
     x, y, w, h = xywh
     width, height = size.tolist()
     if w <= 0 or h <= 0:

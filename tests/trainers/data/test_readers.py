@@ -141,6 +141,8 @@ def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_pa
         ({"image_id": 4}, r"annotation 7: image_id 4 is none"),
         ({"bbox": [30, 5, 20, 10]}, r"annotation 7 of image 3: bbox .* reaches outside its picture of 40x20"),
         ({"bbox": [10, 5, -3, 10]}, r"annotation 7 of image 3: bbox .* has no area"),
+        ({"bbox": None}, r"annotation 7 of image 3: bbox None, \[x, y, width, height\] is right"),
+        ({"bbox": [10, 5]}, r"annotation 7 of image 3: bbox \[10, 5\], \[x, y, width, height\] is right"),
         ({"bbox": [10, 5, 0, 10]}, r"labels\.json: no objects"),
         ({"iscrowd": 1}, r"labels\.json: no objects"),
         ({"keypoints": [1, 2]}, r"annotation 7 of image 3: 2 numbers of keypoints, 3 are right"),
