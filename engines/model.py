@@ -166,7 +166,9 @@ class Batch:
         self._request, self._reading, self._free = request, reading, free
         (self._pixels,) = request.inputs.values()
         self._pixels[...] = reading.spec.pad
-        self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(self._pixels)  # what each slot's border fits
+        self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(
+            self._pixels
+        )  # what each slot holds, and its border fits
         self._filled = 0
         self.motion: list[float] = []  # of each picture collected last, in shares of its size; see `Video`
 
@@ -181,12 +183,11 @@ class Batch:
         Returns the view (h, w, 3) uint8 RGB to write the scaled picture into; the padding around it is done.
         """
         slot = self._filled
-        placement = place(size, self._reading.spec.size, self._reading.spec.resize)
-        pixels = self._pixels[slot]
-        (width, height), left, top = placement.size, placement.left, placement.top
-        if placement != self._laid[slot]:
+        placement, pixels = self._laid[slot], self._pixels[slot]
+        if placement.source != size:
+            placement = self._laid[slot] = place(size, self._reading.spec.size, self._reading.spec.resize)
             pixels[...] = self._reading.spec.pad
-            self._laid[slot] = placement
+        (width, height), left, top = placement.size, placement.left, placement.top
         self._filled += 1
         view: Picture = pixels[top : top + height, left : left + width]
         return view
@@ -201,12 +202,7 @@ class Batch:
             outputs = dict(self._request.wait())
             moved = outputs.pop("motion", None)
             self.motion = [] if moved is None else moved[: self._filled].tolist()
-            return [
-                self._reading.detections(
-                    {name: values[slot] for name, values in outputs.items()}, self._laid[slot]
-                )
-                for slot in range(self._filled)
-            ]
+            return self._reading.batch(outputs, self._laid[: self._filled])
         finally:
             self.release()
 

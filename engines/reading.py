@@ -1,8 +1,9 @@
-"""Reading: from an engine's output tensors of one picture to Detections in that picture's pixels."""
+"""Reading: from an engine's output tensors to Detections of each picture, in its own pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,16 +42,30 @@ class Reading:
         self._keep = np.array([number in wanted for number in range(len(spec.classes))])
         self._all = bool(self._keep.all())
 
-    def detections(self, tensors: Tensors, placement: Placement) -> Detections:
-        """Threshold, suppress and map one picture's tensors: boxes (K,4), scores (K,) best first, ..."""
+    def batch(self, tensors: Tensors, laid: Sequence[Placement]) -> list[Detections]:
+        """Threshold, suppress and map: the first pictures of a batch, one for each placement.
+
+        Of each one boxes (K,4), scores (K,) best first, classes (K,) and what its task has besides.
+        """
+        filled = len(laid)
+        scores, boxes = tensors["scores"][:filled], tensors["boxes"][:filled]
         # A sum is finite only if all of it is, and costs less than a look at each number.
-        if not math.isfinite(np.add.reduce(tensors["scores"]) + np.add.reduce(tensors["boxes"], axis=None)):
-            tensors = self._finite(tensors)
-        scores = tensors["scores"]
-        count = int(np.count_nonzero(scores >= self._conf))
-        if not count:
-            return self._nothing()
-        rows, sure = self._chosen(tensors["boxes"][:count], scores[:count], tensors["classes"][:count])
+        sound = math.isfinite(np.add.reduce(scores, axis=None) + np.add.reduce(boxes, axis=None))
+        counts = np.add.reduce(scores >= self._conf, axis=1).tolist()
+        results = []
+        for slot, (placement, count) in enumerate(zip(laid, counts, strict=True)):
+            picture = {name: values[slot] for name, values in tensors.items()}
+            if not sound:
+                picture = self._finite(picture)
+                count = int(np.count_nonzero(picture["scores"] >= self._conf))
+            results.append(self._picture(picture, count, placement) if count else self._nothing())
+        return results
+
+    def _picture(self, tensors: Tensors, count: int, placement: Placement) -> Detections:
+        """One picture's detections out of its first `count` candidates, those of enough score."""
+        rows, sure = self._chosen(
+            tensors["boxes"][:count], tensors["scores"][:count], tensors["classes"][:count]
+        )
         inside = tensors["boxes"][rows]
         corners = placement.to_source(inside.reshape(-1, 2, 2))
         np.maximum(corners, 0, out=corners)

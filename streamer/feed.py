@@ -130,7 +130,7 @@ class Feed:
 
     def _count_failures(self) -> None:
         """Bring what the source could not decode into the ledger."""
-        if self.source.failures == self._failed:
+        if self.source.failures.total() == self._failed.total():
             return
         fresh = self.source.failures - self._failed
         self._failed = self.source.failures.copy()

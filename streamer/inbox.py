@@ -218,7 +218,7 @@ class Inbox(Generic[T]):
                 taken[lane.name] += 1
                 self._count -= 1
                 passed = 0
-                if len(lane._items) <= lane._capacity // 2:  # not each time: a producer works best in bursts
+                if len(lane._items) == lane._capacity // 2:  # not each time: a producer works best in bursts
                     lane._room.notify()
         return items
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 from streamer import stages
 from streamer.graph import Node
-from streamer.inbox import Policy
 from streamer.member import Stream
 from streamer.naming import numbered
+from streamer.rooms import Room, before_output
 from streamer.settings import SinkSettings
-from streamer.sinks import Attendant, Painter, Sink, open_sink, sink_kind, target
+from streamer.sinks import Attendant, Kind, Painter, Sink, open_sink, sink_kind, target
 from streamer.sinks.targets import Targets
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outputs"]
 
-_LANES: dict[bool, tuple[Policy, int]] = {True: ("latest", 8), False: ("block", 4)}  # live? -> lane
 _TO_VIEWERS = 2  # frames; what waits longer would only be seen later
 
 
@@ -42,13 +41,13 @@ class Outputs:
             if not sink.streams or stream.name in sink.streams:
                 self._connect(sink, stream)
         if self.caller is not None:
-            self._give(stream, self.caller)
+            self._give(stream, self.caller, before_output(stream.source, prompt=True))
 
     def outlet(self) -> Node:
         """Add a node from which the caller takes the frames of all streams, now and later ones."""
         self.caller = self._pipeline.graph.outlet("frames")
         for stream in self._pipeline.streams.values():
-            self._give(stream, self.caller)
+            self._give(stream, self.caller, before_output(stream.source, prompt=True))
         return self.caller
 
     def takers(self) -> list[Node]:
@@ -80,10 +79,9 @@ class Outputs:
             node = self._lone[sink.url] = self._node(label, sink.url, stream)
             stream.nodes.append(node)
         tail = self._drawer(stream) if kind.overlay and self._pipeline.settings.overlay else self._tail
-        policy, capacity = _LANES[stream.source.live]
-        if kind.attends:
-            capacity = _TO_VIEWERS
-        self._pipeline.graph.connect(tail, node, stream=stream.name, policy=policy, capacity=capacity)
+        room = before_output(stream.source, prompt=self._is_prompt(stream, kind))
+        capacity = _TO_VIEWERS if kind.attends else room.capacity
+        self._pipeline.graph.connect(tail, node, stream=stream.name, policy=room.policy, capacity=capacity)
 
     def _node(self, name: str, url: str, stream: Stream) -> Node:
         kind, source, pipeline = sink_kind(url), stream.source, self._pipeline
@@ -101,17 +99,30 @@ class Outputs:
 
         nodes = pipeline.graph.nodes
         free = next(one for one in numbered(name) if one not in nodes)
-        return pipeline.graph.stage(free, stages.write(opener, pipeline.stop, early=kind.attends))
+        burst = before_output(source, prompt=self._is_prompt(stream, kind)).burst
+        return pipeline.graph.stage(
+            free, stages.write(opener, pipeline.stop, early=kind.attends, burst=burst)
+        )
+
+    def _is_prompt(self, stream: Stream, kind: Kind) -> bool:
+        """Tell whether somebody may wait for each frame of a stream that a sink takes."""
+        return stream.told.limits.realtime or kind.shared or kind.draws
 
     def _drawer(self, stream: Stream) -> Node:
         name, graph = f"draw:{stream.name}", self._pipeline.graph
         if name not in graph.nodes:
-            node = graph.stage(name, stages.draw(self._pipeline.overlays()))
+            shown = [sink_kind(sink.url) for sink in self._pipeline.settings.sinks]
+            room = before_output(
+                stream.source,
+                prompt=any(self._is_prompt(stream, kind) for kind in shown if kind.overlay),
+            )
+            node = graph.stage(name, stages.draw(self._pipeline.overlays(), room.burst))
             stream.nodes.insert(0, node)
-            self._give(stream, node)
+            self._give(stream, node, room)
         return graph.nodes[name]
 
-    def _give(self, stream: Stream, node: Node) -> None:
+    def _give(self, stream: Stream, node: Node, room: Room) -> None:
         """Send the results of a stream to a node."""
-        policy, capacity = _LANES[stream.source.live]
-        self._pipeline.graph.connect(self._tail, node, stream=stream.name, policy=policy, capacity=capacity)
+        self._pipeline.graph.connect(
+            self._tail, node, stream=stream.name, policy=room.policy, capacity=room.capacity
+        )

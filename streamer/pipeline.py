@@ -17,7 +17,6 @@ from streamer.feed import Feed
 from streamer.frame import Frame
 from streamer.governor import Governor
 from streamer.graph import Graph
-from streamer.inbox import Policy
 from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
@@ -26,6 +25,7 @@ from streamer.naming import numbered
 from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
+from streamer.rooms import before_engine
 from streamer.settings import KEY_INTERVAL, Settings, SourceSettings, gather
 from streamer.sources import Source, open_source
 from streamer.sources.opening import Opening, settle
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "run", "stream"]
 
 _LOOK = 0.01  # seconds
-_TO_ENGINE: dict[bool, tuple[Policy, int]] = {True: ("latest", 2), False: ("block", 6)}  # live? -> lane
 
 
 class Pipeline:
@@ -306,8 +305,8 @@ class Pipeline:
             self.batching.max_wait, self.batching.share = LIVE_WAIT, SHARE
         self.batching.every[source.name] = told.every
         stream = self._read(told, source)
-        policy, capacity = _TO_ENGINE[source.live]
-        self.graph.connect(stream.decoder, self._engine, policy=policy, capacity=capacity)
+        room = before_engine(source, prompt=told.limits.realtime)
+        self.graph.connect(stream.decoder, self._engine, policy=room.policy, capacity=room.capacity)
         self.outputs.connect(stream)
 
     def _await(self, stream: str, stages: Sequence[str], until: float) -> bool:

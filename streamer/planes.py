@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from streamer.frame import Matrix, Planes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import av
+    from av.video.plane import VideoPlane
 
 __all__ = [
     "copy",
@@ -134,12 +137,15 @@ def from_video_frame(frame: av.VideoFrame) -> Planes:
     of matrix and range are honoured; without them 720 lines and more are BT.709, fewer are BT.601, and the
     range is limited but for FFmpeg's yuvj formats. Rotation and sample aspect are not applied here.
     """
-    if frame.format.name not in NATIVE or frame.planes[0].line_size < 0:
+    planes = frame.planes
+    if frame.format.name not in NATIVE or planes[0].line_size < 0:
         target = _nearest_format(frame)
         if not target:
             return from_rgb(np.ascontiguousarray(frame.to_ndarray(format="rgb24")))
-        return _decoded(frame.reformat(format=target), _matrix(frame), _is_full_range(frame))
-    return _decoded(frame, _matrix(frame), _is_full_range(frame))
+        matrix, full_range = _matrix(frame), _is_full_range(frame)
+        frame = frame.reformat(format=target)
+        return _decoded(frame, frame.planes, matrix, full_range)
+    return _decoded(frame, planes, _matrix(frame), _is_full_range(frame))
 
 
 def to_video_frame(planes: Planes) -> av.VideoFrame:
@@ -241,17 +247,16 @@ def _empty(width: int, height: int, subsampling: tuple[int, int], matrix: Matrix
     return Planes(y, u, v, matrix, full_range, frame)
 
 
-def _decoded(frame: av.VideoFrame, matrix: Matrix, full_range: bool) -> Planes:
-    y, u, v = map(_view, frame.planes[:3])
+def _decoded(frame: av.VideoFrame, planes: Sequence[VideoPlane], matrix: Matrix, full_range: bool) -> Planes:
+    y, u, v = _view(planes[0]), _view(planes[1]), _view(planes[2])
     for plane in (y, u, v):
-        plane.flags.writeable = False  # the decoder predicts later pictures from this memory
+        plane.setflags(write=False)  # the decoder predicts later pictures from this memory
     return Planes(y, u, v, matrix, full_range, frame)
 
 
-def _view(plane: av.video.plane.VideoPlane) -> Picture:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
-    view: Picture = rows[:, : plane.width]
-    return view
+def _view(plane: VideoPlane) -> Picture:
+    size, strides = (plane.height, plane.width), (plane.line_size, 1)
+    return np.ndarray(size, np.uint8, plane, 0, strides)  # type: ignore[arg-type]
 
 
 def _holds(frame: object, planes: Planes) -> bool:
@@ -262,11 +267,14 @@ def _holds(frame: object, planes: Planes) -> bool:
         return False
     if (frame.width, frame.height) != planes.size:
         return False
-    arrays = (planes.y, planes.u, planes.v)
-    return all(
-        plane.buffer_ptr == array.ctypes.data and plane.line_size == array.strides[0]
-        for plane, array in zip(frame.planes, arrays, strict=True)
-    )
+    y, u, v = frame.planes
+    return _is_at(planes.y, y) and _is_at(planes.u, u) and _is_at(planes.v, v)
+
+
+def _is_at(array: Picture, plane: VideoPlane) -> bool:
+    """Tell whether `_view` has made the array of this plane; one cut out of it has another base."""
+    made_of = getattr(array.base, "buffer_ptr", 0)
+    return bool(made_of == plane.buffer_ptr) and array.shape == (plane.height, plane.width)
 
 
 def _matrix(frame: av.VideoFrame) -> Matrix:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamer.overlay import Overlay
 
 _NAP, _LONGEST_NAP = 3, 0.25  # frames, seconds until a sink that rests is woken
+_GATHERING = 0.05  # seconds after which a stage wakes though its burst is not complete
 _POLL = 0.05  # seconds between two looks at a window that gets no frames
 PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 
@@ -112,24 +113,25 @@ def collect(
     return Stateful(stage)
 
 
-def draw(overlays: list[Overlay]) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
-    """Draw on a copy of each frame."""
+def draw(overlays: list[Overlay], burst: int = 1) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
+    """Draw on a copy of each frame, of so many in a row."""
     from streamer.overlay import draw as draw_on
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        for frame in inbox:
-            yield draw_on(frame, overlays)
+        while frames := _next(inbox, burst):
+            for frame in frames:
+                yield draw_on(frame, overlays)
 
     return stage
 
 
 def write(
-    open_sink: Callable[[], Sink], on_closed: Callable[[], None], *, early: bool = False
+    open_sink: Callable[[], Sink], on_closed: Callable[[], None], *, early: bool = False, burst: int = 1
 ) -> Callable[[Inbox[Frame]], Iterator[Frame]]:
     """Write each frame to a sink that is opened for the first one and closed whatever happens.
 
     A sink that raises Closed wants no more: `on_closed` is called and the stage ends in peace. `early`: open
-    it before there is a frame.
+    it before there is a frame. `burst`: frames for which it wakes, if they come soon.
     """
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
@@ -138,7 +140,7 @@ def write(
             return
         sink = open_sink()  # now, since a source that was away at the start is not known before
         try:
-            yield from _written(inbox, sink, first or inbox.take(1))
+            yield from _written(inbox, sink, first or inbox.take(1), burst)
         except Closed:
             on_closed()
         finally:
@@ -147,7 +149,7 @@ def write(
     return stage
 
 
-def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame]) -> Iterator[Frame]:
+def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame], burst: int) -> Iterator[Frame]:
     """Write what comes; a sink to look at is served while nothing comes, too, one that `rests` in threes."""
     poll: Callable[[], None] | None = getattr(sink, "poll", None)
     while frames or not (poll is None or inbox.ended):
@@ -158,10 +160,18 @@ def _written(inbox: Inbox[Frame], sink: Sink, frames: list[Frame]) -> Iterator[F
                 inbox.lost(frame, "closed")
                 raise
             yield frame
-        if poll and not frames:
-            poll()
-        most = 1
-        if getattr(sink, "rests", False):
-            most = _NAP
-            inbox.linger(_NAP, _LONGEST_NAP)
-        frames = inbox.take(most, deadline=time.perf_counter() + _POLL if poll else None)
+        if poll:
+            if not frames:
+                poll()
+            frames = inbox.take(1, deadline=time.perf_counter() + _POLL)
+        elif getattr(sink, "rests", False):
+            frames = _next(inbox, _NAP, _LONGEST_NAP)
+        else:
+            frames = _next(inbox, burst)
+
+
+def _next(inbox: Inbox[Frame], burst: int, patience: float = _GATHERING) -> list[Frame]:
+    """Take one frame, none at the end; before an empty inbox sleep until so many are there, or so long."""
+    if burst > 1 and not len(inbox):
+        inbox.linger(burst, patience)
+    return inbox.take(1)

@@ -16,7 +16,7 @@ def boxes(canvas: Canvas, frame: Frame) -> None:
     if not len(found):
         return
     width = style_for(canvas.size).line
-    corners, colours = found.boxes.tolist(), colour_indices(found).tolist()
+    corners, colours = found.boxes.tolist(), colour_indices(found)
     areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
     for row in (-areas).argsort(kind="stable").tolist():
         canvas.outline(corners[row], PALETTE[colours[row]], width)

@@ -33,7 +33,7 @@ class Labels:
         style = style_for(canvas.size)
         measures = (style.text, style.padding, style.radius)
         kind = kind_of(frame.planes)
-        corners, colours = found.boxes.tolist(), colour_indices(found).tolist()
+        corners, colours = found.boxes.tolist(), colour_indices(found)
         texts = captions(found, self._names, frame.speeds)
         placed: list[Place] = []
         for row in (-found.scores).argsort(kind="stable").tolist():

@@ -30,7 +30,7 @@ def masks(canvas: Canvas, frame: Frame) -> None:
     if not len(found.masks):
         return
     window = style_for(canvas.size).contour
-    colours = [PALETTE[number] for number in colour_indices(found).tolist()]
+    colours = [PALETTE[number] for number in colour_indices(found)]
     areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
     order = (-areas).argsort(kind="stable").tolist()
     if canvas.subsampling == (2, 2) and window >= COARSE:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.detections import Detections
 from streamer.frame import Matrix
@@ -41,10 +40,10 @@ PALETTE: tuple[Rgb, ...] = (
 )
 
 
-def colour_indices(detections: Detections) -> NDArray[np.intp]:
-    """Return (N,) rows of PALETTE: by track where there is an id, by class elsewhere."""
-    ids = detections.ids
-    return (np.where(ids >= 0, ids, detections.classes) % len(PALETTE)).astype(np.intp, copy=False)
+def colour_indices(detections: Detections) -> list[int]:
+    """Return N rows of PALETTE: by track where there is an id, by class elsewhere."""
+    rows = zip(detections.ids.tolist(), detections.classes.tolist(), strict=True)
+    return [(number if number >= 0 else index) % len(PALETTE) for number, index in rows]
 
 
 @lru_cache(maxsize=4096)

@@ -56,7 +56,7 @@ class Trails:
 
 def lost(canvas: Canvas, frame: Frame) -> None:
     """Draw the boxes of lost tracks in dashes."""
-    colours = colour_indices(frame.lost).tolist()
+    colours = colour_indices(frame.lost)
     width = style_for(canvas.size).line
     for (x1, y1, x2, y2), colour in zip(frame.lost.boxes.tolist(), colours, strict=True):
         corners = ((x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 from engines.errors import nearest
 from streamer import planes as pixels
 from streamer.frame import Frame, Planes
-from streamer.sinks.film import COLOURS, FULL, LIMITED, LOOKAHEAD, STAMPING, TIME_BASE, Clock
+from streamer.sinks.film import COLOURS, FULL, LIMITED, LOOKAHEAD, STAMPING, TICKS, TIME_BASE, Clock
 from streamer.sinks.fit import Fit
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Encoded:
 
     data: bytes
     is_key: bool  # decodable without any before it
-    tick: int  # its time, in TIME_BASE
-    duration: int  # how long it lasts, in TIME_BASE
+    tick: int  # its time, TICKS to the second
+    duration: int  # how long it lasts, in the same
     captured: float  # of its frame, monotonic seconds
 
 
@@ -106,7 +106,7 @@ class Encoder:
         """Encode a frame, if asked as one to begin with. Raises OSError, av.FFmpegError."""
         picture = pixels.to_video_frame(self._fit(self._scaled(frame.planes)))
         pts = self._clock.tick(frame.pts)
-        duration = round((frame.duration or self._step) / TIME_BASE)
+        duration = round((frame.duration or self._step) * TICKS)
         self._captured.append(frame.captured)
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
             picture.pts, picture.time_base, picture.duration = pts, TIME_BASE, duration

@@ -19,7 +19,7 @@ from streamer.frame import Frame
 from streamer.sinks.address import Address
 from streamer.sinks.broadcast import Encoded, Mux, Settings
 from streamer.sinks.faststart import faststart
-from streamer.sinks.film import FRAGMENTS, TIME_BASE
+from streamer.sinks.film import FRAGMENTS, TICKS
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.urls import read_query
@@ -130,19 +130,19 @@ class ClipSink:
                 self._clip.write(part)
         if not self._ring:
             return
-        since = self._ring[-1].tick - self._settings.before / TIME_BASE
+        since = self._ring[-1].tick - self._settings.before * TICKS
         keys = [at for at, part in enumerate(self._ring) if part.is_key and part.tick <= since]
         for _ in range(keys[-1] if keys else 0):
             self._ring.popleft()
 
     def _note(self, events: list[Event], frame: Frame) -> None:
         now, settings = self._ring[-1].tick, self._settings
-        if self._clip is not None and now - self._clip.first > settings.longest / TIME_BASE:
+        if self._clip is not None and now - self._clip.first > settings.longest * TICKS:
             self._finish()
         if self._clip is None:
             self._clip = self._begin(events[0], frame)
         clip = self._clip
-        clip.until = now + settings.after / TIME_BASE
+        clip.until = now + settings.after * TICKS
         clip.note([described(event, frame.stream, self._names) for event in events])
         if settings.snapshot:
             clip.picture(self._studio.draw(frame))

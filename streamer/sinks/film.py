@@ -27,7 +27,8 @@ __all__ = ["LOOKAHEAD", "Clock", "Film", "Settings"]
 
 log = logging.getLogger(__name__)
 
-TIME_BASE = Fraction(1, 90_000)  # MPEG's clock: any source's pts to 6 us
+TICKS = 90_000  # a second, of MPEG's clock: any source's pts to 6 us
+TIME_BASE = Fraction(1, TICKS)
 LATEST_START = 10.0  # seconds; a source that starts later (a broadcast's clock) is moved to 0
 JUMP = 1.0  # seconds; a pts that falls back by more starts a new stretch of time
 
@@ -118,7 +119,7 @@ class Film:
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
             picture.pts = pts
             picture.time_base = TIME_BASE
-            picture.duration = round((frame.duration or self._step) / TIME_BASE)
+            picture.duration = round((frame.duration or self._step) * TICKS)
             picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
             packets = self._video.encode(picture)
         self._mux(packets)
@@ -158,13 +159,13 @@ class Clock:
         self._gap = 1
 
     def tick(self, pts: float) -> int:
-        """Return a frame's time in TIME_BASE, later than the one before."""
+        """Return a frame's time in ticks, later than the one before."""
         if self._last < 0 and not 0 <= pts <= LATEST_START:
             self._move(-pts, pts)
-        tick = round((pts + self.shift) / TIME_BASE)
-        if tick < self._last - JUMP / TIME_BASE:
+        tick = round((pts + self.shift) * TICKS)
+        if tick < self._last - JUMP * TICKS:
             tick = self._last + self._gap
-            self._move(float(tick * TIME_BASE) - pts, pts)
+            self._move(tick / TICKS - pts, pts)
         tick = max(tick, self._last + 1)
         self._gap = tick - self._last if self._last >= 0 else 1
         self._last = tick

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from streamer.sinks.broadcast import Encoded, Encoder, Mux
-from streamer.sinks.film import TIME_BASE
+from streamer.sinks.film import TICKS
 
 __all__ = ["Segment", "Segmenter"]
 
@@ -46,7 +46,7 @@ class Segmenter:
         """Take the next picture; return the segments that are whole now."""
         tick = self._tick(part.tick)
         captured = time.time() - (time.monotonic() - part.captured)
-        self._muxed.append((part.is_key, float(tick * TIME_BASE), captured))
+        self._muxed.append((part.is_key, tick / TICKS, captured))
         self._mux.write(part, tick)
         return [Segment(data, *self._muxed.popleft()) for data in self._tank.take(b"mdat")]
 
@@ -57,7 +57,7 @@ class Segmenter:
     def _tick(self, told: int) -> int:
         if self._last < 0:
             self._shift = -told
-        elif abs(told + self._shift - self._last) > JUMP / TIME_BASE:
+        elif abs(told + self._shift - self._last) > JUMP * TICKS:
             self._shift = self._last + 1 - told
         self._last = max(told + self._shift, self._last + 1)
         return self._last

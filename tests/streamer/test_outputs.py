@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import pytest
 
+from streamer import outputs
 from streamer.pipeline import Pipeline
 from streamer.settings import gather
 from streamer.web.hls import playlist_of
@@ -104,3 +105,35 @@ def test_outputs_of_one_name_in_different_places_are_all_written(tmp_path: Path)
         assert (tmp_path / place / "cam.mp4").stat().st_size > 1000
         assert len((tmp_path / place / "all.jsonl").read_text().splitlines()) == 6
         assert (tmp_path / place / "synthetic.mkv").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("sinks", "told", "bursts"),
+    [
+        (["a.mp4", "a.jsonl"], {}, {"draw": 8, "a.mp4": 8, "a.jsonl": 1}),
+        (["a.mp4", "{stream}.png"], {}, {"draw": 8, "a.mp4": 8, "{stream}.png": 8}),
+        (["a.mp4"], {"realtime": True}, {"draw": 1, "a.mp4": 1}),
+        (["a.mp4", "window:"], {}, {"draw": 1, "a.mp4": 8, "window:": 1}),
+    ],
+    ids=["files", "pictures", "at their own pace", "somebody looks on"],
+)
+def test_bursts_are_for_files_that_nobody_waits_for(tmp_path, monkeypatch, sinks, told, bursts) -> None:
+    chosen: list[int] = []
+
+    def draw(overlays: object, burst: int) -> object:
+        chosen.append(burst)
+        return real_draw(overlays, burst)
+
+    def write(*given: object, burst: int, **rest: object) -> object:
+        chosen.append(burst)
+        return real_write(*given, burst=burst, **rest)
+
+    real_draw, real_write = outputs.stages.draw, outputs.stages.write
+    monkeypatch.setattr("streamer.sinks.window._probe", lambda url: None)
+    monkeypatch.setattr(outputs.stages, "draw", draw)
+    monkeypatch.setattr(outputs.stages, "write", write)
+    paths = [sink if sink.endswith(":") else str(tmp_path / sink) for sink in sinks]
+    settings = gather(["synthetic:?size=320x180&count=3"], "tiny-yolo", paths, **told)
+    with Pipeline(settings, model=GreyModel()):
+        pass
+    assert sorted(chosen) == sorted(bursts.values())

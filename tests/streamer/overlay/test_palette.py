@@ -43,7 +43,7 @@ def test_colour_follows_the_track_and_else_the_class() -> None:
 @pytest.mark.parametrize("first", [0, 15, 10**9, 2**62])
 def test_tracks_one_after_the_other_differ(first: int) -> None:
     indices = colour_indices(found([0] * len(PALETTE), list(range(first, first + len(PALETTE)))))
-    assert len(set(indices.tolist())) == len(PALETTE)
+    assert len(set(indices)) == len(PALETTE)
 
 
 def test_colours_can_be_told_apart() -> None:
