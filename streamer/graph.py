@@ -223,25 +223,29 @@ class Graph:
             self._give(node, item)
 
     def _give(self, node: Node, item: Item) -> None:
+        """Send an item on; at every moment its frames are under way somewhere, in the ledger as well."""
+        edges = [edge for edge in node.edges if not edge.stream or _is_of(item, edge.stream)]
         for frame in frames_of(item):
+            for edge in edges:
+                self.ledger.tally(edge.head.name, frame.stream).offered += 1
             tally = self.ledger.tally(node.name, frame.stream)
-            tally.out += 1
             if node.is_source:
                 tally.offered += 1
-            if self.journal is not None:
-                self.journal.note(frame, node.name, "out", captured=node.is_source)
-        for edge in node.edges:
-            if edge.stream and (not isinstance(item, Frame) or item.stream != edge.stream):
-                continue
-            for frame in frames_of(item):
-                self.ledger.tally(edge.head.name, frame.stream).offered += 1
-                if self.journal is not None:
-                    self.journal.note(frame, edge.head.name, "in")
+            tally.out += 1
+            self._note(frame, node, edges)
+        for edge in edges:
             try:
                 edge.lane.put(item)
             except Aborted:
                 edge.head.inbox.lost(item, "aborted")
                 raise
+
+    def _note(self, frame: Frame, node: Node, edges: Sequence[Edge]) -> None:
+        if self.journal is None:
+            return
+        self.journal.note(frame, node.name, "out", captured=node.is_source)
+        for edge in edges:
+            self.journal.note(frame, edge.head.name, "in")
 
     def _finish(self, node: Node, work: Iterator[Item]) -> None:
         try:
@@ -292,3 +296,7 @@ def heir(late: Item, item: Item) -> Item:
 def frames_of(item: Item) -> Sequence[Frame]:
     """Return the frames that an item carries."""
     return (item,) if isinstance(item, Frame) else item.frames
+
+
+def _is_of(item: Item, stream: str) -> bool:
+    return isinstance(item, Frame) and item.stream == stream

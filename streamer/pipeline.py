@@ -333,6 +333,8 @@ class Pipeline:
     def _check_open(self, name: str) -> None:
         if name in self.streams:
             raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
+        if f"decode:{name}" in self.graph.nodes:
+            raise WorkError(f"stream {name!r}: cannot be added, the one before has not let go of its source")
         if self._stopped or (self.began and self._engine.thread and not self._engine.thread.is_alive()):
             raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")
 

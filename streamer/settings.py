@@ -14,7 +14,7 @@ from streamer.durations import seconds_of
 from streamer.feed import Limits
 from streamer.keys import key_policy
 from streamer.privacy import Privacy, read_privacy
-from streamer.sinks import check_sink, sink_kind, target
+from streamer.sinks import Taken, check_sink, sink_kind, target
 from streamer.sources.quarantine import KINDS
 from streamer.then import Then, read_then
 from streamer.trackers import open_tracker
@@ -99,6 +99,16 @@ class Settings:
         for sink in self.sinks:
             if target(sink.url) not in held:
                 check_sink(sink.url)
+
+    def taken(self) -> list[str]:
+        """Check the sinks as `check_sinks` does, and return what others hold of their places for now."""
+        sentences = []
+        for sink in self.sinks:
+            try:
+                check_sink(sink.url)
+            except Taken as error:
+                sentences.append(str(error))
+        return sentences
 
     def _check_streams(self, sink: SinkSettings) -> None:
         count = len(sink.streams or self.sources)

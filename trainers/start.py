@@ -98,7 +98,7 @@ def _folded(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             f"start.weights: {path}: no such file, an exported .onnx file or a shipped name is right"
         ) from None
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    values = {node.output[0]: stored[node.input[0]] for node in graph.node if _is_cast(node, stored)} | stored
+    values = {node.output[0]: stored[node.input[0]] for node in graph.node if _passes(node, stored)} | stored
     weights: dict[str, Tensor] = {}
     shifts: dict[str, Tensor] = {}
     for node in graph.node:
@@ -113,8 +113,9 @@ def _folded(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return weights, shifts
 
 
-def _is_cast(node: Any, stored: Mapping[str, Any]) -> bool:
-    return node.op_type == "Cast" and node.input[0] in stored
+def _passes(node: Any, stored: Mapping[str, Any]) -> bool:
+    """Tell whether a node gives a stored tensor on: half floats are cast, equal ones stored once."""
+    return node.op_type in ("Cast", "Identity") and node.input[0] in stored
 
 
 def _layer(node: str) -> str:

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from engines.errors import InputError
 from streamer.frame import Frame
 from streamer.sinks.address import Address, parse
 from streamer.urls import redact
@@ -25,12 +26,17 @@ __all__ = [
     "Opener",
     "Painter",
     "Sink",
+    "Taken",
     "check_sink",
     "open_sink",
     "sink_kind",
     "target",
     "wants_overlay",
 ]
+
+
+class Taken(InputError):  # noqa: N818 - a state, not a mistake
+    """A sink's place, a port, is another process' for now."""
 
 
 class Closed(Exception):  # noqa: N818 - as queue.Empty: it is news, not a failure

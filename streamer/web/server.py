@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from engines.errors import InputError
+from streamer.sinks import Taken
 from streamer.web.app import make_app
 from streamer.web.guard import App, Guard
 from streamer.web.settings import Listen
@@ -110,7 +112,8 @@ def bind(listen: Listen) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        InputError: the address is taken, or not this machine's.
+        Taken: another process has the port.
+        InputError: the address is not this machine's, or not ours to use.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -126,7 +129,8 @@ def bind(listen: Listen) -> socket.socket:
         opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        raise InputError(
+        refused = Taken if error.errno == errno.EADDRINUSE else InputError
+        raise refused(
             f"http://{listen.host}:{listen.port}: cannot be listened on: {error.strerror}, "
             "another port or address of this machine would be right"
         ) from error

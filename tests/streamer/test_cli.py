@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -117,6 +118,20 @@ def test_a_pipeline_file_does_what_its_flags_would(capsys, files):
     rows = {name: Path(f"{name}.jsonl").read_text().splitlines() for name in ("left", "right")}
     assert {name: len(lines) for name, lines in rows.items()} == {"left": 10, "right": 8}
     assert all(found["score"] >= 0.5 for line in rows["left"] for found in json.loads(line)["detections"])
+
+
+def test_a_pipeline_file_is_right_while_its_page_is_up_elsewhere(capsys, files):
+    pytest.importorskip("uvicorn", reason="pip install 'streamer[web]'")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        page = f"http://127.0.0.1:{other.getsockname()[1]}"
+        Path("page.yaml").write_text(
+            f"sources: {{s: 'synthetic:?count=3'}}\nmodel: tiny-yolo\nsinks: ['{page}']\n"
+        )
+        code, out, err = call(capsys, "validate", "page.yaml")
+        assert (code, "page.yaml: ok" in out) == (0, True)
+        assert f"for now: {page}: cannot be listened on" in err
+        code, _, err = call(capsys, "run", "--config", "page.yaml", "--quiet")
+        assert (code, "cannot be listened on" in err) == (2, True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,6 +11,7 @@ from streamer.audio import MOST_CARRIED, AudioPacket
 from streamer.frame import Frame, Planes
 from streamer.graph import Graph
 from streamer.inbox import Inbox
+from streamer.metrics import Tally
 
 GREY = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
@@ -173,6 +174,22 @@ def test_abort_accounts_for_what_was_under_way():
     assert graph.wait(10)
     graph.raise_error()
     assert graph.ledger.unbalanced() == []
+
+
+def test_a_frame_is_at_every_moment_under_way_somewhere():
+    """Whoever removes a stream waits for that; between two stages it must not be overlooked."""
+    seen: list[int] = []
+
+    class Watched(Tally):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name == "out" and value:
+                seen.append(graph.ledger.under_way("a", ["work", "end"]))
+
+    graph, _ = build(1)
+    graph.ledger._tallies["work", "a"] = Watched()
+    finish(graph)
+    assert seen == [1]
 
 
 def test_a_failing_stage_frees_a_source_that_waits():

@@ -381,3 +381,16 @@ def test_a_broken_edit_is_refused_with_its_line_and_all_goes_on(file):
 def test_what_needs_a_new_start_is_said(file):
     file.write(f"a: {LIVE}", rest="latency: 100ms\n")
     assert file.look() == ["latency: taken over at the next start"]
+
+
+def test_a_name_is_not_given_again_before_its_last_source_is_let_go(pipeline, monkeypatch):
+    pipeline.add_stream(LIVE + "&seed=1", "yard")
+    with monkeypatch.context() as stuck:
+        stuck.setattr(pipeline.graph, "remove", lambda node, timeout: False)
+        with pytest.raises(WorkError, match="yard: was not let go"):
+            pipeline.remove_stream("yard", timeout=0.1)
+        with pytest.raises(WorkError, match="'yard': cannot be added, the one before has not let go"):
+            pipeline.add_stream(LIVE, "yard")
+    node = pipeline.graph.nodes["decode:yard"]
+    assert pipeline.graph.remove(node, 10.0)
+    assert pipeline.add_stream(LIVE, "yard") == "yard"

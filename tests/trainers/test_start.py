@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -60,3 +61,19 @@ def test_a_missing_file_is_told(images: torch.Tensor, tmp_path: Path) -> None:
         begin(models.build(3, Network()), str(tmp_path / "none.onnx"), images)
     assert exported("tiny-yolo")
     assert not exported("runs/last.pt")
+
+
+def test_a_bias_that_the_exporter_stored_once_for_two_layers_is_found(
+    images: torch.Tensor, tmp_path: Path
+) -> None:
+    """Of equal tensors PyTorch's exporter keeps one and puts an Identity before the layers of the others."""
+    model = onnx.load(str(FOLDER / "tiny-yolo.onnx"))
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    bias = next(
+        node.input[2] for node in model.graph.node if node.op_type == "Conv" and node.input[2] in stored
+    )
+    stored[bias].name = "shared"
+    model.graph.node.insert(0, onnx.helper.make_node("Identity", ["shared"], [bias]))
+    onnx.save(model, str(tmp_path / "equal.onnx"))
+    told = begin(models.build(3, Network()), str(tmp_path / "equal.onnx"), images)
+    assert told.endswith("60 of 60 layers taken")
