@@ -86,7 +86,7 @@ def without_output() -> list[Line]:
     return lines
 
 
-def beside_engine(path: Path | None = None, seconds: float = 5.0, burst: int = 3) -> float:
+def beside_engine(path: Path | None = None, seconds: float = 5.0, burst: int = 8) -> float:
     """CPU ms/frame of one plain loop that decodes, scales and maybe encodes while another process infers.
 
     No pipeline can cost less on this machine: its caches and cores are shared with the engine. The loop goes

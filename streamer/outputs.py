@@ -79,7 +79,7 @@ class Outputs:
             node = self._lone[sink.url] = self._node(label, sink.url, stream)
             stream.nodes.append(node)
         tail = self._drawer(stream) if kind.overlay and self._pipeline.settings.overlay else self._tail
-        room = before_output(stream.source, prompt=self._is_prompt(stream, kind))
+        room = self._room(stream, kind)
         capacity = _TO_VIEWERS if kind.attends else room.capacity
         self._pipeline.graph.connect(tail, node, stream=stream.name, policy=room.policy, capacity=capacity)
 
@@ -99,23 +99,19 @@ class Outputs:
 
         nodes = pipeline.graph.nodes
         free = next(one for one in numbered(name) if one not in nodes)
-        burst = before_output(source, prompt=self._is_prompt(stream, kind)).burst
-        return pipeline.graph.stage(
-            free, stages.write(opener, pipeline.stop, early=kind.attends, burst=burst)
-        )
+        writer = stages.write(opener, pipeline.stop, early=kind.attends, burst=self._room(stream, kind).burst)
+        return pipeline.graph.stage(free, writer)
 
-    def _is_prompt(self, stream: Stream, kind: Kind) -> bool:
-        """Tell whether somebody may wait for each frame of a stream that a sink takes."""
-        return stream.told.limits.realtime or kind.shared or kind.draws
+    def _room(self, stream: Stream, *kinds: Kind) -> Room:
+        """Return the lane of a stream to sinks of these kinds; prompt if somebody may wait for each frame."""
+        prompt = stream.told.limits.realtime or any(kind.shared or kind.draws for kind in kinds)
+        return before_output(stream.source, prompt=prompt)
 
     def _drawer(self, stream: Stream) -> Node:
         name, graph = f"draw:{stream.name}", self._pipeline.graph
         if name not in graph.nodes:
-            shown = [sink_kind(sink.url) for sink in self._pipeline.settings.sinks]
-            room = before_output(
-                stream.source,
-                prompt=any(self._is_prompt(stream, kind) for kind in shown if kind.overlay),
-            )
+            kinds = (sink_kind(sink.url) for sink in self._pipeline.settings.sinks)
+            room = self._room(stream, *(kind for kind in kinds if kind.overlay))
             node = graph.stage(name, stages.draw(self._pipeline.overlays(), room.burst))
             stream.nodes.insert(0, node)
             self._give(stream, node, room)
