@@ -44,7 +44,12 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
     from engines.compile import compile_model
 
     options = options or Options()
-    compiled = compile_model(model, options, progress)
+    try:
+        compiled = compile_model(model, options, progress)
+    except MemoryError as error:
+        raise InputError(
+            f"batch: {options.batch}: too much for this machine's memory, fewer is right"
+        ) from error
     loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
     if compiled.between is not None:
         from engines.video import Video
@@ -115,6 +120,8 @@ class Model:
 
     def _fly(self, images: Sequence[Picture], collect: Callable[[Batch], Result]) -> list[Result]:
         """Run pictures, batch after batch, and collect each; after an error no batch stays in flight."""
+        if not self.engine.requests:
+            raise InputError(f"model: {self.spec.name}: it is closed, load it again")
         for number, image in enumerate(images):
             check_picture(image, f"picture {number}")
         flying: deque[Batch] = deque()

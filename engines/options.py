@@ -9,6 +9,8 @@ from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
 from engines.survivors import Suppression
 
+_MOST = 1024  # pictures per request: what more would need no machine has
+
 __all__ = ["Labels", "Options", "Precision", "chosen_classes"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -45,6 +47,8 @@ class Options:
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: {value}, {least} or more is right")
+        if self.batch > _MOST:
+            raise InputError(f"batch: {self.batch}, at most {_MOST} is right")
         for name, choices in (("precision", Precision), ("labels", Labels), ("nms", Suppression)):
             value, known = getattr(self, name), get_args(choices)
             if value not in known:

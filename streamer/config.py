@@ -6,6 +6,7 @@ Relative paths in the file are relative to the current directory, as they are on
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,7 +229,7 @@ class AnalyticsConfig(_Strict):
 class PipelineConfig(_Strict):
     """A pipeline; what `model_fields_set` lacks was not in the file: flags and defaults fill it."""
 
-    sources: dict[str, Annotated[SourceConfig, _short_form("url")]] = Field(default={}, min_length=1)
+    sources: dict[Word, Annotated[SourceConfig, _short_form("url")]] = Field(default={}, min_length=1)
     model: Annotated[ModelConfig, _short_form("path")] = ModelConfig()
     then: Annotated[tuple[Annotated[ThenConfig, _short_form("model")], ...], BeforeValidator(_listed)] = (
         Field(default=(), strict=False)
@@ -265,7 +266,7 @@ def load(path: str | Path) -> PipelineConfig:
     """
     document = Document(path)
     try:
-        return PipelineConfig.model_validate(document.value())
+        plan = PipelineConfig.model_validate(document.value())
     except ValidationError as error:
         complaints = [
             document.complaint(
@@ -274,6 +275,19 @@ def load(path: str | Path) -> PipelineConfig:
             for issue in error.errors()
         ]
         raise InputError("\n".join(text for _, text in sorted(complaints))) from None
+    strangers = [document.complaint(loc, sentence, about_key=False) for loc, sentence in _strangers(plan)]
+    if strangers:
+        raise InputError("\n".join(text for _, text in sorted(strangers)))
+    return plan
+
+
+def _strangers(plan: PipelineConfig) -> Iterator[tuple[Loc, str]]:
+    """Find streams that a sink is to take and no source of the file gives; where, and a sentence."""
+    for name, sink in plan.sinks.items():
+        for stream in sink.streams:
+            if plan.sources and stream not in plan.sources:
+                hint = nearest(stream, plan.sources) or f", would be of {', '.join(plan.sources)}"
+                yield ("sinks", name, "streams"), f"no source {stream!r}{hint}"
 
 
 def read_analytics(told: object) -> Plan:

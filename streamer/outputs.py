@@ -35,6 +35,12 @@ class Outputs:
         self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
         self._forgetters: list[Callable[[str], None]] = []  # of sinks that keep something of each stream
 
+    def check(self, stream: str) -> None:
+        """Raise InputError where a sink would have a stream of this name write over a source."""
+        for sink in self._pipeline.settings.sinks:
+            if not sink.streams or stream in sink.streams:
+                self.targets.check(sink.url, stream)
+
     def connect(self, stream: Stream) -> None:
         """Send a stream to every sink that takes it, and to the caller."""
         for sink in self._pipeline.settings.sinks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from streamer.batching import LIVE_WAIT, SHARE, Batching
 from streamer.feed import Feed
 from streamer.frame import Frame
 from streamer.governor import Governor
-from streamer.graph import Graph
+from streamer.graph import Graph, Node
 from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
@@ -26,8 +27,8 @@ from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
 from streamer.rooms import before_engine
-from streamer.settings import KEY_INTERVAL, Settings, SourceSettings, gather
-from streamer.sources import Source, open_source
+from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gather
+from streamer.sources import Source, local_files, open_source
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
 from streamer.watch import Overload, Watch
@@ -64,6 +65,7 @@ class Pipeline:
         self.journal = _notes(settings)
         self.graph = Graph(self.journal, on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
+        self._left: dict[str, list[Node]] = {}  # of streams that were removed: what did not end in time
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
@@ -166,6 +168,8 @@ class Pipeline:
         with self._lock:
             try:
                 self._check_open(source.name)
+                self.outputs.targets.protect(local_files(told.url))
+                self.outputs.check(source.name)
                 before = set(self.graph.nodes)
                 self._add(told, source)
             except BaseException:
@@ -185,23 +189,20 @@ class Pipeline:
         with self._lock:
             stream = self._stream(name)
             stream.feed.stop()
+            for edge in stream.decoder.edges:
+                edge.lane.resize(len(edge.lane) + 1)  # for the frame at hand, if the decoder waits with it
             until = time.monotonic() + timeout
-            done = self.graph.remove(stream.decoder, timeout)
-            if done:
-                self._await(name, self._common, until)
-            for tail in (self._results, *stream.nodes):
-                self.graph.disconnect(tail, name)
-            for node in (stream.decoder, *stream.nodes):
-                for edge in node.edges:
-                    edge.lane.close()
-                left = max(until - time.monotonic(), 0.1)
-                done = self.graph.remove(node, left) and done
+            left = self._remove([stream.decoder], until)
+            worked_off = not left and self._await(name, self._common, until)
+            self.graph.disconnect(self._results, name)
+            left += self._remove(stream.nodes, until)
             through = self._await(name, [node.name for node in self.outputs.shared.values()], until)
             del self.streams[name]
+            self._left[name] = left
             self._forget(name)
             if through:
                 self.outputs.forget(name)
-        if not done:
+        if left or not worked_off:
             raise WorkError(f"{name}: was not let go within {timeout:g} s")
 
     def change_stream(self, told: SourceSettings) -> None:
@@ -285,6 +286,10 @@ class Pipeline:
             for name in sink.streams:
                 if name not in names:
                     raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
+        for told in self.settings.sources:
+            self.outputs.targets.protect(local_files(told.url))
+        for name in names:
+            self.outputs.check(name)
         for told, source in zip(self.settings.sources, sources, strict=True):
             self._add(told, source)
 
@@ -305,7 +310,8 @@ class Pipeline:
             self.batching.max_wait, self.batching.share = LIVE_WAIT, SHARE
         self.batching.every[source.name] = told.every
         stream = self._read(told, source)
-        room = before_engine(source, prompt=told.limits.realtime)
+        streams = max(len(self.settings.sources), len(self.streams))
+        room = before_engine(source, prompt=told.limits.realtime, streams=streams)
         self.graph.connect(stream.decoder, self._engine, policy=room.policy, capacity=room.capacity)
         self.outputs.connect(stream)
 
@@ -316,6 +322,16 @@ class Pipeline:
                 return False
             self._tick.wait(_LOOK)
         return True
+
+    def _remove(self, nodes: Sequence[Node], until: float) -> list[Node]:
+        """Take nodes out of the graph as they end, each after those that it follows; return what runs on."""
+        left = []
+        for node in nodes:
+            if not self.graph.remove(node, max(until - time.monotonic(), 0.1)):
+                left.append(node)
+                for edge in node.edges:
+                    edge.lane.close()  # so that those behind it can end
+        return left
 
     def _forget(self, stream: str) -> None:
         """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
@@ -333,8 +349,10 @@ class Pipeline:
     def _check_open(self, name: str) -> None:
         if name in self.streams:
             raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
-        if f"decode:{name}" in self.graph.nodes:
-            raise WorkError(f"stream {name!r}: cannot be added, the one before has not let go of its source")
+        left = [node for node in self._left.pop(name, []) if not self.graph.remove(node, 0.0)]
+        if left:
+            self._left[name] = left
+            raise WorkError(f"stream {name!r}: cannot be added, {left[0].name} of the one before runs on")
         if self._stopped or (self.began and self._engine.thread and not self._engine.thread.is_alive()):
             raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")
 
@@ -371,7 +389,7 @@ class Pipeline:
         return stream
 
 
-def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Report:
+def run(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **how: Any) -> Report:
     """Process sources to their end, as `streamer run` does, and return the figures.
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
@@ -383,7 +401,7 @@ def run(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Rep
         return pipeline.run()
 
 
-def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> Iterator[Frame]:
+def stream(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **how: Any) -> Iterator[Frame]:
     """Give each frame of the sources with its detections, in order per stream; arguments as for `run`.
 
     A slow caller misses frames of live sources, which are counted as late, and none of files.
@@ -393,7 +411,11 @@ def stream(*sources: str, model: str, sinks: Sequence[str] = (), **how: Any) -> 
 
 
 def _notes(settings: Settings) -> Notes | None:
-    """Return who is told what becomes of each frame."""
+    """Return who is told what becomes of each frame. InputError where that would write over a source."""
+    if settings.ledger and os.path.exists(settings.ledger):
+        files = (file for told in settings.sources for file in local_files(told.url))
+        if any(os.path.samefile(file, settings.ledger) for file in files):
+            raise InputError(f"--ledger: {settings.ledger}: is a source, another place would be right")
     those: list[Notes] = [Journal(Path(settings.ledger))] if settings.ledger else []
     if settings.traces:
         from streamer.traces import Traces

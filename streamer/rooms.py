@@ -22,14 +22,15 @@ class Room:
     burst: int = 1  # frames for which the stage wakes, if they come soon
 
 
-def before_engine(source: Source, *, prompt: bool) -> Room:
+def before_engine(source: Source, *, prompt: bool, streams: int = 1) -> Room:
     """Return the lane in which a stream's frames wait for the engine; `prompt`: none for long.
 
-    Its decoder wakes when half of them are gone, and works on so many in a row.
+    Its decoder wakes when half of them are gone, and works on so many in a row. Many streams side by side
+    need no such store.
     """
     if source.live:
         return Room("latest", 2)
-    return Room("block", max(6, 0 if prompt else 2 * _burst(source.info.size)))
+    return Room("block", max(6, 0 if prompt else 2 * _burst(source) // streams))
 
 
 def before_output(source: Source, *, prompt: bool) -> Room:
@@ -39,9 +40,12 @@ def before_output(source: Source, *, prompt: bool) -> Room:
     """
     if source.live:
         return Room("latest", 8)
-    burst = 1 if prompt else _burst(source.info.size)
+    burst = 1 if prompt else _burst(source)
     return Room("block", max(4, 2 * burst), burst)
 
 
-def _burst(size: tuple[int, int]) -> int:
-    return max(1, min(_MOST, _CACHED // (size[0] * size[1])))
+def _burst(source: Source) -> int:
+    width, height = source.info.size
+    if not source.info.steady:
+        return 1
+    return max(1, min(_MOST, _CACHED // max(width * height, 1)))

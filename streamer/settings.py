@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from engines.options import Options
     from streamer.config import PipelineConfig, SourceConfig
 
-__all__ = ["Settings", "SinkSettings", "SourceSettings", "gather", "merge"]
+__all__ = ["Place", "Settings", "SinkSettings", "SourceSettings", "gather", "merge"]
 
-
+Place = str | Path  # a URL or a path
 KEY_INTERVAL = "5"  # unless another is asked for
 
 
@@ -125,7 +126,9 @@ class Settings:
         )
 
 
-def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how: Any) -> Settings:
+def gather(
+    sources: Place | Sequence[Place], model: Place, sinks: Place | Sequence[Place] = (), **how: Any
+) -> Settings:
     """Sort keyword arguments into Settings: those of Limits, `every`, `overlay`, and of the engine's Options.
 
     None means: the default. An unknown name is a TypeError, a value out of range an InputError.
@@ -134,14 +137,16 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
 
     how = {name: value for name, value in how.items() if value is not None}
     _check_ranges(how)
+    if "classes" in how:
+        told = how["classes"].split(",") if isinstance(how["classes"], str) else _listed(how["classes"])
+        how["classes"] = tuple(word for one in told if (word := str(one).strip()))
     limits = Limits(**{name: how.pop(name) for name in _LIMITS if name in how})
     every = how.pop("every", 1)
     if isinstance(how.get("quarantine"), str):
         how["quarantine"] = tuple(word for word in how["quarantine"].split(",") if word not in ("", "none"))
     how["latency"] = _latency(how.pop("latency", 0.0))
     if "then" in how:
-        told = how["then"] if isinstance(how["then"], (list, tuple)) else [how["then"]]
-        how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in told)
+        how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in _listed(how["then"]))
     if isinstance(how.get("hide"), str):
         how["hide"] = read_privacy(how["hide"])
     if how.get("analytics"):
@@ -151,12 +156,17 @@ def gather(sources: Sequence[str], model: str, sinks: Sequence[str] = (), **how:
         how["video"] = key_policy(how["key_interval"]).interval != 1
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
-        tuple(SourceSettings(url, every=every, limits=limits) for url in sources),
-        model,
+        tuple(SourceSettings(str(url), every=every, limits=limits) for url in _listed(sources)),
+        str(model),
         Options(**how),
-        tuple(SinkSettings(url) for url in sinks),
+        tuple(SinkSettings(str(url)) for url in _listed(sinks)),
         **whole,
     )
+
+
+def _listed(told: Any) -> list[Any]:
+    """Return several as they are, and one as the only one."""
+    return list(told) if isinstance(told, Iterable) and not isinstance(told, str) else [told]
 
 
 def merge(
@@ -168,8 +178,6 @@ def merge(
         InputError: something is missing, unknown or out of range.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    if "classes" in given:
-        given["classes"] = tuple(word.strip() for word in given["classes"].split(",") if word.strip())
     plan = _read_plan(config) if config is not None else None
     if plan is not None:
         model = model or plan.model.path
@@ -209,8 +217,11 @@ _WHOLE = ("then", "hide", "overlay", *_RUNNING, *_TRACKING)  # of the run
 
 def _check_ranges(how: dict[str, Any]) -> None:
     for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0), ("heatmap", 0)):
-        if how.get(name, least) < least:
-            raise InputError(f"{name}: {how[name]}, {least} or more would be right")
+        value = how.get(name, least)
+        if not least <= value < math.inf:
+            raise InputError(f"{name}: {value}, {least} or more would be right")
+        if name in ("every", "frames") and value != int(value):
+            raise InputError(f"{name}: {value}, a whole number would be right")
 
 
 def _latency(told: str | float) -> float:

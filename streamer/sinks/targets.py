@@ -1,14 +1,18 @@
-"""Targets: the files that a run has written, so that a stream which comes again writes over none of them."""
+"""Targets: the files that a run reads or has written, so that it writes over none of them."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from engines.errors import InputError
 from streamer.naming import numbered
 from streamer.sinks import SINKS, target
 from streamer.sinks.address import parse
+from streamer.sinks.images import NUMBER
 from streamer.urls import read_query
 
 __all__ = ["Targets"]
@@ -22,9 +26,23 @@ class Targets:
 
     def __init__(self, say: Callable[[str], None] = lambda sentence: None) -> None:
         self._say = say
+        self._read: dict[str, Path] = {}  # resolved -> as told
         self._written: set[str] = set()
         self._now: dict[tuple[str, str], str] = {}  # URL as told, stream -> URL as it is now
         self._lock = threading.Lock()
+
+    def protect(self, files: Iterable[Path]) -> None:
+        """Let no sink write over these from now on: they are the sources."""
+        self._read |= {os.path.realpath(file): file for file in files}
+
+    def check(self, url: str, stream: str) -> None:
+        """Raise InputError where a sink's URL would have a stream write over a source."""
+        path = target(url, stream)
+        if not parse(url, stream, SINKS).kind.startswith("."):
+            return
+        lost = next((file for place, file in self._read.items() if _is_written(place, path)), None)
+        if lost is not None:
+            raise InputError(f"sink {path}: would write over {lost}, a source; another place would be right")
 
     def claim(self, url: str, stream: str) -> str:
         """Return the URL to open for a sink's URL and a stream: ``a.mp4``, the next time ``a-2.mp4``.
@@ -54,6 +72,18 @@ class Targets:
 
     def _is_free(self, path: str) -> bool:
         return path not in self._written and not os.path.lexists(path)
+
+
+def _is_written(file: str, path: str) -> bool:
+    """Tell whether a sink of this path, perhaps with a number's place, writes to a file; both resolved."""
+    folder, name = os.path.split(path)
+    if NUMBER.search(name):
+        pattern = r"\d+".join(map(re.escape, NUMBER.split(name)))
+        return os.path.dirname(file) == folder and bool(re.fullmatch(pattern, os.path.basename(file)))
+    try:
+        return os.path.samefile(file, path)
+    except OSError:  # one is not there
+        return False
 
 
 def _is_recording(url: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,16 @@ from streamer.audio import AudioTrack
 from streamer.frame import Frame
 from streamer.urls import redact, scheme
 
-__all__ = ["SOURCES", "Source", "SourceInfo", "Unavailable", "is_local", "open_source", "stream_name"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "SourceInfo",
+    "Unavailable",
+    "is_local",
+    "local_files",
+    "open_source",
+    "stream_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class SourceInfo:
     codec: str = ""
     pixel_format: str = ""  # as decoded, FFmpeg's name
     audio: AudioTrack | None = None
+    steady: bool = True  # False: each picture may have a size of its own
 
 
 class Unavailable(InputError):  # noqa: N818 - a state, not a mistake
@@ -99,6 +110,21 @@ def open_source(url: str, *, name: str = "") -> Source:
 def is_local(url: str) -> bool:
     """Tell whether a URL names files or pictures made here, recorded or not: they are worth waiting for."""
     return _kind(url.removeprefix("record:")) in LOCAL
+
+
+def local_files(url: str) -> list[Path]:
+    """Return the files of this machine that a source reads; none where it reads no files, or finds none."""
+    inner = re.sub(r"^(?:(?:chaos|record):)+", "", url)
+    kind = _kind(inner)
+    if kind == "images":
+        from streamer.sources.images import files
+
+        with suppress(InputError):
+            return files(inner)
+    if kind == "file":
+        path = re.sub(r"^file:(?://)?", "", inner)
+        return [Path(each) for each in dict.fromkeys((path, path.partition("?")[0])) if Path(each).is_file()]
+    return []
 
 
 def _kind(url: str) -> str:

@@ -25,7 +25,7 @@ from streamer.sources.exif import orientation
 from streamer.sources.upright import upright
 from streamer.urls import read_query
 
-__all__ = ["Images", "Options", "open_images", "read_picture"]
+__all__ = ["Images", "Options", "files", "open_images", "read_picture"]
 
 QUERY = re.compile(r"\?(?=[a-z]+=)")  # a question mark is also a glob's
 
@@ -47,9 +47,8 @@ def open_images(url: str, name: str) -> Images:
     Raises:
         InputError: nothing is there, or nothing of it is a picture.
     """
-    path = QUERY.split(url.removeprefix("images:"), maxsplit=1)[0]
     options = read_query(url, Options()) if QUERY.search(url) else Options()
-    return Images(_files(path), options, path, name)
+    return Images(files(url), options, _path(url), name)
 
 
 class Images:
@@ -76,6 +75,7 @@ class Images:
             duration=len(files) / options.fps,
             codec=self._codec,
             pixel_format=self._format,
+            steady=len(files) == 1,
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -127,7 +127,13 @@ def read_picture(data: bytes) -> tuple[av.VideoFrame, str]:
     raise ValueError("holds no picture")
 
 
-def _files(path: str) -> list[Path]:
+def files(url: str) -> list[Path]:
+    """Return the pictures that a URL names, in their order.
+
+    Raises:
+        InputError: nothing is there, or nothing of it has a picture's name.
+    """
+    path = _path(url)
     place = Path(path)
     if place.is_file():
         return [place]
@@ -143,6 +149,10 @@ def _files(path: str) -> list[Path]:
             raise InputError(f"{path}: no pictures in this folder, files that end in {known} would be right")
         raise InputError(f"{path}: no picture matches, files that end in {known} would be right")
     return sorted(found, key=lambda file: [_natural(part) for part in file.parts])
+
+
+def _path(url: str) -> str:
+    return QUERY.split(url.removeprefix("images:"), maxsplit=1)[0]
 
 
 def _is_picture(file: Path) -> bool:

@@ -396,3 +396,19 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(
     with pytest.raises(InputError, match=said) as refusal:
         engines.load(pets, Options(**options))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_closed_model_says_so():
+    with engines.load("tiny-yolo") as model:
+        pass
+    with pytest.raises(InputError, match="tiny-yolo: it is closed"):
+        model.predict([np.zeros((9, 9, 3), np.uint8)])
+
+
+def test_a_batch_beyond_the_memory_is_a_users_mistake(monkeypatch):
+    def compile_model(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("engines.compile.compile_model", compile_model)
+    with pytest.raises(InputError, match="batch: 900: too much for this machine's memory"):
+        engines.load("tiny-yolo", Options(batch=900))

@@ -17,6 +17,7 @@ from streamer.cli import app
 
 MODEL = "tiny-yolo"
 ENDLESS = "synthetic:?size=320x180&count=0"
+FILM = "film.mp4"
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
@@ -44,7 +45,16 @@ def files(tmp_path, monkeypatch) -> Path:
     Path("damaged.onnx").write_bytes(b"\x08\x07\x12\xff\xff\xff broken")
     Path("key.yaml").write_text("sources: {a: 'synthetic:'}\nmodel: tiny-yolo\nsink: ['null:']\n")
     Path("deep.yaml").write_text("sources:\n  a:\n    url: 'synthetic:'\n    evry: 3\nmodel: tiny-yolo\n")
+    with av.open(FILM, "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        film.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        film.mux(stream.encode(None))
     return tmp_path
+
+
+def sizes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +72,11 @@ def files(tmp_path, monkeypatch) -> Path:
         (["run", "synthetic:", "-m", MODEL, "--classes", "persn"], ["'persn'", "did you mean 'person'"]),
         (["run", "synthetic:", "-m", MODEL, "--conf", "1.5"], ["conf", "1.5", "0 to 1"]),
         (["run", "synthetic:", "-m", MODEL, "--every", "0"], ["every", "0", "1 or more"]),
+        (["run", "synthetic:", "-m", MODEL, "--seconds", "nan"], ["seconds: nan", "0 or more"]),
+        (["run", "synthetic:", "-m", MODEL, "--trails", "inf"], ["trails: inf", "0 or more"]),
+        (["run", "synthetic:", "-m", MODEL, "--batch", "100000"], ["batch: 100000", "at most 1024"]),
+        (["run", FILM, "-m", MODEL, "--sink", "{stream}.mp4"], ["would write over film.mp4, a source"]),
+        (["run", FILM, "-m", MODEL, "--ledger", FILM], ["--ledger: film.mp4: is a source"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "window:"], ["no display"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "/proc/x/a.mp4"], ["/proc/x/a.mp4"]),
         (["run", "synthetic:", "-m", MODEL, "--sink", "a.mp5"], ["a.mp5", ".mp4"]),
@@ -79,7 +94,7 @@ def files(tmp_path, monkeypatch) -> Path:
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) > 2 else None,
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(capsys, files, words, parts):
-    before = sorted(files.iterdir())
+    before = sizes(files)
     code, out, err = call(capsys, *words)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
@@ -87,7 +102,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(capsys, files, words, parts):
     for part in parts:
         assert part in err
     assert "hush" not in err
-    assert sorted(files.iterdir()) == before
+    assert sizes(files) == before
 
 
 @pytest.mark.parametrize("words", [["rnu"], ["run", "--modle", "x"], []], ids=["verb", "option", "nothing"])

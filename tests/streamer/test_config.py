@@ -105,6 +105,11 @@ def test_names_are_the_text_as_written_and_a_number_is_a_webcam(tmp_path: Path, 
 
 
 MISTAKES = {
+    "sink of a source that there is not": (
+        "sources: {front: a.mp4}\nsinks:\n  wall: {url: b.mp4, streams: [frnt]}\n",
+        "street.yaml:3: sinks.wall.streams: no source 'frnt', did you mean 'front'?",
+    ),
+    "source without a name": ("sources:\n  '': a.mp4\n", "street.yaml:2: sources"),
     "unknown key at the top": ("modle: m\n", "street.yaml:1: unknown key 'modle', did you mean 'model'?"),
     "unknown key of a sink": (
         "sinks:\n  wall:\n    url: a.mp4\n    strems: [a]\n",

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter, deque
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -264,3 +265,14 @@ def test_a_model_that_detects_nothing_is_refused_before_anything_runs():
     with pytest.raises(InputError, match="model: grey: it gives embeddings, one that detects is needed"):
         Pipeline(gather([synthetic(3)], "grey"), model=model)
     assert not model.closed, "it was given, and is left open"
+
+
+def test_python_says_it_as_it_likes(tmp_path):
+    told = gather(Path("a.mp4"), Path("m.onnx"), tmp_path / "a.jsonl", classes=[0, "car"])
+    assert told.sources == gather(["a.mp4"], "m.onnx").sources
+    assert (told.model, told.sinks[0].url) == ("m.onnx", str(tmp_path / "a.jsonl"))
+    assert told.options.classes == ("0", "car")
+    assert gather("a.mp4", "m.onnx", classes="person, car").options.classes == ("person", "car")
+    assert gather((url for url in ("a.mp4", "b.mp4")), "m.onnx").sources[1].url == "b.mp4"
+    with pytest.raises(InputError, match=r"frames: 2\.5, a whole number would be right"):
+        gather("a.mp4", "m.onnx", frames=2.5)

@@ -14,8 +14,8 @@ from streamer.stages import draw
 class Still:
     """A source of which only the size and the kind matter."""
 
-    def __init__(self, size: tuple[int, int], *, live: bool = False) -> None:
-        self.info, self.live = SourceInfo(size), live
+    def __init__(self, size: tuple[int, int], *, live: bool = False, steady: bool = True) -> None:
+        self.info, self.live = SourceInfo(size, steady=steady), live
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,19 @@ def test_bursts_are_for_small_pictures_of_files_that_nobody_waits_for(size, live
     assert before_engine(source, prompt=prompt) == engine
     assert before_output(source, prompt=prompt) == output
     assert output.capacity >= 2 * output.burst or output.burst == 1  # else a full lane would wait for itself
+
+
+def test_pictures_of_any_size_are_not_stored_by_the_size_of_the_first():
+    source = Still((128, 96), steady=False)
+    assert before_engine(source, prompt=False) == Room("block", 6)
+    assert before_output(source, prompt=False) == Room("block", 4)
+
+
+def test_many_streams_store_no_more_than_a_few():
+    stored = [
+        before_engine(Still((768, 432)), prompt=False, streams=count).capacity for count in (1, 2, 3, 40)
+    ]
+    assert stored == [16, 8, 6, 6]
 
 
 class Watched(Inbox[Frame]):

@@ -21,9 +21,11 @@ import streamer.member
 from engines.errors import InputError, WorkError
 from streamer.analytics.plan import Plan, ZonePlan
 from streamer.follow import Follower
-from streamer.pipeline import Pipeline
+from streamer.frame import Frame
+from streamer.pipeline import Pipeline, run
 from streamer.report import report
 from streamer.settings import Settings, gather, merge
+from streamer.sinks.video import VideoSink
 from streamer.stateful import Stateful
 from tests.servers.website import free_port
 
@@ -389,8 +391,76 @@ def test_a_name_is_not_given_again_before_its_last_source_is_let_go(pipeline, mo
         stuck.setattr(pipeline.graph, "remove", lambda node, timeout: False)
         with pytest.raises(WorkError, match="yard: was not let go"):
             pipeline.remove_stream("yard", timeout=0.1)
-        with pytest.raises(WorkError, match="'yard': cannot be added, the one before has not let go"):
+        with pytest.raises(WorkError, match="'yard': cannot be added, decode:yard of the one before runs on"):
             pipeline.add_stream(LIVE, "yard")
-    node = pipeline.graph.nodes["decode:yard"]
-    assert pipeline.graph.remove(node, 10.0)
+    for node in pipeline._left["yard"]:
+        node.thread.join(10.0)
     assert pipeline.add_stream(LIVE, "yard") == "yard"
+    until(lambda: results(pipeline, "yard"))
+
+
+def test_a_stream_that_is_removed_is_written_to_its_last_result(tmp_path, monkeypatch):
+    """Whatever waits between drawing and writing, in bursts even, is under way and so is finished."""
+
+    def slowly(sink: VideoSink, frame: Frame) -> None:
+        threading.Event().wait(0.02)
+        write(sink, frame)
+
+    write = VideoSink.write
+    monkeypatch.setattr(VideoSink, "write", slowly)
+    settings = gather([LIVE], "grey", [str(tmp_path / "{stream}.mp4")])
+    with Pipeline(settings, model=GreyModel(batch=2)) as pipeline:
+        pipeline.start()
+        pipeline.add_stream("synthetic:?size=128x72&count=0", "yard")
+        until(lambda: results(pipeline, "yard") > 20)
+        pipeline.remove_stream("yard")
+        stages = pipeline.graph.ledger.stages()
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+    came = {stage: streams["yard"].out for stage, streams in stages.items() if "yard" in streams}
+    assert set(came) == {"decode:yard", "submit", "collect", "draw:yard", "write:stream.mp4:yard"}
+    assert set(came.values()) == {came["collect"]}
+    with av.open(str(tmp_path / "yard.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == came["collect"]
+
+
+def test_a_decoder_that_waits_for_room_lets_go_at_once(tmp_path):
+    """Of a file it has read ahead; not before half of that is worked off does it wake by itself."""
+    model = GreyModel(batch=1, requests=1)
+    settings = gather([LIVE], "grey", [str(tmp_path / "all.jsonl")])
+    with Pipeline(settings, model=model) as pipeline:
+        pipeline.start()
+        pipeline.add_stream("synthetic:?size=128x72&count=0", "yard")
+        until(lambda: results(pipeline, "yard") > 2)
+        decoder = pipeline.streams["yard"].decoder
+        with model.free:  # the engine's only request
+            until(lambda: len(decoder.edges[0].lane) == 8)
+            with pytest.raises(WorkError, match="yard: was not let go within"):
+                pipeline.remove_stream("yard", timeout=0.5)
+            assert decoder.thread is not None
+            assert not decoder.thread.is_alive()
+            assert decoder.name not in pipeline.graph.nodes
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+
+
+@pytest.mark.parametrize("then", ["add", "leave"])
+def test_a_source_is_not_written_over_by_a_sink(tmp_path, then):
+    film = tmp_path / "yard.mp4"
+    run("synthetic:?size=128x72&count=5", model="tiny-yolo", sinks=[str(film)])
+    before = film.read_bytes()
+    settings = gather([str(film) if then == "leave" else LIVE], "grey", [str(tmp_path / "{stream}.mp4")])
+    if then == "leave":
+        with pytest.raises(InputError, match=r"yard\.mp4: would write over .*yard\.mp4, a source"):
+            Pipeline(settings, model=GreyModel())
+    else:
+        with Pipeline(settings, model=GreyModel()) as pipeline:
+            pipeline.start()
+            with pytest.raises(InputError, match="a source"):
+                pipeline.add_stream(str(film))
+            assert list(pipeline.streams) == ["synthetic"]
+            pipeline.stop()
+            pipeline.join()
+    assert film.read_bytes() == before

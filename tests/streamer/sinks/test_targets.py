@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.errors import InputError
 from streamer.sinks.targets import Targets
 
 
@@ -52,3 +53,45 @@ def test_streams_whose_names_make_one_file_get_one_each(tmp_path: Path) -> None:
     url = f"{tmp_path}/{{stream}}.jsonl"
     assert targets.claim(url, "front door") == url
     assert targets.claim(url, "front_door") == f"{tmp_path}/{{stream}}-2.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("sink", "source"),
+    [
+        ("a.mp4", "a.mp4"),
+        ("./x/../a.mp4?crf=20", "a.mp4"),
+        ("link.mp4", "a.mp4"),
+        ("hard.mkv", "a.mp4"),
+        ("{stream}.mp4", "cam.mp4"),
+        ("p/%06d.jpg", "p/000012.jpg"),
+        ("p/%d.jpg", "p/7.jpg"),
+        ("p/{stream}-%03d.png", "p/cam-001.png"),
+    ],
+)
+def test_no_sink_writes_over_a_source(
+    sink: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("x", "p"):
+        Path(folder).mkdir()
+    Path(source).touch()
+    if source == "a.mp4":
+        Path("link.mp4").symlink_to(source)
+        Path("hard.mkv").hardlink_to(source)
+    targets = Targets()
+    targets.check(sink, "cam")
+    targets.protect([Path(source)])
+    with pytest.raises(InputError, match=f"would write over {source}, a source"):
+        targets.check(sink, "cam")
+
+
+@pytest.mark.parametrize(
+    "sink", ["b.mp4", "p/%06d.png", "q/%06d.jpg", "p/x%06d.jpg", "-", "null:", "rtsp://:8554/a"]
+)
+def test_other_places_are_free(sink: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p").mkdir()
+    targets = Targets()
+    targets.protect([Path("a.mp4"), Path("p/000001.jpg")])
+    Path("p/000001.jpg").touch()
+    targets.check(sink, "cam")
