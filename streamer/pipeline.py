@@ -198,7 +198,8 @@ class Pipeline:
             left += self._remove(stream.nodes, until)
             through = self._await(name, [node.name for node in self.outputs.shared.values()], until)
             del self.streams[name]
-            self._left[name] = left
+            if left:
+                self._left[name] = left
             self._forget(name)
             if through:
                 self.outputs.forget(name)
