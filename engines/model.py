@@ -48,7 +48,7 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
         compiled = compile_model(model, options, progress)
     except MemoryError as error:
         raise InputError(
-            f"batch: {options.batch}: too much for this machine's memory, fewer is right"
+            f"batch: {options.batch}: too much for this machine's memory, a smaller batch or model is right"
         ) from error
     loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
     if compiled.between is not None:
@@ -173,9 +173,8 @@ class Batch:
         self._request, self._reading, self._free = request, reading, free
         (self._pixels,) = request.inputs.values()
         self._pixels[...] = reading.spec.pad
-        self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(
-            self._pixels
-        )  # what each slot holds, and its border fits
+        # What each slot holds, and its border fits.
+        self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(self._pixels)
         self._filled = 0
         self.motion: list[float] = []  # of each picture collected last, in shares of its size; see `Video`
 

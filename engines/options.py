@@ -9,12 +9,12 @@ from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
 from engines.survivors import Suppression
 
-_MOST = 1024  # pictures per request: what more would need no machine has
-
-__all__ = ["Labels", "Options", "Precision", "chosen_classes"]
+__all__ = ["LARGEST_BATCH", "Labels", "Options", "Precision", "chosen_classes"]
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Labels = Literal["best", "all"]
+
+LARGEST_BATCH = 1024  # pictures: what more would need no machine has
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Options:
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: {value}, {least} or more is right")
-        if self.batch > _MOST:
-            raise InputError(f"batch: {self.batch}, at most {_MOST} is right")
+        if self.batch > LARGEST_BATCH:
+            raise InputError(f"batch: {self.batch}, at most {LARGEST_BATCH} is right")
         for name, choices in (("precision", Precision), ("labels", Labels), ("nms", Suppression)):
             value, known = getattr(self, name), get_args(choices)
             if value not in known:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engines.backends import BACKENDS
 from engines.errors import InputError, nearest
-from engines.options import Precision
+from engines.options import LARGEST_BATCH, Precision
 from engines.survivors import Suppression
 from streamer.analytics.anchors import ANCHORS
 from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
@@ -29,6 +29,7 @@ __all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 FAR = 1e6  # pixels: no picture is so large
 
 
@@ -138,7 +139,7 @@ class ModelConfig(_Strict):
     backend: Annotated[Word, AfterValidator(_known_backend)] = "auto"
     device: Word = "auto"
     precision: Precision = "auto"
-    batch: Count = 1
+    batch: BatchSize = 1
     requests: Annotated[int, Field(ge=0)] = 0  # batches in flight together, 0 = chosen for throughput
 
 
@@ -148,7 +149,7 @@ class ThenConfig(_Strict):
     model: Word
     classes: tuple[Word, ...] = Field(default=(), strict=False)
     conf: Ratio = -1.0  # -1 = the model's own
-    batch: Annotated[int, Field(ge=1, le=1024)] = 1
+    batch: BatchSize = 1
     margin: Annotated[float, Field(ge=0.5, le=10, allow_inf_nan=False)] = 0.0
 
 

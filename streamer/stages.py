@@ -118,9 +118,8 @@ def draw(overlays: list[Overlay], burst: int = 1) -> Callable[[Inbox[Frame]], It
     from streamer.overlay import draw as draw_on
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Frame]:
-        while frames := _next(inbox, burst):
-            for frame in frames:
-                yield draw_on(frame, overlays)
+        while taken := _next(inbox, burst):
+            yield draw_on(taken[0], overlays)
 
     return stage
 

@@ -40,7 +40,9 @@ class Then:
     def __post_init__(self) -> None:
         if not self.model:
             raise InputError("then: no model, would be MODEL[,classes=person+dog][,conf=][,batch=][,margin=]")
-        ranges = (("conf", -1, 0.0, 1.0), ("batch", 1, 1, 1024), ("margin", 0, 0.5, 10.0))
+        from engines.options import LARGEST_BATCH
+
+        ranges = (("conf", -1, 0.0, 1.0), ("batch", 1, 1, LARGEST_BATCH), ("margin", 0, 0.5, 10.0))
         for name, default, least, most in ranges:
             value = getattr(self, name)
             if value != default and not least <= value <= most:
