@@ -17,6 +17,7 @@ __all__ = ["UPRIGHT", "orientation", "upright"]
 
 UPRIGHT = 1
 BY_ROTATION = {0: UPRIGHT, 90: 8, 180: 3, 270: 6}  # degrees counter-clockwise -> EXIF orientation
+_TINY = (16, 16)
 SANE_ASPECT = (Fraction(1, 8), Fraction(8))  # beyond it a header is wrong rather than anamorphic
 
 
@@ -48,9 +49,13 @@ def _sign(value: int) -> int:
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-    """Return the linear part of the display matrix, or None where PyAV shows none."""
+    """Return the linear part of the display matrix, or None where PyAV shows none.
+
+    A frame and its side data refer to each other until the garbage collector comes, and would keep all
+    pictures of their decoder in memory: so a tiny copy is asked.
+    """
     try:
-        found = frame.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]
+        found = frame.reformat(*_TINY, interpolation="POINT").side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]
         a, b, _, c, d = np.frombuffer(bytes(found), np.int32, 5).tolist()
     except (KeyError, ValueError):  # ValueError is raised for kinds newer than PyAV's list
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 from fractions import Fraction
@@ -186,6 +187,23 @@ def test_stop_ends_an_endless_source():
             source.stop()
     source.close()
     assert 5 <= taken <= 7
+
+
+def test_pictures_need_no_garbage_collector(film: Film):
+    """One that waits for it keeps all of its decoder's memory, and the next round of a file takes more."""
+    path = str(film())
+    gc.collect()
+    gc.disable()
+    try:
+        source = open_source(path)
+        width, _ = source.info.size
+        assert len(list(source)) == 10
+        source.close()
+        del source
+        kept = [seen for seen in gc.get_objects() if type(seen) is av.VideoFrame and seen.width == width]
+    finally:
+        gc.enable()
+    assert not kept
 
 
 def test_close_in_the_middle_is_clean(film: Film):
