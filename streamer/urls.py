@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_login", "read_query", "redact", "scheme"]
 
-PASSWORD = re.compile(r"(://[^:/\s]*):\S*@")  # to the last @: what of a URL is password is not always sure
+# To the last @, also behind a space unless a port stands there: what of a URL is password is not always sure.
+PASSWORD = re.compile(r"(://[^:/\s]*):(?:(?!\d{1,5}(?:[/?#:,;\s]|$))(?:(?!://)[^\n])*|\S*)@")
 SECRET = re.compile(
     r"([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
 )
