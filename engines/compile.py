@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,9 +19,14 @@ from engines.options import Options
 from engines.parity import Difference, Pair, compare, pictures
 from engines.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from engines.network import Network
+
 __all__ = ["Compiled", "Prepared", "compile_model", "prepare"]
 
 _PICTURES = 3  # rendered for a proof
+_TOGETHER = 4  # small pictures, where the batch is to be chosen
+_SMALL = 1 << 17  # pixels: of larger ones as many are computed one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
     """
     choice = _Choice(select_backends(options.backend, options.device))
     work = _Work(locate(model), choice.open, progress, choice.notes.append)
+    options = options if options.batch else replace(options, batch=_fast_batch(work, choice, options))
     try:
         compiled = _compile(work, options)
     except WorkError as error:
@@ -106,6 +112,7 @@ def _write_layers(text: str, path: Path, backend: str) -> None:
 def _only_compiled(located: Located, options: Options, progress: Progress) -> Prepared:
     from engines.backends.tensorrt import compile_plan
 
+    options = replace(options, batch=options.batch or 1)
     notes: list[str] = []
     entry, spec = _stored(located, options, notes.append)
     how = (options.device, options.precision, options.batch, options.requests)
@@ -126,9 +133,14 @@ class _Choice:
         self.notes: list[str] = []
 
     @property
+    def backend(self) -> str:
+        """The one that is tried next, or was chosen."""
+        return self._left[0][0]
+
+    @property
     def note(self) -> str:
         """What was chosen and why."""
-        return f"backend {self._left[0][0]}: {self._left[0][1]}"
+        return f"backend {self.backend}: {self._left[0][1]}"
 
     def open(self, build: Build) -> Engine:
         """Open with the first that can; where none can, the error of the first is the answer."""
@@ -154,6 +166,21 @@ class _Work:
     open_engine: Opener
     progress: Progress
     tell: Callable[[str], object]
+
+
+def _fast_batch(work: _Work, choice: _Choice, options: Options) -> int:
+    """How many pictures together give most per second: several small ones on OpenVINO, else one.
+
+    ONNX Runtime computes as many either way. Those that compile for minutes are not asked for a batch that
+    nobody asked for: an engine compiled beforehand would not be found.
+    """
+    if choice.backend != "openvino":
+        return 1
+    sources = work.located.sources
+    kept = (cache.entry(sources, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
+    spec = next((spec for spec in kept if spec), None) or _understood(work.located, options)[1]
+    width, height = spec.size
+    return _TOGETHER if width * height <= _SMALL and not spec.between else 1
 
 
 def _compile(work: _Work, options: Options) -> Compiled:
@@ -254,14 +281,20 @@ def _stored(
 
 def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpec:
     from engines.compose import compose
+
+    network, spec = _understood(located, options)
+    entry.store(compose(network, spec, options), spec)
+    return spec
+
+
+def _understood(located: Located, options: Options) -> tuple[Network, ModelSpec]:
     from engines.network import read_network
     from engines.resolve import resolve
 
     network, spec = resolve(read_network(located.model), located)
     if not options.video:
         network, spec = replace(network, state=()), replace(spec, between="", state=())
-    entry.store(compose(network, spec, options), spec)
-    return spec
+    return network, spec
 
 
 def _stored_between(

@@ -26,7 +26,7 @@ class Options:
     precision: Precision = (
         "auto"  # auto: bf16 where the CPU has it and the model keeps its figures, else fp32
     )
-    batch: int = 1  # pictures per request
+    batch: int = 1  # pictures per request; 0 = chosen for throughput
     requests: int = 0  # in flight together; 0 = chosen for throughput, 1 = least latency
     conf: float = -1.0  # score threshold 0..1; -1 = the model's own
     iou: float = -1.0  # NMS threshold 0..1; -1 = the model's own
@@ -43,7 +43,7 @@ class Options:
             value = getattr(self, name)
             if value != -1 and not 0 <= value <= 1:
                 raise InputError(f"{name}: {value:g}, a number from 0 to 1 is right")
-        for name, least in (("batch", 1), ("requests", 0), ("max_det", 1), ("candidates", 1)):
+        for name, least in (("batch", 0), ("requests", 0), ("max_det", 1), ("candidates", 1)):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: {value}, {least} or more is right")

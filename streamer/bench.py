@@ -79,7 +79,7 @@ def measure(settings: Settings, seconds: float) -> Figures:
     if seconds <= 0:
         raise InputError(f"--seconds: {seconds}, a number above 0 would be right")
     settings.check_sinks()
-    model = engines.load(settings.model, settings.options or engines.Options())
+    model = engines.load(settings.model, settings.for_engine)
     try:
         before = _threads()
         alone = measure_engine(model, seconds=seconds)

@@ -47,7 +47,12 @@ KeyInterval = Annotated[
         help="Models for video: frames from one key frame to the next (5), or auto[,most=12,flow=0.018,...]."
     ),
 ]
-Batch = Annotated[int | None, typer.Option(help="Frames that go through the engine together.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        help="Frames that go through the engine together: by itself 1; for files 4, if the model is small."
+    ),
+]
 
 
 @app.command()

@@ -29,7 +29,7 @@ __all__ = ["ModelConfig", "PipelineConfig", "SinkConfig", "SourceConfig", "load"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
+BatchSize = Annotated[int, Field(ge=0, le=LARGEST_BATCH)]
 FAR = 1e6  # pixels: no picture is so large
 
 
@@ -139,7 +139,7 @@ class ModelConfig(_Strict):
     backend: Annotated[Word, AfterValidator(_known_backend)] = "auto"
     device: Word = "auto"
     precision: Precision = "auto"
-    batch: BatchSize = 1
+    batch: BatchSize = 0  # 0 = chosen by the model's size and by who waits for its results
     requests: Annotated[int, Field(ge=0)] = 0  # batches in flight together, 0 = chosen for throughput
 
 
@@ -149,7 +149,7 @@ class ThenConfig(_Strict):
     model: Word
     classes: tuple[Word, ...] = Field(default=(), strict=False)
     conf: Ratio = -1.0  # -1 = the model's own
-    batch: BatchSize = 1
+    batch: Annotated[BatchSize, Field(ge=1)] = 1
     margin: Annotated[float, Field(ge=0.5, le=10, allow_inf_nan=False)] = 0.0
 
 

@@ -438,7 +438,7 @@ def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -
     ]
     loaded = model
     try:
-        loaded = model or load(settings.model, settings.options, spoken(say))
+        loaded = model or load(settings.model, settings.for_engine, spoken(say))
         if loaded.spec.task == "embed":
             raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         sources = settle(openings, wait=settings.wait)

@@ -16,6 +16,7 @@ from streamer.feed import Limits
 from streamer.keys import key_policy
 from streamer.privacy import Privacy, read_privacy
 from streamer.sinks import Taken, check_sink, sink_kind, target
+from streamer.sources import is_video
 from streamer.sources.quarantine import KINDS
 from streamer.then import Then, read_then
 from streamer.trackers import open_tracker
@@ -94,6 +95,20 @@ class Settings:
             if count > 1:
                 raise InputError(f"sink {path}: {count} sinks write to it, give each its own path")
 
+    @property
+    def for_engine(self) -> Options:
+        """The options, with a batch of one where none was asked for and a frame is not to wait for others."""
+        if self.options.batch or self._may_wait:
+            return self.options
+        return replace(self.options, batch=1)
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether all is read from files, as fast as it goes, with nobody who looks on."""
+        kinds = [sink_kind(sink.url) for sink in self.sinks]
+        seen = any(kind.main_thread or kind.attends or kind.draws for kind in kinds)
+        return not seen and all(is_video(told.url) and not told.limits.realtime for told in self.sources)
+
     def check_sinks(self, running: Sequence[SinkSettings] = ()) -> None:
         """Raise InputError for a sink that cannot be opened; the places of those that run are their own."""
         held = {target(sink.url) for sink in running}
@@ -131,7 +146,8 @@ def gather(
 ) -> Settings:
     """Sort keyword arguments into Settings: those of Limits, `every`, `overlay`, and of the engine's Options.
 
-    None means: the default. An unknown name is a TypeError, a value out of range an InputError.
+    None means: the default; a batch that is left alone is chosen, see `Settings.for_engine`. An unknown name
+    is a TypeError, a value out of range an InputError.
     """
     from engines.options import Options
 
@@ -158,7 +174,7 @@ def gather(
     return Settings(
         tuple(SourceSettings(str(url), every=every, limits=limits) for url in _listed(sources)),
         str(model),
-        Options(**how),
+        Options(**{"batch": 0, **how}),
         tuple(SinkSettings(str(url)) for url in _listed(sinks)),
         **whole,
     )

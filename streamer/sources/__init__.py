@@ -22,6 +22,7 @@ __all__ = [
     "SourceInfo",
     "Unavailable",
     "is_local",
+    "is_video",
     "local_files",
     "open_source",
     "stream_name",
@@ -110,6 +111,11 @@ def open_source(url: str, *, name: str = "") -> Source:
 def is_local(url: str) -> bool:
     """Tell whether a URL names files or pictures made here, recorded or not: they are worth waiting for."""
     return _kind(url.removeprefix("record:")) in LOCAL
+
+
+def is_video(url: str) -> bool:
+    """Tell whether a URL names a video that lies or is made here, and comes as fast as it is taken."""
+    return is_local(url) and _kind(url.removeprefix("record:")) != "images"
 
 
 def local_files(url: str) -> list[Path]:

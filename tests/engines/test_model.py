@@ -189,6 +189,32 @@ def test_a_network_that_mixes_its_batch_runs_one_by_one_and_says_so(tmp_path: Pa
     assert (float(dark.scores[0]), float(light.scores[0])) == pytest.approx((0, 1.5))
 
 
+@pytest.mark.parametrize(
+    ("size", "how", "batch"),
+    [
+        ((448, 288), {}, 4),
+        ((480, 288), {}, 1),
+        ((64, 32), {"backend": "onnxruntime"}, 1),
+        ((64, 32), {"batch": 2}, 2),
+    ],
+    ids=["small", "large", "a backend that gains nothing", "another was asked for"],
+)
+def test_the_batch_for_throughput_is_chosen(
+    size: tuple[int, int], how: dict[str, Any], batch: int, saved: Save
+) -> None:
+    path = saved({"boxes": BOXES, "scores": SCORES}, size=size)
+    for _ in range(2):  # the second time from the cache
+        with engines.load(path, Options(**{"batch": 0, **how})) as model:
+            assert model.batch == batch
+            assert len(model.predict([picture()] * 5)) == 5
+
+
+def test_a_model_for_video_is_not_given_a_batch_that_nobody_asked_for() -> None:
+    with engines.load("tiny-yolactedge", Options(batch=0)) as model:
+        assert model.video is not None
+        assert model.batch == 1
+
+
 def test_requests_in_flight_come_back_in_order(bright: Path) -> None:
     with engines.load(bright, Options(requests=3)) as model:
         batches = [model.acquire() for _ in range(3)]
@@ -370,7 +396,7 @@ REFUSED = {
     "conf below 0": ({"conf": -0.5}, "conf: -0.5"),
     "iou": ({"iou": 2.0}, "iou: 2"),
     "conf that is no number": ({"conf": float("nan")}, "conf: nan"),
-    "no pictures": ({"batch": 0}, "batch: 0, 1 or more is right"),
+    "fewer pictures than none": ({"batch": -1}, "batch: -1, 0 or more is right"),
     "no detections": ({"max_det": 0}, "max_det: 0, 1 or more is right"),
     "a class that it does not know": (
         {"classes": ("cot",)},

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engines.errors import InputError
-from engines.options import Options
 from streamer.config import ModelConfig, SourceConfig, load
+from streamer.settings import gather
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "configs" / "pipelines").glob("*.yaml"))
 
@@ -91,8 +91,9 @@ def test_what_the_file_does_not_say_is_told_apart_from_defaults(tmp_path: Path) 
 
 
 def test_the_models_defaults_are_those_of_the_engines_options() -> None:
+    told = gather("a.mp4", "m.onnx").options
     for name, value in ModelConfig().model_dump(exclude={"path"}).items():
-        assert value == getattr(Options(), name), name
+        assert value == getattr(told, name), name
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,10 @@ MISTAKES = {
         "model: {batch: 2.5}\n",
         "street.yaml:1: model.batch: 2.5, would be a whole number",
     ),
-    "batch of nothing": ("model: {batch: 0}\n", "street.yaml:1: model.batch: 0, would be at least 1"),
+    "batch of less than nothing": (
+        "model: {batch: -1}\n",
+        "street.yaml:1: model.batch: -1, would be at least 0",
+    ),
     "precision misspelt": (
         "model: {precision: fp61}\n",
         "street.yaml:1: model.precision: 'fp61', did you mean 'fp16'?",

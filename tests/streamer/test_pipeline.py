@@ -20,7 +20,7 @@ from streamer.graph import Node
 from streamer.inbox import Inbox
 from streamer.pipeline import Pipeline
 from streamer.runner import summary
-from streamer.settings import SinkSettings, gather
+from streamer.settings import SinkSettings, gather, merge
 
 SPEC = ModelSpec("grey", "detect", "dense", ("thing",), (128, 72))
 
@@ -265,6 +265,34 @@ def test_a_model_that_detects_nothing_is_refused_before_anything_runs():
     with pytest.raises(InputError, match="model: grey: it gives embeddings, one that detects is needed"):
         Pipeline(gather([synthetic(3)], "grey"), model=model)
     assert not model.closed, "it was given, and is left open"
+
+
+@pytest.mark.parametrize(
+    ("sources", "sinks", "how", "batch"),
+    [
+        (["a.mp4", "file:b.mkv"], ["x.jsonl", "{stream}.mp4"], {}, 0),
+        (["synthetic:"], [], {}, 0),
+        (["record:a.mp4"], [], {}, 0),
+        (["a.mp4", "b.mp4"], [], {"batch": 3}, 3),
+        (["a.mp4"], [], {"realtime": True}, 1),
+        (["a.mp4"], ["window:"], {}, 1),
+        (["a.mp4"], ["http://127.0.0.1:8080"], {}, 1),
+        (["a.mp4"], ["rtsp://127.0.0.1:8554/a"], {}, 1),
+        (["a.mp4", "rtsp://camera/1"], ["{stream}.mp4"], {}, 1),
+        (["0"], [], {}, 1),
+        (["pictures/*.jpg"], [], {}, 1),
+    ],
+)
+def test_frames_share_a_batch_unasked_where_nobody_waits_for_each(sources, sinks, how, batch):
+    assert gather(sources, "m.onnx", sinks, **how).for_engine.batch == batch
+
+
+def test_one_source_that_keeps_time_keeps_all_from_waiting_for_a_batch(tmp_path):
+    path = tmp_path / "street.yaml"
+    path.write_text("model: {path: m.onnx}\nsources:\n  a: a.mp4\n  b: {url: b.mp4, realtime: true}\n")
+    assert merge([], "", [], path, {}).for_engine.batch == 1
+    path.write_text("model: {path: m.onnx}\nsources: {a: a.mp4, b: b.mp4}\n")
+    assert merge([], "", [], path, {}).for_engine.batch == 0
 
 
 def test_python_says_it_as_it_likes(tmp_path):
