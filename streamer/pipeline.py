@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.errors import InputError, WorkError, nearest
+from engines.errors import InputError, nearest
 from streamer import shots, stages
-from streamer.batching import LIVE_WAIT, SHARE, Batching
-from streamer.feed import Feed
+from streamer.batching import Batching
 from streamer.frame import Frame
 from streamer.governor import Governor
-from streamer.graph import Graph, Node
+from streamer.graph import Graph
 from streamer.journal import Journal, Notes, Several
 from streamer.keys import Keys, key_policy
 from streamer.member import Status, Stream, status
@@ -26,9 +23,9 @@ from streamer.naming import numbered
 from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
-from streamer.rooms import before_engine
+from streamer.roster import Roster, Trunk
 from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gather
-from streamer.sources import Source, local_files, open_source
+from streamer.sources import Source, local_files
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
 from streamer.watch import Overload, Watch
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "run", "stream"]
 
-_LOOK = 0.01  # seconds
+_PATIENCE = 10.0  # seconds until a stream has ended
 
 
 class Pipeline:
@@ -65,7 +62,6 @@ class Pipeline:
         self.journal = _notes(settings)
         self.graph = Graph(self.journal, on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
-        self._left: dict[str, list[Node]] = {}  # of streams that were removed: what did not end in time
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
@@ -73,13 +69,10 @@ class Pipeline:
         self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
         self._say = say
-        self._lock = threading.Lock()  # one change of the streams at a time
-        self._tick = threading.Event()
-        self._stopped = False
+        self.stopped = False
         sources, self.model = _open(settings, model, say)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
-        self._common: list[str] = []  # stages that frames of all streams go through
         self._further: list[Model] = []  # that work on what the first has found
         self.governor: Governor | None = None
         if settings.latency:
@@ -135,7 +128,7 @@ class Pipeline:
 
         A slow caller misses frames of live sources, which are counted as late, and none of files.
         """
-        with self._lock:
+        with self._roster.lock:
             outlet = self.outputs.outlet()
         self.start()
         try:
@@ -146,7 +139,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """End the sources; what is under way is finished and every file completed. From any thread."""
-        self._stopped = True
+        self.stopped = True
         for stream in list(self.streams.values()):
             stream.feed.stop()
 
@@ -164,47 +157,16 @@ class Pipeline:
 
     def attach(self, told: SourceSettings) -> str:
         """Take up another source as `add_stream` does, with all its settings."""
-        (source,) = settle([self._opening(told)], wait=True)
-        with self._lock:
-            try:
-                self._check_open(source.name)
-                self.outputs.targets.protect(local_files(told.url))
-                self.outputs.check(source.name)
-                before = set(self.graph.nodes)
-                self._add(told, source)
-            except BaseException:
-                source.close()
-                raise
-            if self.began:
-                self.graph.start(*(node for name, node in self.graph.nodes.items() if name not in before))
-        return source.name
+        return self._roster.attach(told)
 
-    def remove_stream(self, name: str, *, timeout: float = 10.0) -> None:
+    def remove_stream(self, name: str, *, timeout: float = _PATIENCE) -> None:
         """End a stream while the others go on: what is under way is finished and its files are completed.
 
         Raises:
             InputError: there is no such stream.
             WorkError: a stage did not let go of it in time.
         """
-        with self._lock:
-            stream = self._stream(name)
-            stream.feed.stop()
-            for edge in stream.decoder.edges:
-                edge.lane.resize(len(edge.lane) + 1)  # for the frame at hand, if the decoder waits with it
-            until = time.monotonic() + timeout
-            left = self._remove([stream.decoder], until)
-            worked_off = not left and self._await(name, self._common, until)
-            self.graph.disconnect(self._results, name)
-            left += self._remove(stream.nodes, until)
-            through = self._await(name, [node.name for node in self.outputs.shared.values()], until)
-            del self.streams[name]
-            if left:
-                self._left[name] = left
-            self._forget(name)
-            if through:
-                self.outputs.forget(name)
-        if left or not worked_off:
-            raise WorkError(f"{name}: was not let go within {timeout:g} s")
+        self._roster.remove(name, timeout)
 
     def change_stream(self, told: SourceSettings) -> None:
         """Replace the stream of this name by what is told now, even if it is the only one.
@@ -213,19 +175,7 @@ class Pipeline:
             InputError: there is no such stream; or the new one can never be opened, and the old one goes on.
             WorkError: a stage did not let go of it in time, or the pipeline has ended.
         """
-        before = replace(self._stream(told.name).told, name=told.name)
-        held = [node.inbox.lane("change") for node in (self._engine, *self.outputs.takers())]
-        try:
-            self.remove_stream(told.name)
-            try:
-                self.attach(told)
-            except InputError:
-                with suppress(InputError):
-                    self.attach(before)
-                raise
-        finally:
-            for lane in held:
-                lane.close()
+        self._roster.change(told, _PATIENCE)
 
     def each_second(self, look: Callable[[], None]) -> None:
         """Call a function once a second while the pipeline runs."""
@@ -237,7 +187,7 @@ class Pipeline:
         Raises:
             InputError: there is no such stream.
         """
-        self._stream(name).feed.pause(paused)
+        self._roster.stream(name).feed.pause(paused)
 
     def overlays(self) -> list[Overlay]:
         """Return what is drawn on the pictures of one stream; some of it remembers, so one list for each."""
@@ -274,14 +224,14 @@ class Pipeline:
         if self.keys is not None and self.model.video is not None:
             room += len(self.model.video.between.engine.requests)
             submit = shots.submit(self.model.video, self.batching, self.keys)
-        self._engine = self.graph.stage("submit", submit)
+        head = self.graph.stage("submit", submit)
         collect = stages.collect(self.latency, self.rates, self.batching, self.keys)
         collector = self.graph.stage("collect", collect)
-        self.graph.connect(self._engine, collector, capacity=room)
+        self.graph.connect(head, collector, capacity=room)
         made = results(self.graph, collector, self.settings, self.spec)
-        self._results, self.spec, self.desk, self._further = made.tail, made.spec, made.desk, made.models
-        self._common = list(self.graph.nodes)
-        self.outputs = Outputs(self, self._results, self._say)
+        self.spec, self.desk, self._further = made.spec, made.desk, made.models
+        self.outputs = Outputs(self, made.tail, self._say)
+        self._roster = Roster(self, Trunk(head, made.tail, tuple(self.graph.nodes)), self._say)
         names = [source.name for source in sources]
         for sink in self.settings.sinks:
             for name in sink.streams:
@@ -292,7 +242,7 @@ class Pipeline:
         for name in names:
             self.outputs.check(name)
         for told, source in zip(self.settings.sources, sources, strict=True):
-            self._add(told, source)
+            self._roster.add(told, source)
 
     def _keys(self) -> Keys | None:
         """The policy of key frames, where the model is one for video."""
@@ -304,61 +254,6 @@ class Pipeline:
                 f"key-interval: {self.model.spec.name} runs every frame whole, it is no model for video"
             )
         return None
-
-    def _add(self, told: SourceSettings, source: Source) -> None:
-        """Put a source and all that works for it alone into the graph."""
-        if source.live:
-            self.batching.max_wait, self.batching.share = LIVE_WAIT, SHARE
-        self.batching.every[source.name] = told.every
-        stream = self._read(told, source)
-        streams = max(len(self.settings.sources), len(self.streams))
-        room = before_engine(source, prompt=told.limits.realtime, streams=streams)
-        self.graph.connect(stream.decoder, self._engine, policy=room.policy, capacity=room.capacity)
-        self.outputs.connect(stream)
-
-    def _await(self, stream: str, stages: Sequence[str], until: float) -> bool:
-        """Wait until nothing of a stream is under way at these stages; False if time.monotonic() runs out."""
-        while self.graph.ledger.under_way(stream, stages):
-            if time.monotonic() >= until:
-                return False
-            self._tick.wait(_LOOK)
-        return True
-
-    def _remove(self, nodes: Sequence[Node], until: float) -> list[Node]:
-        """Take nodes out of the graph as they end, each after those that it follows; return what runs on."""
-        left = []
-        for node in nodes:
-            if not self.graph.remove(node, max(until - time.monotonic(), 0.1)):
-                left.append(node)
-                for edge in node.edges:
-                    edge.lane.close()  # so that those behind it can end
-        return left
-
-    def _forget(self, stream: str) -> None:
-        """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
-        for forget in (self.graph.forget, self.rates.forget, self.batching.forget):
-            forget(stream)
-        if self.keys is not None and self.model.video is not None:
-            self.keys.forget(stream)
-            self.model.video.forget(stream)
-
-    def _stream(self, name: str) -> Stream:
-        if name not in self.streams:
-            raise InputError(f"stream {name!r}: there is none{nearest(name, self.streams)}")
-        return self.streams[name]
-
-    def _check_open(self, name: str) -> None:
-        if name in self.streams:
-            raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
-        left = [node for node in self._left.pop(name, []) if not self.graph.remove(node, 0.0)]
-        if left:
-            self._left[name] = left
-            raise WorkError(f"stream {name!r}: cannot be added, {left[0].name} of the one before runs on")
-        if self._stopped or (self.began and self._engine.thread and not self._engine.thread.is_alive()):
-            raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")
-
-    def _opening(self, told: SourceSettings) -> Opening:
-        return Opening(told.url, told.name, withheld=self.settings.quarantine, say=self._say)
 
     def _govern(self) -> None:
         """Let the governor act on the ages of the last second."""
@@ -375,19 +270,6 @@ class Pipeline:
     @property
     def _trails(self) -> float:
         return self.settings.trails if self.settings.track else 0.0
-
-    def _read(self, told: SourceSettings, source: Source) -> Stream:
-        from streamer.sinks.studio import Studio
-
-        def reopen() -> Source:
-            return open_source(told.url, name=source.name)
-
-        stage = f"decode:{source.name}"
-        feed = Feed(source, reopen, told.limits, self.graph.ledger.tally(stage, source.name), self.journal)
-        studio = Studio(self.overlays, lambda: source.info.fps)
-        stream = Stream(told, source, feed, self.graph.source(stage, feed.__iter__), studio)
-        self.streams[source.name] = stream
-        return stream
 
 
 def run(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **how: Any) -> Report:

@@ -393,7 +393,7 @@ def test_a_name_is_not_given_again_before_its_last_source_is_let_go(pipeline, mo
             pipeline.remove_stream("yard", timeout=0.1)
         with pytest.raises(WorkError, match="'yard': cannot be added, decode:yard of the one before runs on"):
             pipeline.add_stream(LIVE, "yard")
-    for node in pipeline._left["yard"]:
+    for node in pipeline._roster._left["yard"]:
         node.thread.join(10.0)
     assert pipeline.add_stream(LIVE, "yard") == "yard"
     until(lambda: results(pipeline, "yard"))
