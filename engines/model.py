@@ -47,9 +47,8 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
     try:
         compiled = compile_model(model, options, progress)
     except MemoryError as error:
-        raise InputError(
-            f"batch: {options.batch}: too much for this machine's memory, a smaller batch or model is right"
-        ) from error
+        large = f"batch: {options.batch}" if options.batch > 1 else f"model: {model}"
+        raise InputError(f"{large}: too much for this machine's memory, a smaller one is right") from error
     loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
     if compiled.between is not None:
         from engines.video import Video

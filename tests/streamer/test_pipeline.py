@@ -275,6 +275,7 @@ def test_a_model_that_detects_nothing_is_refused_before_anything_runs():
         (["record:a.mp4"], [], {}, 0),
         (["a.mp4", "b.mp4"], [], {"batch": 3}, 3),
         (["a.mp4"], [], {"realtime": True}, 1),
+        (["a.mp4"], [], {"latency": 0.1}, 1),
         (["a.mp4"], ["window:"], {}, 1),
         (["a.mp4"], ["http://127.0.0.1:8080"], {}, 1),
         (["a.mp4"], ["rtsp://127.0.0.1:8554/a"], {}, 1),
