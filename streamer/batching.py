@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-__all__ = ["LIVE_WAIT", "SHARE", "Batching"]
+__all__ = ["FILE_WAIT", "LIVE_WAIT", "SHARE", "Batching"]
 
 LIVE_WAIT = 0.02  # seconds after which a live batch leaves though it is not full
+FILE_WAIT = 0.25  # and one of files: others may be paused, or have ended
 SHARE = 2  # frames of one live stream in a batch at most
 _PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 

@@ -114,8 +114,10 @@ class Graph:
         return [edge.head for edge in gone]
 
     def remove(self, node: Node, timeout: float) -> bool:
-        """Forget a node once its thread has ended; False if it has not in time."""
-        if node.thread is not None:
+        """Forget a node once its thread has ended, or before it began; False if it has not in time."""
+        if node.thread is None:
+            self._let_go(node)
+        else:
             node.thread.join(timeout)
             if node.thread.is_alive():
                 return False
@@ -256,15 +258,19 @@ class Graph:
             if self.error is None:
                 self.error = (node.name, error)
             self.abort()
-        node.inbox.refuse(f"{node.name} ended")
-        for edge in node.edges:
-            edge.lane.close()
+        self._let_go(node)
         node._cpu = time.thread_time()
         with self._changed:
             self._running -= 1
             if self._aborted and not self._running:
                 self._write_off("aborted")
             self._changed.notify_all()
+
+    def _let_go(self, node: Node) -> None:
+        """Take and give nothing more at a node, so that those around it need not wait for it."""
+        node.inbox.refuse(f"{node.name} ended")
+        for edge in node.edges:
+            edge.lane.close()
 
     def _write_off(self, reason: str) -> None:
         for stage, stream, frames in self.ledger.write_off(reason):

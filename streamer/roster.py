@@ -56,7 +56,9 @@ class Roster:
         """Put a source and all that works for it alone into the graph."""
         pipeline = self._pipeline
         if source.live:
-            pipeline.batching.max_wait, pipeline.batching.share = LIVE_WAIT, SHARE
+            pipeline.batching.share = SHARE
+        if source.live or told.limits.realtime:
+            pipeline.batching.max_wait = LIVE_WAIT
         pipeline.batching.every[source.name] = told.every
         stream = self.streams[source.name] = self._read(told, source)
         streams = max(len(pipeline.settings.sources), len(self.streams))
@@ -92,6 +94,8 @@ class Roster:
             for edge in stream.decoder.edges:
                 edge.lane.resize(len(edge.lane) + 1)  # for the frame at hand, if the decoder waits with it
             until = time.monotonic() + timeout
+            if stream.decoder.thread is None:
+                stream.source.close()  # else its own thread does
             left = self._remove([stream.decoder], until)
             worked_off = not left and self._await(name, self._trunk.names, until)
             self._pipeline.graph.disconnect(self._trunk.tail, name)

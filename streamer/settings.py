@@ -104,12 +104,11 @@ class Settings:
 
     @property
     def _may_wait(self) -> bool:
-        """Whether all is read from files, as fast as it goes, and nobody looks on or cares for latency."""
+        """Whether all is read from files, as fast as it goes, with nobody who looks on."""
         kinds = [sink_kind(sink.url) for sink in self.sinks]
         seen = any(kind.main_thread or kind.attends or kind.draws for kind in kinds)
-        return not (seen or self.latency) and all(
-            is_video(told.url) and not told.limits.realtime for told in self.sources
-        )
+        slow = any(told.limits.realtime or told.every > 1 for told in self.sources)
+        return not (seen or slow or self.latency) and all(is_video(told.url) for told in self.sources)
 
     def check_sinks(self, running: Sequence[SinkSettings] = ()) -> None:
         """Raise InputError for a sink that cannot be opened; the places of those that run are their own."""

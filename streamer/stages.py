@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streamer.overlay import Overlay
 
 _NAP, _LONGEST_NAP = 3, 0.25  # frames, seconds until a sink that rests is woken
+_PASSED_BY = 1 << 24  # pixels of frames that are not inferred, for which a batch waits to be full
 _GATHERING = 0.05  # seconds after which a stage wakes though its burst is not complete
 _POLL = 0.05  # seconds between two looks at a window that gets no frames
 PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
@@ -55,18 +56,19 @@ def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterato
             if not frames:
                 return
             deadline = batching.deadline()
-            flight, filled, batch = Flight([], [], None), 0, None
+            flight, filled, passed_by, batch = Flight([], [], None), 0, 0, None
             while frames:
                 for frame in frames:
                     flight.frames.append(frame)
                     if not batching.is_due(frame.stream):
                         flight.rows.append(-1)
+                        passed_by += frame.size[0] * frame.size[1]
                         continue
                     batch = flight.batch = batch or _acquire(model, inbox)
                     scale_rgb(frame.planes, batch.add(frame.size))
                     flight.rows.append(filled)
                     filled += 1
-                if filled in (0, model.batch):
+                if filled in (0, model.batch) or passed_by >= _PASSED_BY:
                     break
                 room = model.batch - filled
                 frames = inbox.take(room, deadline=deadline, share=batching.share, taken=taken)

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_login", "read_query", "redact", "scheme"]
 
-# To the last @, also behind a space unless a port stands there: what of a URL is password is not always sure.
-PASSWORD = re.compile(r"(://[^:/\s]*):(?:(?!\d{1,5}(?:[/?#:,;\s]|$))(?:(?!://)[^\n])*|\S*)@")
+PASSWORD = re.compile(r"(://[^:/\s]*):\S*@")  # to the last @: what of a URL is password is not always sure
 SECRET = re.compile(
-    r"([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
+    r"([?&][^=&#\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
 )
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 PLAIN_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+\.?(?::\d*)?|[\w-]+:\d+|localhost|\[[\w:.%]+\](?::\d*)?")

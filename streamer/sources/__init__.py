@@ -115,7 +115,11 @@ def is_local(url: str) -> bool:
 
 def is_video(url: str) -> bool:
     """Tell whether a URL names a video that lies or is made here, and comes as fast as it is taken."""
-    return is_local(url) and _kind(url.removeprefix("record:")) != "images"
+    inner = url.removeprefix("record:")
+    kind = _kind(inner)
+    if kind == "synthetic":
+        return not re.search(r"[?&]live=(?!(?:0|false|no)\b)", inner)
+    return kind == "file" and not any(path.is_fifo() for path in _paths(inner))
 
 
 def local_files(url: str) -> list[Path]:
@@ -128,9 +132,14 @@ def local_files(url: str) -> list[Path]:
         with suppress(InputError):
             return files(inner)
     if kind == "file":
-        path = re.sub(r"^file:(?://)?", "", inner)
-        return [Path(each) for each in dict.fromkeys((path, path.partition("?")[0])) if Path(each).is_file()]
+        return [path for path in _paths(inner) if path.is_file()]
     return []
+
+
+def _paths(url: str) -> list[Path]:
+    """Return what a file's URL may mean: a question mark can belong to its name."""
+    path = re.sub(r"^file:(?://)?", "", url)
+    return [Path(each) for each in dict.fromkeys((path, path.partition("?")[0]))]
 
 
 def _kind(url: str) -> str:

@@ -16,6 +16,7 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer import stages
 from streamer.batching import Batching
+from streamer.frame import Frame, Planes
 from streamer.graph import Node
 from streamer.inbox import Inbox
 from streamer.pipeline import Pipeline
@@ -239,6 +240,18 @@ def test_a_partial_batch_leaves_at_its_deadline():
     assert (len(flight.frames), list(model.sizes)) == (1, [1])
 
 
+def test_frames_that_are_not_inferred_wait_in_a_batch_up_to_so_many_pixels():
+    batching, inbox = Batching(), Inbox()
+    batching.every["film"] = 10**6
+    lane = inbox.lane("film", capacity=64)
+    planes = Planes(np.zeros((1080, 1920), np.uint8), *[np.zeros((540, 960), np.uint8)] * 2)
+    for number in range(64):
+        lane.put(Frame("film", number, number / 25, planes))
+    flight = next(stages.submit(GreyModel(batch=4), batching)(inbox))
+    assert (flight.rows[0], set(flight.rows[1:])) == (0, {-1})
+    assert 4 < len(flight.frames) <= 12
+
+
 def assert_no_thread_of(pipeline: Pipeline) -> None:
     names = set(pipeline.graph.nodes)
     for thread in threading.enumerate():
@@ -272,6 +285,10 @@ def test_a_model_that_detects_nothing_is_refused_before_anything_runs():
     [
         (["a.mp4", "file:b.mkv"], ["x.jsonl", "{stream}.mp4"], {}, 0),
         (["synthetic:"], [], {}, 0),
+        (["synthetic:?live=0"], [], {}, 0),
+        (["synthetic:?fps=9&live=1"], [], {}, 1),
+        (["lavfi:testsrc,realtime"], [], {}, 1),
+        (["a.mp4"], [], {"every": 2}, 1),
         (["record:a.mp4"], [], {}, 0),
         (["a.mp4", "b.mp4"], [], {"batch": 3}, 3),
         (["a.mp4"], [], {"realtime": True}, 1),

@@ -446,6 +446,37 @@ def test_a_decoder_that_waits_for_room_lets_go_at_once(tmp_path):
         assert pipeline.report().unbalanced == ()
 
 
+@pytest.mark.parametrize("how", ["remove", "change"])
+def test_a_stream_that_goes_before_the_start_holds_up_nobody(tmp_path, how):
+    with Pipeline(gather([LIVE], "grey", [str(tmp_path / "all.jsonl")]), model=GreyModel()) as pipeline:
+        pipeline.add_stream("synthetic:?size=128x72&count=0", "yard")
+        told = pipeline.streams["yard"].told
+        if how == "remove":
+            pipeline.remove_stream("yard")
+        else:
+            pipeline.change_stream(replace(told, url="synthetic:?size=128x72&count=3", name="yard"))
+        pipeline.start()
+        until(lambda: results(pipeline, "synthetic") > 2)
+        until(lambda: results(pipeline, "yard") == (3 if how == "change" else 0))
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+
+
+def test_what_is_left_of_a_file_does_not_wait_for_another_that_is_paused(tmp_path):
+    files = ["synthetic:?size=128x72&count=6", "synthetic:?size=128x72&count=0"]
+    with Pipeline(gather(files, "grey", [str(tmp_path / "all.jsonl")]), model=GreyModel(batch=4)) as pipeline:
+        pipeline.pause("synthetic-2")
+        pipeline.start()
+        until(lambda: results(pipeline, "synthetic") == 6)
+        began = time.monotonic()
+        pipeline.remove_stream("synthetic")
+        assert time.monotonic() - began < 2
+        pipeline.stop()
+        pipeline.join()
+        assert pipeline.report().unbalanced == ()
+
+
 @pytest.mark.parametrize("then", ["add", "leave"])
 def test_a_source_is_not_written_over_by_a_sink(tmp_path, then):
     film = tmp_path / "yard.mp4"
