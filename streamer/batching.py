@@ -18,10 +18,12 @@ _PATIENCE = 0.25  # seconds between two looks at whether the graph still runs
 class Batching:
     """Read by the stage that fills batches; may be changed from any thread while it runs."""
 
-    def __init__(self, *, max_wait: float | None = None, share: int = 0, ahead: int = 0) -> None:
+    def __init__(self, *, max_wait: float = FILE_WAIT, share: int = 0, ahead: int = 0) -> None:
         self.every: dict[str, int] = {}  # stream -> infer each so-manieth of its frames
         self.thin = 1  # and of those each so-manieth, under overload
-        self.max_wait = max_wait  # seconds after its first frame at which a batch leaves; None = when full
+        self.max_wait = (
+            max_wait  # seconds after its first frame at which a batch leaves though it is not full
+        )
         self.share = share  # frames of one stream in a batch at most, 0 = no limit
         self.ahead = ahead  # batches in the engine at most, 0 = as many as it takes
         self.batches = 0  # that went into the engine
@@ -59,6 +61,6 @@ class Batching:
             self._collected += 1
             self._changed.notify()
 
-    def deadline(self) -> float | None:
+    def deadline(self) -> float:
         """Return the time.perf_counter() at which a batch begun now leaves."""
-        return None if self.max_wait is None else time.perf_counter() + self.max_wait
+        return time.perf_counter() + self.max_wait

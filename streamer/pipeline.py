@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError, nearest
 from streamer import shots, stages
-from streamer.batching import FILE_WAIT, Batching
+from streamer.batching import Batching
 from streamer.frame import Frame
 from streamer.governor import Governor
 from streamer.graph import Graph
@@ -62,7 +62,7 @@ class Pipeline:
         self.journal = _notes(settings)
         self.graph = Graph(self.journal, on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
-        self.batching = Batching(max_wait=FILE_WAIT)
+        self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
         self.rates = Rates()
         self.began = self.ended = 0.0  # time.perf_counter()

@@ -63,7 +63,7 @@ class _Batch:
     """A flight that is being filled."""
 
     shots: Shots
-    deadline: float | None
+    deadline: float
     flight: Flight = field(default_factory=lambda: Flight([], [], None))
     filled: int = 0
 
@@ -86,20 +86,12 @@ class _Filling:
     @property
     def deadline(self) -> float | None:
         """The time.perf_counter() at which the first of them leaves, None where nothing fills."""
-        if self.is_empty:
-            return None
-        times = [batch.deadline for batch in self._batches.values() if batch.deadline is not None]
-        return min(times, default=time.perf_counter() + PATIENCE)
+        return min((batch.deadline for batch in self._batches.values()), default=None)
 
     def overdue(self) -> list[bool]:
-        """Return those whose time has come; batches of files have none: all, when nothing came for long.
-
-        Else what is left of a stream that was removed would wait for others that are paused.
-        """
+        """Return those whose time has come."""
         now = time.perf_counter()
-        return [
-            key for key, batch in self._batches.items() if batch.deadline is None or batch.deadline <= now
-        ]
+        return [key for key, batch in self._batches.items() if batch.deadline <= now]
 
     def holder(self, stream: str) -> bool | None:
         """Return the batch in which frames of a stream wait, None if none do."""

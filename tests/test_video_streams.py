@@ -18,7 +18,7 @@ from engines.errors import InputError
 from engines.masks import bitmap
 from engines.scenes import Scene
 from streamer import shots, stages
-from streamer.batching import Batching
+from streamer.batching import FILE_WAIT, Batching
 from streamer.frame import Frame, Planes
 from streamer.graph import Graph
 from streamer.inbox import Inbox, Policy
@@ -94,7 +94,9 @@ def footage(stream: str, seed: int, frames: int) -> Iterator[Frame]:
 def run(model: engines.Model, sources: dict[str, list[Frame]], interval: int, policy: Policy) -> list[Frame]:
     """All frames that come out of the two stages, in order, as the pipeline joins them."""
     keys = Keys(key_policy(f"{interval},seconds=9"), model.batch)
-    batching = Batching(max_wait=0.002 if policy == "latest" else None, share=2 if policy == "latest" else 0)
+    batching = Batching(
+        max_wait=0.002 if policy == "latest" else FILE_WAIT, share=2 if policy == "latest" else 0
+    )
     graph = Graph()
     submit = graph.stage("submit", shots.submit(model.video, batching, keys))
     collect = graph.stage("collect", stages.collect(Histogram(), Rates(), batching, keys))
