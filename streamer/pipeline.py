@@ -70,7 +70,7 @@ class Pipeline:
         self._own_model = model is None
         self._say = say
         self.stopped = False
-        sources, self.model = _open(settings, model, say)
+        sources, self.model = self._open(model)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
         self.spec = self.model.spec  # of what leaves the last model
         self._further: list[Model] = []  # that work on what the first has found
@@ -219,6 +219,36 @@ class Pipeline:
         """The sources of all streams."""
         return [stream.source for stream in list(self.streams.values())]
 
+    def opening(self, told: SourceSettings) -> Opening:
+        """Begin to open a source with what holds for all of them."""
+        return Opening(told.url, told.name, withheld=self.settings.quarantine, say=self._say)
+
+    def _open(self, model: Model | None) -> tuple[list[Source], Model]:
+        """Open the sources side by side while the engine is compiled."""
+        import engines
+
+        tune()
+        from engines.bar import spoken
+
+        load = engines.load  # resolved here: see `tune` on imports
+        openings = [self.opening(told) for told in self.settings.sources]
+        loaded = model
+        try:
+            loaded = model or load(self.settings.model, self.settings.for_engine, spoken(self._say))
+            if loaded.spec.task == "embed":
+                raise InputError(
+                    f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed"
+                )
+            sources = settle(openings, wait=self.settings.wait)
+        except BaseException:
+            for opening in openings:
+                opening.link.leave()
+            if loaded is not None and loaded is not model:
+                loaded.close()
+            raise
+        _make_unique(sources)
+        return sources, loaded
+
     def _build(self, sources: Sequence[Source]) -> None:
         room, submit = len(self.model.engine.requests), stages.submit(self.model, self.batching)
         if self.keys is not None and self.model.video is not None:
@@ -231,7 +261,7 @@ class Pipeline:
         made = results(self.graph, collector, self.settings, self.spec)
         self.spec, self.desk, self._further = made.spec, made.desk, made.models
         self.outputs = Outputs(self, made.tail, self._say)
-        self._roster = Roster(self, Trunk(head, made.tail, tuple(self.graph.nodes)), self._say)
+        self._roster = Roster(self, Trunk(head, made.tail, tuple(self.graph.nodes)))
         names = [source.name for source in sources]
         for sink in self.settings.sinks:
             for name in sink.streams:
@@ -305,33 +335,6 @@ def _notes(settings: Settings) -> Notes | None:
 
         those.append(Traces(settings.traces))
     return Several(*those) if len(those) > 1 else next(iter(those), None)
-
-
-def _open(settings: Settings, model: Model | None, say: Callable[[str], None]) -> tuple[list[Source], Model]:
-    """Open sources side by side while the engine is compiled."""
-    import engines
-
-    tune()
-    from engines.bar import spoken
-
-    load = engines.load  # resolved here: see `tune` on imports
-    openings = [
-        Opening(told.url, told.name, withheld=settings.quarantine, say=say) for told in settings.sources
-    ]
-    loaded = model
-    try:
-        loaded = model or load(settings.model, settings.for_engine, spoken(say))
-        if loaded.spec.task == "embed":
-            raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
-        sources = settle(openings, wait=settings.wait)
-    except BaseException:
-        for opening in openings:
-            opening.link.leave()
-        if loaded is not None and loaded is not model:
-            loaded.close()
-        raise
-    _make_unique(sources)
-    return sources, loaded
 
 
 def _make_unique(sources: list[Source]) -> None:

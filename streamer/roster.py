@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from streamer.member import Stream
 from streamer.rooms import before_engine
 from streamer.settings import SourceSettings
 from streamer.sources import Source, local_files, open_source
-from streamer.sources.opening import Opening, settle
+from streamer.sources.opening import settle
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
@@ -39,10 +39,10 @@ class Trunk:
 class Roster:
     """Puts streams into a pipeline's graph and takes them out; one change at a time, from any thread."""
 
-    def __init__(self, pipeline: Pipeline, trunk: Trunk, say: Callable[[str], None]) -> None:
+    def __init__(self, pipeline: Pipeline, trunk: Trunk) -> None:
         self.lock = threading.Lock()
         self.streams: dict[str, Stream] = pipeline.streams
-        self._pipeline, self._trunk, self._say = pipeline, trunk, say
+        self._pipeline, self._trunk = pipeline, trunk
         self._left: dict[str, list[Node]] = {}  # of streams that were removed: what did not end in time
         self._tick = threading.Event()
 
@@ -69,8 +69,7 @@ class Roster:
     def attach(self, told: SourceSettings) -> str:
         """Open a source and take it up; see `Pipeline.add_stream`."""
         pipeline, graph = self._pipeline, self._pipeline.graph
-        opening = Opening(told.url, told.name, withheld=pipeline.settings.quarantine, say=self._say)
-        (source,) = settle([opening], wait=True)
+        (source,) = settle([pipeline.opening(told)], wait=True)
         with self.lock:
             try:
                 self._check_open(source.name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_login", "read_query", "redact", "scheme"]
 
-PASSWORD = re.compile(r"(://[^:/\s]*):\S*@")  # to the last @: what of a URL is password is not always sure
+PASSWORD = re.compile(r"(://[^:/\s[]*):\S*@")  # to the last @: what of a URL is password is not always sure
 SECRET = re.compile(
     r"([?&][^=&#\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
 )

@@ -29,6 +29,8 @@ from streamer.urls import encode_login, read_query, redact, scheme
         ("https://cam/v?api_key=abc&access_token=def#x", "https://cam/v?api_key=***&access_token=***#x"),
         ("rtsp://admin@cam/1", "rtsp://admin@cam/1"),
         ("rtsp://cam:554/1", "rtsp://cam:554/1"),
+        ("rtsp://[fe80::1]:554/a@b, me@firm.com", "rtsp://[fe80::1]:554/a@b, me@firm.com"),
+        ("rtsp://admin:hunter2@[fe80::1]/1", "rtsp://admin:***@[fe80::1]/1"),
         ("clips/a@b:c.mp4", "clips/a@b:c.mp4"),
     ],
 )
