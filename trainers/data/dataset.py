@@ -48,6 +48,11 @@ def open_dataset(config: Config) -> Dataset:
         return Dataset(CLASSES, lambda task, tell: _render(data, longest, task, tell))
     remarks: list[str] = []
     train, classes = _read(data, data.images, data.labels, remarks.append)
+    if data.people and len(classes) > 1:
+        known = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+        raise InputError(
+            f"data.classes: {known}: one is right with data.people: true, such as [{classes[0]}]"
+        )
     val = train
     if data.val_images or data.val_labels:
         same = data.model_copy(update={"classes": classes})

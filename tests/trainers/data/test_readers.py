@@ -272,7 +272,18 @@ KEYPOINTS = [20, 10, 2] * 17
         ("pose", "voc", {}, r"data\.kind: voc has no keypoints, .* is right for pose"),
         ("pose_topdown", "coco", {}, r"data\.keypoints: 0, 17 is right for pose_topdown"),
         ("pose_topdown", "coco", {"keypoints": 17}, r"data\.people: false, true is right for pose_topdown"),
-        ("pose_topdown", "coco", {"people": True}, r"data\.people: nobody in the labels has keypoints"),
+        (
+            "pose_topdown",
+            "coco",
+            {"people": True, "classes": ["dog"]},
+            r"data\.people: nobody in the labels has keypoints",
+        ),
+        (
+            "pose_topdown",
+            "coco",
+            {"people": True, "keypoints": 17},
+            r"data\.classes: cat, dog: one is right with data\.people: true",
+        ),
     ],
 )
 def test_labels_without_what_the_network_learns_from_are_refused(
@@ -295,11 +306,11 @@ def test_people_are_cut_out_of_labelled_pictures(kind: str, tmp_path: Path) -> N
         tree["images"][0] |= {"width": 80, "height": 60}
         labels.write_text(json.dumps(tree))
     else:
-        yolo(tmp_path, "1 .375 .5 .25 .6667" + " .375 .5 2" * 5 + " 0 0 0" * 12 + "\n")
+        yolo(tmp_path, "0 .375 .5 .25 .6667" + " .375 .5 2" * 5 + " 0 0 0" * 12 + "\n")
     picture(tmp_path / "a.jpg", (80, 60))
     (tmp_path / "a.png").unlink(missing_ok=True)
     where = {"images": str(tmp_path), "labels": str(labels if kind == "coco" else tmp_path)}
-    data = where | {"kind": kind, "classes": CLASSES, "keypoints": 17, "people": True}
+    data = where | {"kind": kind, "classes": ["dog"], "keypoints": 17, "people": True}
     config = Config.model_validate({"name": "a", "size": (48, 64), "data": data})
     crops, _ = open_dataset(config).samples("pose", lambda done: None)
     (crop,) = crops
