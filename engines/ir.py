@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from onnx import helper
 
-from engines.backends.openvino_core import openvino_core
+from engines.backends.openvino_core import openvino, openvino_core
 from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
 from engines.network import Network

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from engines.backends import INPUT, OUTPUTS, STATE, Build
-from engines.backends.openvino_core import openvino_core
+from engines.backends.openvino_core import openvino, openvino_core
 from engines.engine import Memory, TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.files import write_whole

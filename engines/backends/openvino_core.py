@@ -1,11 +1,34 @@
-"""The one Core of OpenVINO that a process has, and keeps."""
+"""OpenVINO, imported so that it tells nobody, and the one Core of it that a process has, and keeps."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
-__all__ = ["openvino_core"]
+__all__ = ["openvino", "openvino_core"]
+
+TELEMETRY = "openvino_telemetry"
+
+
+def _import() -> Any:
+    """Import OpenVINO as it is where its package of telemetry is not installed.
+
+    Where it is, the import reports itself to a server of analytics, from a thread and a process of its own
+    (seen with OpenVINO 2026.4). Whoever uses that package later finds it as usual.
+    """
+    hidden = TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if hidden:
+            del sys.modules[TELEMETRY]
+    return openvino
+
+
+openvino = _import()
 
 
 @functools.cache
@@ -17,6 +40,4 @@ def openvino_core() -> Any:
     gone, and the next signal, Ctrl-C say, kills the process (seen with OpenVINO 2026.4). One that never ends
     cannot.
     """
-    import openvino
-
     return openvino.Core()

@@ -32,3 +32,23 @@ def test_a_signal_after_engines_came_and_went_is_an_interrupt():
         [sys.executable, "-c", PROGRAM], env=where, capture_output=True, text=True, timeout=120
     )
     assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
+
+
+def test_the_import_of_openvino_tells_nobody(tmp_path: Path):
+    told = tmp_path / "told"
+    package = tmp_path / "openvino_telemetry"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"open({str(told)!r}, 'w').close()\n")
+    code = """
+import sys, threading
+import engines.backends.openvino
+from engines.backends.openvino_core import openvino
+assert openvino.get_version() and "openvino_telemetry" not in sys.modules, sys.modules
+assert threading.active_count() == 1, threading.enumerate()
+"""
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not told.exists()
+    subprocess.run([sys.executable, "-c", "import openvino_telemetry"], env=environment, check=True)
+    assert told.exists()
