@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -429,6 +430,77 @@ def test_a_closed_model_says_so():
         pass
     with pytest.raises(InputError, match="tiny-yolo: it is closed"):
         model.predict([np.zeros((9, 9, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_threads_may_predict_at_once(backend: str, bright: Path) -> None:
+    """Each of them has more pictures than there are requests, so that none can be served at one go."""
+    levels = range(0, 250, 25)
+    results: list[list[Detections]] = []
+    with engines.load(bright, Options(backend=backend, precision="fp32", requests=2)) as model:
+        expected = model.predict([picture(level=level) for level in levels])
+
+        def predict() -> None:
+            results.append(model.predict([picture(level=level) for level in levels]))
+
+        threads = [threading.Thread(target=predict, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+    assert len(results) == 4
+    assert all(same(a, b) for found in results for a, b in zip(found, expected, strict=True))
+
+
+def test_who_holds_a_request_waits_for_no_other(bright: Path) -> None:
+    found: list[Detections] = []
+    with engines.load(bright, Options(backend="onnxruntime", requests=2)) as model:
+        held = model.acquire()
+        thread = threading.Thread(target=lambda: found.extend(model.predict([picture()] * 5)), daemon=True)
+        thread.start()
+        thread.join(30)
+        held.release()
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_closed_model_gives_and_starts_no_batch(backend: str, bright: Path) -> None:
+    model = engines.load(bright, Options(backend=backend, requests=2))
+    held = model.acquire()
+    held.add((64, 32))
+    model.close()
+    for use in (model.acquire, lambda: model.acquire(timeout=0.0), held.submit):
+        with pytest.raises(InputError, match="it is closed, load it again"):
+            use()
+
+
+def test_who_waits_for_a_request_hears_that_the_model_is_closed(bright: Path) -> None:
+    told: list[str] = []
+    with engines.load(bright, Options(backend="onnxruntime", requests=1)) as model:
+        model.acquire()
+
+        def wait() -> None:
+            with pytest.raises(InputError, match="it is closed") as refusal:
+                model.acquire()
+            told.append(str(refusal.value))
+
+        threads = [threading.Thread(target=wait, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(told) == 2
+
+
+def test_pictures_come_from_anything_that_gives_them(bright: Path) -> None:
+    with engines.load(bright, Options(backend="onnxruntime")) as model:
+        expected = model.predict([picture()] * 3)
+        for images in (iter([picture()] * 3), np.stack([picture()] * 3)):
+            found = model.predict(images)
+            assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+        with pytest.raises(InputError, match="pictures: NoneType, a list of RGB pictures is right"):
+            model.predict(None)  # type: ignore[arg-type]
 
 
 def test_a_batch_beyond_the_memory_is_a_users_mistake(monkeypatch):
