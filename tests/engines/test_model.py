@@ -13,8 +13,11 @@ import pytest
 import engines
 from engines.detections import Detections
 from engines.errors import InputError, WorkError
+from engines.letterbox import place
 from engines.masks import bitmap
 from engines.options import Options
+from engines.reading import Reading
+from engines.spec import ModelSpec
 
 Save = Callable[..., Path]
 BACKENDS = ["openvino", "onnxruntime"]
@@ -299,6 +302,56 @@ def test_candidates_that_are_no_numbers_are_counted_and_dropped(
         assert model.invalid == len(rows)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     assert np.isfinite(found.boxes).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_person_with_a_joint_that_is_no_number_is_counted_and_dropped(
+    value: float, backend: str, saved: Save
+) -> None:
+    points = np.tile(np.array([[10, 6, 0.9], [20, 18, 0.2]], np.float32), (1, 5, 1, 1))
+    points[0, 0, 1, 0] = value
+    path = saved({"boxes": BOXES, "scores": SCORES, "keypoints": points})
+    with engines.load(path, Options(backend=backend, precision="fp32")) as model:
+        for found in model.predict([picture(), picture()]):
+            np.testing.assert_allclose(found.scores, [0.8, 0.7, 0.6], atol=1e-6)
+            assert np.isfinite(found.keypoints).all()
+        assert model.invalid == 2
+
+
+NO_MASKS = {
+    "a coefficient": ("coefficients", (0, 0, 1), [0.8, 0.7, 0.6]),
+    "a prototype under one of them": ("prototypes", (0, 0, 4, 13), [0.9, 0.6]),
+    "an infinite one": ("prototypes", (0, 1, 4, 13), [0.9, 0.6]),
+}
+
+
+@pytest.mark.parametrize(("name", "place", "scores"), NO_MASKS.values(), ids=NO_MASKS)
+def test_a_mask_that_is_no_number_is_counted_and_dropped(
+    name: str, place: tuple[int, ...], scores: list[float], saved: Save
+) -> None:
+    outputs = {
+        "boxes": BOXES[:, :4],
+        "scores": SCORES[:, :4],
+        "coefficients": np.ones((1, 4, 2), np.float32),
+        "prototypes": np.ones((1, 2, 8, 16), np.float32),
+    }
+    outputs[name][place] = np.nan if place[1] == 0 else np.inf
+    with engines.load(saved(outputs), Options(backend="onnxruntime")) as model:
+        (found,) = model.predict([picture()])
+        assert model.invalid == 1
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert all(np.isfinite(grid).all() for grid in found.masks.grids)
+
+
+def test_of_a_class_that_has_no_name_nothing_is_kept_where_classes_are_chosen() -> None:
+    """As of a network that knows more of them than its card."""
+    reading = Reading(
+        ModelSpec("few", "detect", "dense", ("cat", "dog"), (64, 32)), Options(classes=("dog",))
+    )
+    tensors = {"boxes": BOXES, "scores": SCORES.max(2), "classes": np.array([[1, 200, -1, 0, 1]], np.int32)}
+    (found,) = reading.batch(tensors, [place((64, 32), (64, 32), "stretch")])
+    assert found.classes.tolist() == [1]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
