@@ -82,8 +82,11 @@ def compile_(
 
     from engines.bar import drawn
     from engines.compile import prepare
+    from engines.errors import InputError
     from engines.options import Options
 
+    if save and not calibrate:
+        raise InputError("--save: it is for the int8 model of --calibrate, which is not given")
     if calibrate:
         model, precision = _quantised(model, precision, calibrate, save), "auto"
     options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)

@@ -97,10 +97,18 @@ def test_what_is_compiled_is_listed_and_cleared(
         (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
         (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
         (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
+        (["compile", "tiny-yolo", "--save", "twin.onnx"], "--save: it is for the int8 model of --calibrate"),
         (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
         (["bench", "tiny-yolo", "--seconds", "0.01", "--json", "nowhere/x.json"], "--json: nowhere/x.json"),
     ],
-    ids=["missing file", "precision", "backend", "no time", "figures that cannot be written"],
+    ids=[
+        "missing file",
+        "precision",
+        "backend",
+        "nothing to save",
+        "no time",
+        "figures that cannot be written",
+    ],
 )
 def test_mistakes_end_with_one_sentence_and_2(
     words: list[str],
