@@ -150,10 +150,13 @@ def bench(
     """Measure the engine alone: latency with one request, throughput with several in flight."""
     from engines.bench import measure_model
     from engines.errors import InputError
+    from engines.files import check_place
     from engines.options import Options
 
     if not all(word.strip().isdigit() for word in batch.split(",")):
         raise InputError(f"--batch: {batch!r}, a number, or several with commas as in 1,4,8, is right")
+    if json:
+        check_place(json, "--json")
     how = {"backend": backend, "device": device, "precision": cast("Precision", precision)}
     reports = [
         measure_model(model, Options(**how, batch=int(word)), seconds)  # type: ignore[arg-type]
@@ -195,7 +198,10 @@ def evaluate(
 
     from engines.evaluation import coco_options
     from engines.evaluation import evaluate as measured
+    from engines.files import check_place
 
+    if save:
+        check_place(save, "--save")
     how = {"backend": backend, "device": device, "precision": precision, "nms": nms}
     options = replace(coco_options(model), **cast("Any", how))
     result = measured(model, coco, images, options)

@@ -110,8 +110,8 @@ def _match(
     if not len(mine) or not len(theirs):
         return [], [], []
     overlaps = iou_matrix(mine.boxes, theirs.boxes)
-    names = [np.array(spec.classes, object) for spec in specs]
-    overlaps[names[0][mine.classes][:, None] != names[1][theirs.classes][None, :]] = 0
+    names = [_names(found, spec) for found, spec in zip((mine, theirs), specs, strict=True)]
+    overlaps[names[0][:, None] != names[1][None, :]] = 0
     rows: list[int] = []
     columns: list[int] = []
     found: list[float] = []
@@ -122,6 +122,12 @@ def _match(
         found.append(best)
         overlaps[row], overlaps[:, column] = 0, 0
     return rows, columns, found
+
+
+def _names(found: Detections, spec: ModelSpec) -> NDArray[np.object_]:
+    """Of the class of each detection; its number where the model's card names fewer."""
+    known = dict(enumerate(spec.classes))
+    return np.array([known.get(label, str(label)) for label in found.classes.tolist()], object)
 
 
 def _mask_iou(one: tuple[Detections, int], other: tuple[Detections, int], size: tuple[int, int]) -> float:

@@ -14,6 +14,7 @@ from engines import cache
 from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
 from engines.engine import Engine, StateEngine
 from engines.errors import InputError, WorkError
+from engines.files import check_place
 from engines.locate import Located, locate
 from engines.options import Options
 from engines.parity import Difference, Pair, compare, pictures
@@ -82,6 +83,8 @@ def prepare(
     where it does not tell. TensorRT for RTX compiles without a GPU as well: then nothing is proved.
     """
     located = locate(model)
+    if layers:
+        check_place(layers, "layers")
     if options.backend == "tensorrt_rtx" and find_spec("tensorrt_rtx") and missing("tensorrt_rtx"):
         if layers:
             raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")

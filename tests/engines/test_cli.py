@@ -91,25 +91,31 @@ def test_what_is_compiled_is_listed_and_cleared(
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 in ")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
-        (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
-        (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
-        (["compile", "tiny-yolo", "--save", "twin.onnx"], "--save: it is for the int8 model of --calibrate"),
-        (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
-        (["bench", "tiny-yolo", "--seconds", "0.01", "--json", "nowhere/x.json"], "--json: nowhere/x.json"),
-    ],
-    ids=[
-        "missing file",
-        "precision",
-        "backend",
-        "nothing to save",
-        "no time",
-        "figures that cannot be written",
-    ],
-)
+MISTAKES = {
+    "missing file": (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
+    "precision": (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
+    "backend": (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
+    "nothing to save": (
+        ["compile", "tiny-yolo", "--save", "twin.onnx"],
+        "--save: it is for the int8 model of --calibrate",
+    ),
+    "no time": (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
+    "figures that cannot be written": (
+        ["bench", "tiny-yolo", "--json", "nowhere/x.json"],
+        "--json: nowhere/x.json: no folder nowhere",
+    ),
+    "an evaluation that cannot be written": (
+        ["evaluate", "tiny-yolo", "--coco", "no", "--images", "no", "--save", "nowhere/x.json"],
+        "--save: nowhere/x.json: no folder nowhere, a file that can be written is right",
+    ),
+    "layers that cannot be written": (
+        ["compile", "tiny-yolo", "--inspect", "nowhere/x.json"],
+        "layers: nowhere/x.json: no folder nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_mistakes_end_with_one_sentence_and_2(
     words: list[str],
     said: str,
