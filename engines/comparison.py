@@ -54,12 +54,13 @@ def compare_models(
 
     Classes are compared by name. Raises InputError where the models share no class or cannot be compared.
     """
+    seen = read_pictures(data, limit)
     with load(a, options[0]) as one, load(b, options[1]) as other:
         if one.spec.task == "embed" or other.spec.task == "embed":
             raise InputError("compare: a model that gives embeddings, two that give detections are needed")
         if not set(one.spec.classes) & set(other.spec.classes):
             raise InputError(f"compare: {one.spec.name} and {other.spec.name} have no class in common")
-        pairs = [_pair(one, other, picture) for _, picture in read_pictures(data, limit)]
+        pairs = [_pair(one, other, picture) for _, picture in seen]
         clear = max(_threshold(one, options[0]), _threshold(other, options[1])) + _MARGIN
         return _summary(pairs, (one.spec, other.spec), clear)
 
