@@ -18,11 +18,13 @@ _EVERY = 10.0  # seconds between two sentences
 @contextmanager
 def drawn() -> Iterator[Progress]:
     """Give a progress to pass to `engines.load`; what is drawn goes to stderr, and away at the end."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from engines.console import plain
+
+    phase_column = TextColumn("{task.description}", markup=False)
     columns = (TextColumn("compiling"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TextColumn("{task.description}"), console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, phase_column, console=plain(stderr=True), transient=True)
     task = bar.add_task("", total=None)
     drawing = False
 

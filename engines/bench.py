@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
     Nothing else may use the model meanwhile. One request on a model made for throughput does not show the
     least latency that the machine can give: load it with ``Options(requests=1)`` for that.
     """
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise InputError(f"seconds: {seconds:g}, more than 0 is right")
     pool = model.engine.requests[: requests or None]
     rng = np.random.default_rng(0)

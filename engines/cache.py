@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from engines import metadata
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from engines.files import locked
 from engines.options import Options
 from engines.spec import ModelSpec
@@ -25,6 +25,7 @@ __all__ = ["LIMIT", "Entry", "Kept", "clear", "contents", "downloads", "entry", 
 
 LIMIT = 1 << 30  # bytes; of more, the longest unused entries go
 _SAFE = 3600.0  # seconds since its last use in which an entry never goes: another process may be loading it
+_FRESH = "new-"  # before the names of entries that are being written
 _APART = {"backends", "bench.py", "cli.py", "console.py", "plans.py"}  # code that no composition depends on
 
 
@@ -41,12 +42,12 @@ class Entry:
         return ir if ir.exists() else self.path / "model.onnx"
 
     def spec(self) -> ModelSpec | None:
-        """The model's spec, or None where the entry has not been stored."""
+        """The model's spec, or None where the entry has not been stored, or cannot be read by this user."""
         try:
             text = (self.path / "spec.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
+            os.utime(self.path)
+        except OSError:
             return None
-        os.utime(self.path)
         return metadata.from_json(text)
 
     def drop_if_damaged(self) -> bool:
@@ -54,6 +55,7 @@ class Entry:
         try:
             stored = json.loads((self.path / "stored.json").read_text(encoding="utf-8"))
             whole = all(_digest((self.path / name).read_bytes()) == digest for name, digest in stored.items())
+            whole = whole and not (self.path / "lock").is_dir()
         except (OSError, ValueError, AttributeError):
             whole = not self.path.exists()
         if not whole:
@@ -64,7 +66,7 @@ class Entry:
         """Make the entry of these files by name, whole or not at all; WorkError where the disk is full."""
         files = dict(composed) | {"spec.json": metadata.to_json(spec).encode()}
         files["stored.json"] = json.dumps({name: _digest(data) for name, data in files.items()}).encode()
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.path.parent))
+        fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.path.parent))
         try:
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
@@ -125,14 +127,25 @@ def contents() -> list[Kept]:
 
 
 def clear() -> int:
-    """Remove all but what another process is compiling into; returns the bytes that are free again."""
+    """Remove all but what another process is compiling into; returns the bytes that are free again.
+
+    What belongs to another user stays. Raises InputError where the folder cannot be read.
+    """
     freed = 0
-    with suppress(FileNotFoundError):
-        for path in folder().iterdir():
+    try:
+        paths = list(folder().iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise InputError(f"{folder()}: {error.strerror}, a folder that can be read is needed") from error
+    for path in paths:
+        with suppress(OSError):  # it is busy, gone by itself, or another's
+            if path.name.startswith(_FRESH) and time.time() - path.stat().st_mtime < _SAFE:
+                continue
             size = _size(path)
-            with suppress(BlockingIOError), locked(path, _busy) if path.is_dir() else nullcontext():
+            with locked(path, _busy) if _lockable(path) else nullcontext():
                 _remove(path)
-                freed += size
+            freed += size - (_size(path) if path.exists() else 0)
     return freed
 
 
@@ -147,7 +160,9 @@ def entry(sources: list[Path], options: Options, graph: str = "") -> Entry:
     seen.update(
         repr((options.batch, options.candidates, options.labels, options.video)).encode() + graph.encode()
     )
-    return Entry(_root() / seen.hexdigest()[:32])
+    name = seen.hexdigest()[:32]
+    path = _root() / name
+    return Entry(path if _usable(path) else _own_root() / name)
 
 
 def _kept(path: Path) -> Kept:
@@ -159,6 +174,16 @@ def _kept(path: Path) -> Kept:
 
 def _busy() -> None:
     raise BlockingIOError
+
+
+def _lockable(path: Path) -> bool:
+    """Whether that is an entry with a lock, or room for one."""
+    return path.is_dir() and not (path / "lock").is_dir()
+
+
+def _usable(path: Path) -> bool:
+    """Whether this user may read an entry and add to it, or make it."""
+    return not path.exists() or os.access(path, os.R_OK | os.W_OK | os.X_OK)
 
 
 def _root() -> Path:

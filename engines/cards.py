@@ -46,6 +46,10 @@ def model_of(path: Path) -> Path:
     """Return the ONNX file that a card describes: its key ``model``, else the file of the card's own name."""
     card = _load(path)
     line, named = card.get("model", (1, path.with_suffix(".onnx").name))
+    if Path(str(named)).suffix.lower() in (".yaml", ".yml"):
+        raise InputError(
+            f"{path}:{line}: model: {str(named)!r}: another card, the path of an .onnx or .xml file is right"
+        )
     pulled = downloads() / path.stem / Path(str(named)).name
     for model in (path.parent / str(named), pulled):
         if model.is_file():
@@ -111,5 +115,12 @@ def _load(path: Path) -> dict[str, tuple[int, Any]]:
         raise InputError(f"{path}: not YAML: a text of 'key: value' lines is needed") from error
     if not isinstance(values, dict) or root is None:
         raise InputError(f"{path}:1: a card is a list of 'key: value' lines, such as 'layout: yolox'")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in root.value}
+    lines: dict[str, int] = {}
+    for key, _ in root.value:
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            raise InputError(
+                f"{path}:{line}: {key.value}: said already in line {lines[key.value]}, once is right"
+            )
+        lines[str(key.value)] = line
     return {str(key): (lines.get(str(key), 1), value) for key, value in values.items()}

@@ -40,18 +40,19 @@ Size = Annotated[int, typer.Option(help="Pictures that go through the engine tog
 @app.command()
 def inspect(model: ModelName) -> None:
     """Print what a model is understood to be, and how each fact was learnt."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from engines.console import plain
     from engines.description import describe
 
     found = describe(model)
-    console = Console()
-    console.print(f"[bold]{found.path}[/]  {found.megabytes:.1f} MB, opset {found.opset}", highlight=False)
+    console = plain()
+    console.print(Text(str(found.path), "bold"), f" {found.megabytes:.1f} MB, opset {found.opset}")
     for kind, tensors in (("input", [found.input]), ("output", found.outputs)):
         for tensor in tensors:
             shape = " x ".join(str(axis or "?") for axis in tensor.shape)
-            console.print(f"  {kind:6} {tensor.name}  {shape}  {tensor.dtype}", highlight=False)
+            console.print(f"  {kind:6} {tensor.name}  {shape}  {tensor.dtype}")
     table = Table("", "understood", "learnt from")
     for reason in found.spec.reasons:
         key, _, source = reason.partition(": ")
@@ -78,18 +79,21 @@ def compile_(
     ] = None,
 ) -> None:
     """Compile a model and prove it, so that the next start finds it ready."""
-    from rich.console import Console
 
     from engines.bar import drawn
     from engines.compile import prepare
+    from engines.console import plain
+    from engines.errors import InputError
     from engines.options import Options
 
+    if save and not calibrate:
+        raise InputError("--save: it is for the int8 model of --calibrate, which is not given")
     if calibrate:
         model, precision = _quantised(model, precision, calibrate, save), "auto"
     options = Options(backend=backend, device=device, precision=cast("Precision", precision), batch=batch)
     with drawn() as progress:
         made = prepare(model, options, progress, inspect)
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain(soft_wrap=True)
     console.print(
         f"{made.spec.name}: {made.backend} {made.version} {made.precision} for {made.device}, "
         f"batch {made.batch}, in {made.folder}"
@@ -103,24 +107,23 @@ def list_() -> None:
     """Print what is kept, the last used first."""
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
 
     from engines.cache import LIMIT, contents, folder
+    from engines.console import plain
 
     kept = contents()
     table = Table("model", "compiled by", "MB", "last used", "folder")
     for one in kept:
         used = datetime.fromtimestamp(one.used).strftime("%Y-%m-%d %H:%M")
         table.add_row(one.model, ", ".join(one.compiled), f"{one.size / 1e6:.1f}", used, one.path.name)
-    console = Console()
+    console = plain()
     if kept:
         console.print(table)
     total = sum(one.size for one in kept)
     console.print(
         f"{len(kept)} in {folder()}: {total / 1e6:.1f} MB; above {LIMIT / 1e6:.0f} MB the longest unused go",
         soft_wrap=True,
-        highlight=False,
     )
 
 
@@ -147,10 +150,13 @@ def bench(
     """Measure the engine alone: latency with one request, throughput with several in flight."""
     from engines.bench import measure_model
     from engines.errors import InputError
+    from engines.files import check_place
     from engines.options import Options
 
-    if not all(word.strip().isdigit() for word in batch.split(",")):
+    if not all(word.strip().isdecimal() for word in batch.split(",")):
         raise InputError(f"--batch: {batch!r}, a number, or several with commas as in 1,4,8, is right")
+    if json:
+        check_place(json, "--json")
     how = {"backend": backend, "device": device, "precision": cast("Precision", precision)}
     reports = [
         measure_model(model, Options(**how, batch=int(word)), seconds)  # type: ignore[arg-type]
@@ -164,16 +170,17 @@ def bench(
 @app.command()
 def pull(name: Annotated[str, typer.Argument(help="The name of a card in configs/models.")]) -> None:
     """Download a public model; what was cut goes on where it ended, and its sha256 is checked."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+    from engines.console import plain
     from engines.pull import pull as download
 
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    name_column = TextColumn("{task.description}", markup=False)
+    columns = (name_column, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=plain(stderr=True)) as bar:
         task = bar.add_task(name, total=None)
         path = download(name, lambda done, total: bar.update(task, completed=done, total=total or None))
-    Console().print(str(path), highlight=False, soft_wrap=True)
+    plain(soft_wrap=True).print(str(path))
 
 
 @app.command()
@@ -192,7 +199,10 @@ def evaluate(
 
     from engines.evaluation import coco_options
     from engines.evaluation import evaluate as measured
+    from engines.files import check_place
 
+    if save:
+        check_place(save, "--save")
     how = {"backend": backend, "device": device, "precision": precision, "nms": nms}
     options = replace(coco_options(model), **cast("Any", how))
     result = measured(model, coco, images, options)
@@ -238,15 +248,15 @@ def main() -> None:
 
 
 def _quantised(model: str, precision: str, calibrate: Path, save: Path | None) -> str:
-    from rich.console import Console
 
+    from engines.console import plain
     from engines.errors import InputError
     from engines.quantize import quantize
 
     if precision != "int8":
         raise InputError(f"--calibrate: precision {precision}, it is for --precision int8")
     path = quantize(model, calibrate, save or Path(f"{Path(model).stem}-int8.onnx"))
-    Console(soft_wrap=True, highlight=False).print(f"int8 model, calibrated on {calibrate}: {path}")
+    plain(soft_wrap=True).print(f"int8 model, calibrated on {calibrate}: {path}")
     return str(path)
 
 
@@ -268,8 +278,9 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _print_reports(reports: list[Report]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from engines.console import plain
 
     one = reports[0].latency
     title = f"{one.model}: {one.backend} {one.version} {one.precision} on {one.device}"
@@ -280,14 +291,15 @@ def _print_reports(reports: list[Report]) -> None:
             cells = (seen.fps, seen.median_ms, seen.p99_ms, seen.device_ms, seen.cpu_ms)
             words = (f"{cell:.2f}" if cell else "" for cell in cells)
             table.add_row(f"{seen.batch} {name}", str(seen.requests), *words)
-    Console().print(table)
+    plain().print(table)
 
 
 def _print_evaluation(result: Evaluation) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from engines.console import plain
+
+    console = plain()
     table = Table(
         "", *next(iter(result.figures.values())), title=f"{result.model}, {result.pictures} pictures"
     )
@@ -306,15 +318,15 @@ def _columns(table: Table) -> list[str]:
 
 
 def _print_comparison(found: Comparison) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from engines.comparison import rows
+    from engines.console import plain
 
     table = Table("", "mean", "worst", title=f"{found.matched} pairs in {found.pictures} pictures")
     for row in rows(found):
         table.add_row(*row)
-    console = Console()
+    console = plain()
     console.print(table)
     console.print(f"only in a: {found.only_a}, only in b: {found.only_b}; verdict: {found.verdict}")
 
@@ -334,3 +346,7 @@ def _write(values: object, path: Path, flag: str) -> None:
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{flag}: {path}: {error.strerror}, a file that can be written is right") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -54,12 +54,13 @@ def compare_models(
 
     Classes are compared by name. Raises InputError where the models share no class or cannot be compared.
     """
+    seen = read_pictures(data, limit)
     with load(a, options[0]) as one, load(b, options[1]) as other:
         if one.spec.task == "embed" or other.spec.task == "embed":
             raise InputError("compare: a model that gives embeddings, two that give detections are needed")
         if not set(one.spec.classes) & set(other.spec.classes):
             raise InputError(f"compare: {one.spec.name} and {other.spec.name} have no class in common")
-        pairs = [_pair(one, other, picture) for _, picture in read_pictures(data, limit)]
+        pairs = [_pair(one, other, picture) for _, picture in seen]
         clear = max(_threshold(one, options[0]), _threshold(other, options[1])) + _MARGIN
         return _summary(pairs, (one.spec, other.spec), clear)
 
@@ -110,8 +111,8 @@ def _match(
     if not len(mine) or not len(theirs):
         return [], [], []
     overlaps = iou_matrix(mine.boxes, theirs.boxes)
-    names = [np.array(spec.classes, object) for spec in specs]
-    overlaps[names[0][mine.classes][:, None] != names[1][theirs.classes][None, :]] = 0
+    names = [_names(found, spec) for found, spec in zip((mine, theirs), specs, strict=True)]
+    overlaps[names[0][:, None] != names[1][None, :]] = 0
     rows: list[int] = []
     columns: list[int] = []
     found: list[float] = []
@@ -122,6 +123,12 @@ def _match(
         found.append(best)
         overlaps[row], overlaps[:, column] = 0, 0
     return rows, columns, found
+
+
+def _names(found: Detections, spec: ModelSpec) -> NDArray[np.object_]:
+    """Of the class of each detection; its number where the model's card names fewer."""
+    known = dict(enumerate(spec.classes))
+    return np.array([known.get(label, str(label)) for label in found.classes.tolist()], object)
 
 
 def _mask_iou(one: tuple[Detections, int], other: tuple[Detections, int], size: tuple[int, int]) -> float:

@@ -14,6 +14,7 @@ from engines import cache
 from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
 from engines.engine import Engine, StateEngine
 from engines.errors import InputError, WorkError
+from engines.files import check_place
 from engines.locate import Located, locate
 from engines.options import Options
 from engines.parity import Difference, Pair, compare, pictures
@@ -26,6 +27,7 @@ __all__ = ["Compiled", "Prepared", "compile_model", "prepare"]
 
 _PICTURES = 3  # rendered for a proof
 _TOGETHER = 4  # small pictures, where the batch is to be chosen
+_CLEARED = 3  # times that a cache may be cleared while something is compiled into it
 _SMALL = 1 << 17  # pixels: of larger ones as many are computed one by one
 
 
@@ -82,6 +84,8 @@ def prepare(
     where it does not tell. TensorRT for RTX compiles without a GPU as well: then nothing is proved.
     """
     located = locate(model)
+    if layers:
+        check_place(layers, "layers")
     if options.backend == "tensorrt_rtx" and find_spec("tensorrt_rtx") and missing("tensorrt_rtx"):
         if layers:
             raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")
@@ -184,7 +188,21 @@ def _fast_batch(work: _Work, choice: _Choice, options: Options) -> int:
 
 
 def _compile(work: _Work, options: Options) -> Compiled:
-    entry, spec = _stored(work.located, options, work.tell)
+    """Compile, and again where somebody clears the cache meanwhile."""
+    for left in reversed(range(_CLEARED)):
+        entry, spec = _stored(work.located, options, work.tell)
+        try:
+            return _compiled(work, options, entry, spec)
+        except (FileNotFoundError, WorkError) as error:
+            if entry.model.exists():
+                raise
+            if not left:
+                raise WorkError(f"{entry.path.parent}: it is cleared again and again: {error}") from error
+        work.tell("composed again: the cache was cleared meanwhile")
+    raise AssertionError("the last time either gives an engine or raises")
+
+
+def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec) -> Compiled:
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
     made = _Made(work.open_engine, build)

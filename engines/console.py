@@ -1,4 +1,4 @@
-"""Console: how every command of the three rooms ends, in exit codes and single sentences.
+"""Console: how every command of the three rooms prints, and how it ends: in exit codes and single sentences.
 
 0 done, 1 the work failed, 2 wrong usage or input, 130 interrupted. A traceback is shown where the defect is
 ours, and for every error where ``--debug`` is on the command line.
@@ -20,8 +20,9 @@ from engines.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     import typer
+    from rich.console import Console
 
-__all__ = ["run"]
+__all__ = ["plain", "run"]
 
 _INTERRUPTED = 130
 _AGAIN = 0.05  # seconds until a Ctrl-C that came during an import is given once more
@@ -54,6 +55,15 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(0)
+
+
+def plain(*, stderr: bool = False, quiet: bool = False, soft_wrap: bool = False) -> Console:
+    """Return a console that prints text as it is: brackets in paths and names are no markup."""
+    from rich.console import Console
+
+    return Console(
+        stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False
+    )
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import contextlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engines.annotations import check_joints, check_outlines, read_annotations
 from engines.description import nms_iou
 from engines.detections import Detections
 from engines.errors import InputError
@@ -51,13 +51,13 @@ def evaluate(
     Without ``options`` it runs as `coco_options` says. Only categories that the model knows are counted; they
     are matched by name. Raises InputError for files that cannot be read and where no name matches.
     """
-    truth = _truth(annotations)
+    truth = read_annotations(annotations)
     with load(model, options or coco_options(model)) as loaded:
         if loaded.spec.task == "embed":
             raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         numbers = _categories(loaded.spec, truth, annotations)
+        kinds = _kinds(loaded.spec, truth, annotations)
         found = _run(loaded, truth, images, progress)
-        kinds = _kinds(loaded.spec, truth)
         figures: dict[str, dict[str, float]] = {}
         classes: dict[str, dict[str, float]] = {name: {} for name in numbers}
         for kind in kinds:
@@ -73,24 +73,6 @@ def coco_options(model: str | Path) -> Options:
     return Options(conf=0.001, iou=nms_iou(model, 0.65), labels="all", candidates=1000, max_det=300)
 
 
-def _truth(path: Path) -> Any:
-    """Annotations by pycocotools."""
-    if not find_spec("pycocotools"):
-        raise InputError('evaluate: pycocotools is not installed, pip install "streamer[evaluate]"')
-    from pycocotools.coco import COCO  # type: ignore[import-untyped]
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, annotations of COCO's form (JSON) are needed")
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(str(path))
-    except (ValueError, KeyError, AssertionError, TypeError) as error:
-        raise InputError(f"{path}: not annotations of COCO's form: {error}") from error
-    if not truth.imgs or not truth.cats:
-        raise InputError(f"{path}: no images or no categories in it, annotations of COCO's form are needed")
-    return truth
-
-
 def _categories(spec: ModelSpec, truth: Any, path: Path) -> dict[str, int]:
     """Name -> category id of the model's classes that the data set has."""
     numbers = {category["name"]: number for number, category in truth.cats.items()}
@@ -104,7 +86,7 @@ def _categories(spec: ModelSpec, truth: Any, path: Path) -> dict[str, int]:
 
 
 def _run(model: Model, truth: Any, images: Path, progress: Progress) -> list[tuple[int, Any, Detections]]:
-    """(image id, (width, height), detections) of every picture."""
+    """(image id, (width, height), detections) of every picture; its size is put where the file tells none."""
     found = []
     numbers = sorted(truth.imgs)
     step = model.batch * len(model.engine.requests) * 2
@@ -112,16 +94,21 @@ def _run(model: Model, truth: Any, images: Path, progress: Progress) -> list[tup
         part = numbers[start : start + step]
         pictures = [read_picture(images / truth.imgs[number]["file_name"]) for number in part]
         for number, picture, detections in zip(part, pictures, model.predict(pictures), strict=True):
-            found.append((number, (picture.shape[1], picture.shape[0]), detections))
+            height, width = picture.shape[:2]
+            truth.imgs[number] |= {"height": height, "width": width} | truth.imgs[number]
+            found.append((number, (width, height), detections))
         progress(len(found), len(numbers))
     return found
 
 
-def _kinds(spec: ModelSpec, truth: Any) -> list[str]:
+def _kinds(spec: ModelSpec, truth: Any, path: Path) -> list[str]:
+    """What the model gives and the data set knows, checked."""
     kinds = ["bbox"]
     if spec.task == "segment" and any(row.get("segmentation") for row in truth.anns.values()):
+        check_outlines(truth, path)
         kinds.append("segm")
-    if spec.task == "pose" and any(row.get("num_keypoints") for row in truth.anns.values()):
+    if spec.task == "pose" and any(row.get("keypoints") for row in truth.anns.values()):
+        check_joints(truth, len(spec.keypoints), path)
         kinds.append("keypoints")
     return kinds
 
@@ -130,10 +117,11 @@ def _results(
     found: Iterable[tuple[int, Any, Detections]], spec: ModelSpec, numbers: dict[str, int], kind: str
 ) -> Iterable[dict[str, Any]]:
     """Detections as COCO's results."""
+    names = dict(enumerate(spec.classes))
     for image, size, detections in found:
         for row, box in enumerate(detections.boxes.astype(float)):
-            name = spec.classes[detections.classes[row]]
-            if name not in numbers:
+            name = names.get(int(detections.classes[row]))
+            if name not in numbers:  # or one beyond those that the model's card names
                 continue
             entry: dict[str, Any] = {
                 "image_id": image,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -15,6 +16,19 @@ __all__ = ["FIELDS", "Facts", "checked", "keypoints_for", "names_for"]
 
 FIELDS = tuple(entry.name for entry in fields(ModelSpec) if entry.name != "reasons")
 
+_LARGEST = 3e38  # that float32 holds
+_RANGES: dict[
+    str, tuple[Callable[[Any], bool], str]
+] = {  # of each number of a field, and what it says in words
+    "size": (lambda side: side > 0, "1 or more"),
+    "pad": (lambda level: 0 <= level <= 255, "0 to 255"),
+    "scale": (lambda value: _finite(value) and value != 0, "a finite number other than 0"),
+    "mean": (lambda value: _finite(value), "a finite number"),
+    "std": (lambda value: _finite(value) and value != 0, "a finite number other than 0"),
+    "conf": (lambda share: 0 <= share <= 1, "0 to 1"),
+    "iou": (lambda share: 0 <= share <= 1, "0 to 1"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -25,17 +39,26 @@ class Facts:
 
 
 def checked(key: str, value: object, where: str) -> Any:
-    """Return a value in the type of its ModelSpec field. Raises InputError with ``where`` in front."""
+    """Return a value in the type and range of its ModelSpec field. Raises InputError, ``where`` in front."""
     from pydantic import ValidationError
 
     if key not in FIELDS:
         raise InputError(f"{where}: unknown key {key!r}{nearest(key, FIELDS)}; known: {', '.join(FIELDS)}")
     try:
-        return _adapter(key).validate_python(value)
+        fact = _adapter(key).validate_python(value)
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         place = ".".join([key, *(str(part) for part in wrong["loc"])])
         raise InputError(f"{where}: {place}: {wrong['input']!r}, {wrong['msg']}") from error
+    fits, right = _RANGES.get(key, (lambda _: True, ""))
+    for number in fact if isinstance(fact, tuple) else (fact,):
+        if not fits(number):
+            raise InputError(f"{where}: {key}: {number!r}, {right} is right")
+    return fact
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= _LARGEST
 
 
 def names_for(count: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and made by one process at a time."""
+"""Files: written whole or not at all, made by one process at a time, and refused before the work for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["locked", "write_whole"]
+from engines.errors import InputError
+
+__all__ = ["check_place", "locked", "write_whole"]
+
+
+def check_place(path: Path, where: str) -> None:
+    """Raise InputError, before long work, where ``path`` cannot be written; ``where`` names the wish."""
+    folder = path.parent
+    if os.path.isdir(path):
+        wrong = "a folder"
+    elif not os.path.isdir(folder):
+        wrong = f"{folder} is a file" if os.path.exists(folder) else f"no folder {folder}"
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        wrong = "Permission denied"
+    else:
+        return
+    raise InputError(f"{where}: {path}: {wrong}, a file that can be written is right")
 
 
 def write_whole(path: Path, data: bytes) -> None:

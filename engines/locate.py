@@ -34,7 +34,22 @@ class Located:
 
 
 def locate(model: str | Path) -> Located:
-    """Find a model by path (.onnx, .xml or a .yaml card), shipped name, or name of a card."""
+    """Find a model by path (.onnx, .xml or a .yaml card), shipped name, or name of a card.
+
+    Raises InputError for what is not there, or cannot be read by this user.
+    """
+    try:
+        located = _located(model)
+        for source in located.sources:
+            source.open("rb").close()
+    except OSError as error:
+        raise InputError(
+            f"model: {error.filename or model}: {error.strerror}, a file that can be read is needed"
+        ) from error
+    return located
+
+
+def _located(model: str | Path) -> Located:
     path = Path(model)
     if str(model) in names():
         return _beside(file_of(str(model)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -60,7 +60,8 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
 class Model:
     """A model ready to run.
 
-    `acquire`, `add` and `submit` belong to one thread, `collect` to one, maybe another, in the same order.
+    `predict` and `embed` may be called by many threads at once. `acquire`, `add` and `submit` belong to one
+    thread, `collect` to one, maybe another, in the same order.
     """
 
     def __init__(
@@ -71,22 +72,31 @@ class Model:
         self.notes = notes  # what was chosen and why, one sentence each
         self.video: Video | None = None  # of a model for video; without it every picture is a key frame
         self._reading = Reading(spec, options)
-        self._free: SimpleQueue[Batch] = SimpleQueue()
+        self._closed = False
+        self._free: SimpleQueue[Batch | None] = SimpleQueue()  # None wakes who waits when it is closed
         for request in engine.requests:
-            self._free.put(Batch(request, self._reading, self._free))
+            self._free.put(Batch(request, self))
 
     @overload
     def acquire(self) -> Batch: ...
     @overload
-    def acquire(self, timeout: float) -> Batch | None: ...
+    def acquire(self, timeout: float | None) -> Batch | None: ...
     def acquire(self, timeout: float | None = None) -> Batch | None:
-        """Return an empty batch; waits until a request is free, or at most ``timeout`` seconds: then None."""
+        """Return an empty batch; waits until a request is free, or at most ``timeout`` seconds: then None.
+
+        Raises InputError where the model is closed, before or meanwhile.
+        """
+        self._must_be_open()
         try:
-            return self._free.get(timeout=timeout)
+            batch = self._free.get(timeout=timeout)
         except Empty:
             return None
+        if batch is None:
+            self._free.put(None)  # for the next one that waits
+        self._must_be_open()
+        return batch
 
-    def predict(self, images: Sequence[Picture]) -> list[Detections]:
+    def predict(self, images: Iterable[Picture]) -> list[Detections]:
         """Detect in RGB pictures (H, W, 3) uint8 of any sizes; one `Detections` each, in its own pixels.
 
         Raises InputError for what is no such picture, and for a model that gives embeddings.
@@ -94,7 +104,7 @@ class Model:
         self._must_give("detections")
         return [found for part in self._fly(images, Batch.collect) for found in part]
 
-    def embed(self, images: Sequence[Picture]) -> NDArray[np.float32]:
+    def embed(self, images: Iterable[Picture]) -> NDArray[np.float32]:
         """Describe RGB pictures (H, W, 3) uint8 by vectors of length one: (N, D) float32.
 
         The product of two is their cosine. Raises InputError for what is no such picture, and for a model
@@ -117,19 +127,22 @@ class Model:
                 f"model: {self.spec.name}: it gives {gives}, a model that gives {what} is needed"
             )
 
-    def _fly(self, images: Sequence[Picture], collect: Callable[[Batch], Result]) -> list[Result]:
-        """Run pictures, batch after batch, and collect each; after an error no batch stays in flight."""
-        if not self.engine.requests:
+    def _must_be_open(self) -> None:
+        if self._closed:
             raise InputError(f"model: {self.spec.name}: it is closed, load it again")
-        for number, image in enumerate(images):
-            check_picture(image, f"picture {number}")
+
+    def _fly(self, images: Iterable[Picture], collect: Callable[[Batch], Result]) -> list[Result]:
+        """Run pictures, batch after batch, and collect each; after an error no batch stays in flight."""
+        self._must_be_open()
+        pictures = _checked(images)
         flying: deque[Batch] = deque()
         results: list[Result] = []
         try:
-            for start in range(0, len(images), self.batch):
-                if len(flying) == len(self.engine.requests):
+            for start in range(0, len(pictures), self.batch):
+                # Nobody waits for a request while holding others: two that did would wait for each other.
+                while (batch := self.acquire(timeout=0.0 if flying else None)) is None:
                     results.append(collect(flying.popleft()))
-                flying.append(self._submitted(images[start : start + self.batch]))
+                flying.append(_submitted(batch, pictures[start : start + self.batch]))
             while flying:
                 results.append(collect(flying.popleft()))
         finally:
@@ -138,20 +151,10 @@ class Model:
                     collect(batch)
         return results
 
-    def _submitted(self, images: Sequence[Picture]) -> Batch:
-        """A batch of these pictures, under way."""
-        batch = self.acquire()
-        try:
-            for image in images:
-                scale(image, batch.add((image.shape[1], image.shape[0])))
-            batch.submit()
-        except BaseException:
-            batch.release()
-            raise
-        return batch
-
     def close(self) -> None:
         """Wait for what is in flight and free the device."""
+        self._closed = True
+        self._free.put(None)
         self.engine.close()
         if self.video is not None:  # its memory is written by key frames in flight
             self.video.close()
@@ -168,10 +171,10 @@ class Model:
 class Batch:
     """One request being filled: pictures are written straight into the engine's input buffer."""
 
-    def __init__(self, request: Request, reading: Reading, free: SimpleQueue[Batch]) -> None:
-        self._request, self._reading, self._free = request, reading, free
+    def __init__(self, request: Request, model: Model) -> None:
+        self._request, self._model, self._reading = request, model, model._reading
         (self._pixels,) = request.inputs.values()
-        self._pixels[...] = reading.spec.pad
+        self._pixels[...] = model.spec.pad
         # What each slot holds, and its border fits.
         self._laid = [Placement((0, 0), (0, 0), 0, 0)] * len(self._pixels)
         self._filled = 0
@@ -198,7 +201,11 @@ class Batch:
         return view
 
     def submit(self) -> None:
-        """Start the engine and return at once; slots left empty are ignored, and cost nothing if it can."""
+        """Start the engine and return at once; slots left empty are ignored, and cost nothing if it can.
+
+        Raises InputError where the model was closed meanwhile.
+        """
+        self._model._must_be_open()
         self._request.start(self._filled)
 
     def collect(self) -> list[Detections]:
@@ -224,7 +231,29 @@ class Batch:
     def release(self) -> None:
         """Give the batch back empty where it is not submitted; `collect` does it by itself."""
         self._filled = 0
-        self._free.put(self)
+        self._model._free.put(self)
+
+
+def _checked(images: Iterable[Picture]) -> list[Picture]:
+    """All of them, once each is known to be a picture."""
+    if not isinstance(images, Iterable):
+        raise InputError(f"pictures: {type(images).__name__}, a list of RGB pictures is right")
+    pictures = list(images)
+    for number, image in enumerate(pictures):
+        check_picture(image, f"picture {number}")
+    return pictures
+
+
+def _submitted(batch: Batch, pictures: list[Picture]) -> Batch:
+    """The batch with these pictures, under way."""
+    try:
+        for image in pictures:
+            scale(image, batch.add((image.shape[1], image.shape[0])))
+        batch.submit()
+    except BaseException:
+        batch.release()
+        raise
+    return batch
 
 
 def scale(image: Picture, view: Picture) -> None:

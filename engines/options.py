@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
 
 from engines.errors import InputError, nearest
 from engines.spec import ModelSpec
@@ -16,10 +18,23 @@ Labels = Literal["best", "all"]
 
 LARGEST_BATCH = 1024  # pictures: what more would need no machine has
 
+_KINDS: dict[str, tuple[Any, str]] = {  # annotation -> what is taken, and what it says in words
+    "str": (str, "a text"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": (bool, "True or False"),
+    "Precision": (str, "a text"),
+    "Labels": (str, "a text"),
+    "Suppression": (str, "a text"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run a model. Raises InputError for a value out of range."""
+    """How to run a model. Raises InputError for a value of another kind or out of range.
+
+    ``classes`` may be one name, and ids may be whole numbers; they are kept as a tuple of text.
+    """
 
     backend: str = "auto"  # a key of engines.backends.BACKENDS
     device: str = "auto"  # "cpu", "gpu", ... as the backend knows them
@@ -39,6 +54,8 @@ class Options:
     video: bool = True  # of a model for video run both graphs; False: every picture is a key frame
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
+        object.__setattr__(self, "classes", _words(self.classes))
         for name in ("conf", "iou"):
             value = getattr(self, name)
             if value != -1 and not 0 <= value <= 1:
@@ -55,6 +72,24 @@ class Options:
                 raise InputError(
                     f"{name}: {value!r}, one of {', '.join(known)} is right{nearest(value, known)}"
                 )
+
+
+def _check_kinds(options: Options) -> None:
+    for field in fields(options):
+        kind, right = _KINDS.get(str(field.type), (object, ""))
+        value = getattr(options, field.name)
+        if right and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise InputError(f"{field.name}: {value!r}, {right} is right")
+
+
+def _words(classes: object) -> tuple[str, ...]:
+    """Names and ids as texts; one alone is no row of letters."""
+    told = (classes,) if isinstance(classes, str | Integral) else classes
+    words = tuple(told) if isinstance(told, Iterable) else (told,)
+    for word in words:
+        if isinstance(word, bool) or not isinstance(word, str | Integral):
+            raise InputError(f"classes: {word!r}, names or ids of classes are right")
+    return tuple(map(str, words))
 
 
 def chosen_classes(wanted: tuple[str, ...], spec: ModelSpec) -> frozenset[int]:

@@ -29,9 +29,18 @@ def check_picture(image: object, where: str) -> None:
 
 
 def read_pictures(path: Path, limit: int) -> Iterator[tuple[str, Picture]]:
-    """Yield at most ``limit`` (name, (H, W, 3) uint8 RGB); InputError where there is none to read."""
+    """Return at most ``limit`` (name, (H, W, 3) uint8 RGB), read one by one.
+
+    Raises InputError, some of them not before the first is asked for, where there is none to read.
+    """
+    if limit < 1:
+        raise InputError(f"pictures: {limit}, 1 or more is right")
     if not path.exists():
         raise InputError(f"{path}: no such file, a picture, a folder of pictures or a video is needed")
+    return _read(path, limit)
+
+
+def _read(path: Path, limit: int) -> Iterator[tuple[str, Picture]]:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
         if not files:

@@ -73,20 +73,23 @@ def guarded(
 ) -> Iterator[None]:
     """Let a library keep compiled files of its own in a folder, one process at a time.
 
-    Those that are not as they were written are removed before: OpenVINO would compute with a damaged blob.
+    Those that are not as they were written are removed before: OpenVINO would compute with a damaged blob. It
+    removes and writes again by itself what it cannot load, so only what it did not touch keeps its record.
     """
     sums = folder / "compiled.json"
     with locked(folder, waiting):
         known = {}
         with suppress(OSError, ValueError):
             known = dict(json.loads(sums.read_text(encoding="utf-8")))
+        untouched = {}
         for path in folder.glob(f"*{suffix}"):
-            if known.get(path.name) != _digest(path):
-                tell(f"compiled again: {path.name} is damaged")
+            if known.get(path.name) == _digest(path):
+                untouched[_stamp(path)] = known[path.name]
+            else:
+                tell(f"compiled again: {path.name} is {'damaged' if path.name in known else 'not whole'}")
                 path.unlink()
-                known.pop(path.name, None)
         yield
-        now = {path.name: known.get(path.name) or _digest(path) for path in folder.glob(f"*{suffix}")}
+        now = {path.name: untouched.get(_stamp(path)) or _digest(path) for path in folder.glob(f"*{suffix}")}
         if now != known:
             with suppress(OSError):
                 write_whole(sums, json.dumps(now).encode())
@@ -95,6 +98,12 @@ def guarded(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> tuple[str, int, int, int]:
+    """What changes when a file is written."""
+    seen = path.stat()
+    return path.name, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def _sidecar(path: Path) -> Path:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from engines import metadata
 from engines.errors import InputError, WorkError
+from engines.files import check_place, write_whole
 from engines.letterbox import place
-from engines.locate import locate
-from engines.network import Network, at_least, read_network
+from engines.locate import Located, locate
+from engines.network import SIZES, Network, at_least, free_batch, read_network
 from engines.pictures import Picture, read_pictures
 from engines.resolve import resolve
 from engines.spec import ModelSpec
@@ -37,12 +38,11 @@ def quantize(model: str | Path, data: Path, save: Path, pictures: int = _PICTURE
     """Write an int8 twin of a model, calibrated on pictures of a folder or a video, that describes itself.
 
     The pictures are to be such as the model will see, and not those that it is measured on. Raises InputError
-    where the model or the pictures cannot be used, WorkError where the file cannot be written.
+    where the model, the pictures or the place cannot be used, WorkError where ONNX Runtime does not run the
+    model and where the file cannot be written.
     """
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     located = locate(model)
+    _check_save(save, located)
     network, spec = resolve(read_network(located.model), located)
     if network.ir:
         raise InputError(
@@ -50,10 +50,38 @@ def quantize(model: str | Path, data: Path, save: Path, pictures: int = _PICTURE
         )
     if any(kind.endswith("QuantizeLinear") for kind in network.operators):
         raise InputError(f"{located.model}: it is quantised already")
-    seen = (network.input.name, [_pixels(spec, network, image) for _, image in read_pictures(data, pictures)])
+    if TensorProto.FLOAT16 in _kinds_of_weights(network.model.graph):
+        raise InputError(f"{located.model}: weights: float16, int8 is made of the model in float32")
+    seen = [_given(spec, network, image) for _, image in read_pictures(data, pictures)]
+    try:
+        twin = _calibrated(at_least(_OPSET, free_batch(network), located.model), seen)
+    except Exception as error:  # its exceptions have no common base but this
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise WorkError(f"{located.model}: int8: ONNX Runtime does not calibrate it: {reason}") from error
+    metadata.write(twin, spec)
+    try:
+        write_whole(save, twin.SerializeToString())
+    except OSError as error:
+        raise WorkError(f"{save}: {error.strerror}, the quantised model is not written") from error
+    return save
+
+
+def _check_save(save: Path, located: Located) -> None:
+    check_place(save, "save")
+    if save.exists() and any(save.samefile(source) for source in located.sources):
+        raise InputError(f"save: {save}: it is a file of the model itself, another one is right")
+
+
+def _calibrated(model: Any, seen: list[dict[str, NDArray[Any]]]) -> Any:
+    """The int8 twin of an onnx.ModelProto that has seen these inputs."""
+    import onnxruntime
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    onnxruntime.set_default_logger_severity(4)  # what goes wrong comes as an exception as well
     with tempfile.TemporaryDirectory() as folder:
         plain, ready, made = (str(Path(folder) / name) for name in ("plain.onnx", "ready.onnx", "made.onnx"))
-        onnx.save(at_least(_OPSET, network.model, located.model), plain)
+        onnx.save(model, plain)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
         quantization.quantize_static(
             ready,
@@ -71,13 +99,7 @@ def quantize(model: str | Path, data: Path, save: Path, pictures: int = _PICTURE
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-        twin = onnx.load(made)
-    metadata.write(twin, spec)
-    try:
-        save.write_bytes(twin.SerializeToString())
-    except OSError as error:
-        raise WorkError(f"{save}: {error.strerror}, the quantised model is not written") from error
-    return save
+        return onnx.load(made)
 
 
 def unsigned(model: Any) -> Any:
@@ -105,14 +127,13 @@ def unsigned(model: Any) -> Any:
     return twin
 
 
-def _reader(seen: tuple[str, list[NDArray[np.float32]]]) -> Any:
+def _reader(seen: list[dict[str, NDArray[Any]]]) -> Any:
     """What ONNX Runtime asks for the next input."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            name, tensors = seen
-            self._left: Iterator[dict[str, Any]] = iter([{name: tensor} for tensor in tensors])
+            self._left: Iterator[dict[str, Any]] = iter(seen)
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self._left, None)
@@ -120,8 +141,15 @@ def _reader(seen: tuple[str, list[NDArray[np.float32]]]) -> Any:
     return Reader()
 
 
+def _given(spec: ModelSpec, network: Network, image: Picture) -> dict[str, NDArray[Any]]:
+    """What composition would give the network of a picture, by the names of its inputs."""
+    given = {network.input.name: _pixels(spec, network, image).astype(network.input.dtype)}
+    if any(value.name == SIZES for value in network.model.graph.input):
+        given[SIZES] = np.array([spec.size], np.int64)
+    return given
+
+
 def _pixels(spec: ModelSpec, network: Network, image: Picture) -> NDArray[np.float32]:
-    """What composition would give the network of a picture."""
     import cv2
 
     at = place((image.shape[1], image.shape[0]), spec.size, spec.resize)
@@ -135,6 +163,12 @@ def _pixels(spec: ModelSpec, network: Network, image: Picture) -> NDArray[np.flo
         return np.ascontiguousarray(values[None])
     planes = np.ascontiguousarray(values.transpose(2, 0, 1))
     return planes if network.order == "chw" else planes[None]
+
+
+def _kinds_of_weights(graph: Any) -> set[int]:
+    """Of the convolutions."""
+    used = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    return {tensor.data_type for tensor in graph.initializer if tensor.name in used}
 
 
 def _kept_float(graph: Any) -> list[str]:

@@ -22,11 +22,15 @@ __all__ = ["Reading"]
 
 Tensors = dict[str, NDArray[Any]]
 
+_BESIDE = ("keypoints", "coefficients")  # what a candidate has besides its box and score
+
 
 class Reading:
     """What a model's user wants of its candidates: thresholds, classes, suppression, a limit.
 
-    Raises InputError for suppression by masks where the model gives none.
+    A candidate whose score, box, keypoints or mask are not all finite numbers is dropped whole and counted:
+    where a network has overflowed, the rest of what it says there is no more to be trusted. Raises InputError
+    for suppression by masks where the model gives none.
     """
 
     def __init__(self, spec: ModelSpec, options: Options) -> None:
@@ -42,6 +46,7 @@ class Reading:
         self._keep = np.array([number in wanted for number in range(len(spec.classes))])
         self._all = bool(self._keep.all())
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked for below
     def batch(self, tensors: Tensors, laid: Sequence[Placement]) -> list[Detections]:
         """Threshold, suppress and map: the first pictures of a batch, one for each placement.
 
@@ -52,6 +57,10 @@ class Reading:
         # A sum is finite only if all of it is, and costs less than a look at each number.
         sound = math.isfinite(np.add.reduce(scores, axis=None) + np.add.reduce(boxes, axis=None))
         counts = np.add.reduce(scores >= self._conf, axis=1).tolist()
+        most = max(counts, default=0)
+        for name in _BESIDE:
+            if sound and name in tensors:
+                sound = math.isfinite(np.add.reduce(tensors[name][:filled, :most], axis=None))
         results = []
         for slot, (placement, count) in enumerate(zip(laid, counts, strict=True)):
             picture = {name: values[slot] for name, values in tensors.items()}
@@ -82,6 +91,7 @@ class Reading:
             _keypoints(tensors, rows, placement),
             _masks(tensors, rows, inside, self.spec, placement),
         )
+        found = self._with_whole_masks(found)
         return self._by_masks(found, placement.source) if self._survivors.kind == "mask" else found
 
     def _chosen(
@@ -91,11 +101,20 @@ class Reading:
         if self._all:
             kept, sure = self._survivors.rows(boxes, scores, classes)
         else:
-            wanted = np.flatnonzero(self._keep[classes])
+            known = np.flatnonzero((classes >= 0) & (classes < len(self._keep)))
+            wanted = known[self._keep[classes[known]]]
             kept, sure = self._survivors.rows(boxes[wanted], scores[wanted], classes[wanted])
             kept = wanted[kept]
         limit = len(kept) if self._survivors.kind == "mask" else self._max_det
         return kept[:limit], sure[:limit]
+
+    def _with_whole_masks(self, found: Detections) -> Detections:
+        """Those whose masks are numbers: prototypes may be none in some places, where others have no part."""
+        whole = [math.isfinite(np.add.reduce(grid, axis=None)) for grid in found.masks.grids]
+        if all(whole):
+            return found
+        self.invalid += whole.count(False)
+        return found[np.array(whole)]
 
     def _by_masks(self, found: Detections, size: tuple[int, int]) -> Detections:
         compared = found
@@ -106,6 +125,9 @@ class Reading:
     def _finite(self, tensors: Tensors) -> Tensors:
         """The candidates that are numbers, best first again: sorting knows no order for others."""
         sound = np.isfinite(tensors["scores"]) & np.isfinite(tensors["boxes"]).all(axis=1)
+        for name in _BESIDE:
+            if name in tensors:
+                sound &= np.isfinite(tensors[name]).reshape(len(sound), -1).all(axis=1)
         self.invalid += int(np.count_nonzero(~sound))
         rows = np.flatnonzero(sound)
         rows = rows[np.argsort(-tensors["scores"][rows], kind="stable")]

@@ -127,6 +127,9 @@ def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
 def _check(spec: ModelSpec, where: str) -> None:
     if not spec.classes and spec.task != "embed":
         raise InputError(f"{where}: classes: none, a card must name them")
+    for key in ("keypoints", "skeleton"):
+        if getattr(spec, key) and spec.task != "pose":
+            raise InputError(f"{where}: {key}: a model of task {spec.task} gives none, only one of task pose")
     for pair in spec.skeleton:
         if max(pair) >= len(spec.keypoints) or min(pair) < 0:
             raise InputError(

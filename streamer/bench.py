@@ -92,10 +92,11 @@ def measure(settings: Settings, seconds: float) -> Figures:
 
 def print_figures(figures: Figures) -> None:
     """Print the table that `streamer bench` shows."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from engines.console import plain
+
+    console = plain()
     table = Table(
         title=f"{figures.engine['backend']} {figures.engine['precision']} on {figures.engine['device']}"
     )

@@ -342,3 +342,7 @@ def _print_facts(title: str, facts: dict[str, Any]) -> None:
                 typer.echo(f"  {inner:14} {fact}")
         else:
             typer.echo(f"  {name:14} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -56,9 +56,10 @@ def examine() -> list[Finding]:
 
 def print_findings(findings: Iterable[Finding]) -> None:
     """Print findings to stdout as a table, remedies below what they cure."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from engines.console import plain
 
     colours = {"ok": "green", "warn": "yellow", "missing": "red"}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -67,7 +68,7 @@ def print_findings(findings: Iterable[Finding]) -> None:
         if finding.remedy:
             detail.append(f"\n{finding.remedy}", style="italic")
         table.add_row(Text(finding.status, style=colours[finding.status]), Text(finding.subject), detail)
-    Console().print(table)
+    plain().print(table)
 
 
 def python() -> Finding:

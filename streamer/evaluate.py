@@ -88,15 +88,16 @@ def read_mot(path: Path) -> Boxes:
 
 def print_scores(scores: Sequence[Score]) -> None:
     """Print a table, one line for each sequence."""
-    from rich.console import Console
     from rich.table import Table
+
+    from engines.console import plain
 
     table = Table("sequence", "MOTA", "IDF1", "HOTA", "switches", "false", "missed", "tracks")
     for score in scores:
         shares = (f"{share * 100:.1f}" for share in (score.mota, score.idf1, score.hota))
         counts = (str(count) for count in (score.switches, score.false, score.missed, score.tracks))
         table.add_row(score.name, *shares, *counts)
-    Console().print(table)
+    plain().print(table)
 
 
 def _row(where: str, line: str) -> list[float]:

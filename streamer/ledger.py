@@ -19,15 +19,16 @@ def print_balance(path: Path) -> bool:
         InputError: the file cannot be read, or is no ledger.
         WorkError: it is damaged.
     """
-    from rich.console import Console
     from rich.table import Table
+
+    from engines.console import plain
 
     story = read(path)
     table = Table("stage", "stream", "in", "out", "lost", "why")
     for (stage, stream), tally in story.tallies.items():
         why = ", ".join(f"{count} {reason}" for reason, count in tally.dropped.items())
         table.add_row(stage, stream, str(tally.offered), str(tally.out), str(tally.dropped.total()), why)
-    console = Console()
+    console = plain()
     console.print(table)
     faults = story.unbalanced()
     for fault in faults:

@@ -48,12 +48,14 @@ class _Ticker(AbstractContextManager[None]):
 
 
 def _bar(pipeline: Pipeline) -> AbstractContextManager[None]:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}")]
+    from engines.console import plain
+
+    names_column = TextColumn("{task.description}", markup=False)
+    columns: list[Any] = [names_column, BarColumn(), TextColumn("{task.fields[figures]}")]
     bar = Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=plain(stderr=True), transient=True
     )
     total = expected(pipeline)
     names = ", ".join(source.name for source in pipeline.sources[:3])

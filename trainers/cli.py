@@ -186,3 +186,7 @@ def main() -> None:
             raise
         print(f"trainers: {error.name} is not installed: pip install 'streamer[train]'", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

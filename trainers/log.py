@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engines.console import plain
 from engines.errors import InputError, WorkError
 from trainers import files
 
@@ -43,7 +43,7 @@ class Log:
         quiet = quiet or not writes
         self._path, self._resume_at, self._writes = output / "results.csv", resume_at, writes
         self._board: Any = _open_board(output, resume_at) if board and writes else None
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = plain(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -80,7 +80,7 @@ class Log:
 
     def say(self, words: str) -> None:
         """Print a line."""
-        self._console.print(words, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(words, soft_wrap=True)
 
     def preparing(self, done: int) -> None:
         """Show how many pictures are rendered."""

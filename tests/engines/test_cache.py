@@ -6,13 +6,14 @@ import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import engines
 from engines import cache
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from engines.files import locked
 from engines.options import Options
 
@@ -170,3 +171,95 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
     entry = cache.entry([path], Options())
     entry.store(COMPOSED, engines.describe(path).spec)
     assert entry.model.read_bytes() == b"composed"
+
+
+def test_what_is_being_written_is_not_cleared(path: Path) -> None:
+    fresh = cache.entry([path], Options()).path.with_name("new-1")
+    fresh.mkdir()
+    old = fresh.with_name("new-0")
+    old.mkdir()
+    os.utime(old, (1, 1))
+    cache.clear()
+    assert (fresh.is_dir(), old.exists()) == (True, False)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_cache_that_is_cleared_while_something_is_compiled_is_filled_again(
+    backend: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, times = cache.Entry.store, [True, True]
+
+    def and_clear(self: cache.Entry, *what: Any) -> None:
+        store(self, *what)
+        if times:
+            times.pop()
+            cache.clear()
+
+    monkeypatch.setattr(cache.Entry, "store", and_clear)
+    with engines.load(path, Options(backend=backend)) as model:
+        assert model.notes.count("composed again: the cache was cleared meanwhile") == 2
+    times[:] = [True] * 9
+    cache.clear()
+    with pytest.raises(WorkError, match="it is cleared again and again"):
+        engines.load(path, Options(backend=backend))
+
+
+def test_a_folder_for_a_lock_is_damage_and_is_cleared(path: Path) -> None:
+    options = Options(backend="openvino", precision="fp32")
+    engines.load(path, options).close()
+    (kept,) = cache.contents()
+    (kept.path / "lock").unlink()
+    (kept.path / "lock").mkdir()
+    with engines.load(path, options) as model:
+        assert "composed again: what the cache held is damaged" in model.notes
+    (kept.path / "lock").unlink()
+    (kept.path / "lock").mkdir()
+    assert cache.clear() > 0
+    assert cache.contents() == []
+
+
+@pytest.mark.parametrize("denied", ["the entry", "its spec"])
+def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
+    denied: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at through the system's answers: the superuser may read all."""
+    entry, access, read = stored(path), os.access, Path.read_text
+    spec = entry.spec()
+    assert spec is not None
+    if denied == "the entry":
+        monkeypatch.setattr(os, "access", lambda place, mode: place != entry.path and access(place, mode))
+    else:
+
+        def text(place: Path, **how: Any) -> str:
+            if place.name == "spec.json" and place.parent == entry.path:
+                raise PermissionError(13, "Permission denied", str(place))
+            return read(place, **how)
+
+        monkeypatch.setattr(Path, "read_text", text)
+    again = cache.entry([path], Options(candidates=1))
+    assert again.spec() is None
+    if denied == "the entry":
+        assert again.path.parent != entry.path.parent
+        again.store(COMPOSED, spec)
+        assert again.spec() == spec
+
+
+@pytest.mark.parametrize("name", ["streamer", "streamer/engines"])
+def test_where_a_file_is_in_the_place_of_the_cache_nothing_is_kept(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "cache" / name
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert (cache.contents(), cache.clear()) == ([], 0)
+    assert place.is_file()
+
+
+def test_a_cache_that_cannot_be_listed_is_not_called_cleared(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(place: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    stored(path)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match="engines: Permission denied, a folder that can be read is needed"):
+        cache.clear()

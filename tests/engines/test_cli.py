@@ -41,6 +41,35 @@ def test_inspect_prints_what_was_understood_and_why(
     assert any("scores  1 x 9 x 80  float32" in line for line in lines)
 
 
+def test_brackets_in_paths_and_names_are_printed_as_they_are(
+    saved: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    plain = saved({"boxes": OUTPUTS["boxes"], "scores": OUTPUTS["scores"][..., :2]})
+    path = plain.with_name("d[") / "x]" / "[bold]y[red]x.onnx"
+    path.parent.mkdir(parents=True)
+    plain.rename(path)
+    path.with_suffix(".yaml").write_text("classes: ['[/a]', b]\nname: '[/n]'\n")
+    assert status("inspect", str(path)) == 0
+    assert status("compile", str(path), "--backend", "onnxruntime") == 0
+    assert status("bench", str(path), "--backend", "onnxruntime", "--seconds", "0.01") == 0
+    assert status("cache", "list") == 0
+    printed = capsys.readouterr().out
+    assert f"{path}  0.0 MB, opset 17" in printed
+    assert "2: [/a], b" in printed
+    assert printed.count("[/n]") >= 4
+
+
+@pytest.mark.parametrize(
+    "module", ["engines", "engines.cli", "streamer", "streamer.cli", "trainers", "trainers.cli"]
+)
+def test_each_room_runs_as_a_module(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout
+
+
 def test_inspect_names_both_graphs_of_a_model_for_video(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,17 +120,45 @@ def test_what_is_compiled_is_listed_and_cleared(
     assert capsys.readouterr().out.splitlines()[-1].startswith("0 in ")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
-        (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
-        (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
-        (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
-        (["bench", "tiny-yolo", "--seconds", "0.01", "--json", "nowhere/x.json"], "--json: nowhere/x.json"),
-    ],
-    ids=["missing file", "precision", "backend", "no time", "figures that cannot be written"],
-)
+MISTAKES = {
+    "missing file": (["inspect", "nowhere.onnx"], "nowhere.onnx: no such file"),
+    "precision": (["bench", "tiny-yolo", "--precision", "fp31"], "precision: 'fp31'"),
+    "backend": (["compile", "tiny-yolo", "--backend", "tensorflow"], "one of auto, tensorrt, tensorrt_rtx"),
+    "nothing to save": (
+        ["compile", "tiny-yolo", "--save", "twin.onnx"],
+        "--save: it is for the int8 model of --calibrate",
+    ),
+    "no time": (["bench", "tiny-yolo", "--seconds", "0"], "seconds: 0, more than 0 is right"),
+    "no number of seconds": (
+        ["bench", "tiny-yolo", "--seconds", "nan"],
+        "seconds: nan, more than 0 is right",
+    ),
+    "seconds without an end": (["bench", "tiny-yolo", "--seconds", "inf"], "seconds: inf, more than 0 is"),
+    "a number that is no decimal one": (["bench", "tiny-yolo", "--batch", "²"], "--batch: '²', a number, or"),
+    "no pictures": (
+        ["compare", "tiny-yolo", "tiny-yolo", "--on", ".", "--pictures", "0"],
+        "pictures: 0, 1 or more is right",
+    ),
+    "less than none": (
+        ["compare", "tiny-yolo", "tiny-yolo", "--on", ".", "--pictures", "-3"],
+        "pictures: -3, 1 or more is right",
+    ),
+    "figures that cannot be written": (
+        ["bench", "tiny-yolo", "--json", "nowhere/x.json"],
+        "--json: nowhere/x.json: no folder nowhere",
+    ),
+    "an evaluation that cannot be written": (
+        ["evaluate", "tiny-yolo", "--coco", "no", "--images", "no", "--save", "nowhere/x.json"],
+        "--save: nowhere/x.json: no folder nowhere, a file that can be written is right",
+    ),
+    "layers that cannot be written": (
+        ["compile", "tiny-yolo", "--inspect", "nowhere/x.json"],
+        "layers: nowhere/x.json: no folder nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_mistakes_end_with_one_sentence_and_2(
     words: list[str],
     said: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from engines.console import run
+from engines.console import plain, run
 from engines.errors import InputError, WorkError
 
 
@@ -114,3 +114,22 @@ def test_ctrl_c_during_an_import_waits_for_its_end(tmp_path: Path) -> None:
         timeout=15,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "made\n", "")
+
+
+def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.table import Table
+
+    table = Table("d[/x]", title="[bold]y[red]x")
+    table.add_row("[/a] :smile:")
+    plain().print(table)
+    plain(soft_wrap=True).print("[/x] [bold]12")
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("d[/x]", "[bold]y[red]x", "[/a] :smile:", "[/x] [bold]12"))
+
+
+@pytest.mark.parametrize("room", ["engines", "streamer", "trainers"])
+def test_no_other_console_is_made(room: str) -> None:
+    """All that is printed may hold a path or a name with brackets, which would be markup to another."""
+    root = Path(__file__).parents[2]
+    files = [path for path in (root / room).rglob("*.py") if path != root / "engines" / "console.py"]
+    assert [path.name for path in files if "Console(" in path.read_text(encoding="utf-8")] == []

@@ -15,6 +15,7 @@ import pytest
 from engines.cli import app
 from engines.comparison import compare_models
 from engines.console import run
+from engines.detections import Detections
 from engines.errors import InputError
 from engines.evaluation import coco_options, evaluate
 from engines.options import Options
@@ -101,22 +102,58 @@ def test_the_command_writes_what_it_prints(
     assert "cat" in capsys.readouterr().out
 
 
+def whole() -> dict[str, Any]:
+    """Two cats in a picture."""
+    row = {"image_id": 1, "category_id": 7, "bbox": [8, 4, 16, 16], "area": 256, "iscrowd": 0}
+    return {
+        "images": [{"id": 1, "file_name": "1.png", "width": 64, "height": 32}],
+        "annotations": [{"id": 1, **row}, {"id": 2, **row}],
+        "categories": [{"id": 7, "name": "cat"}],
+    }
+
+
+def but(key: str, field: str, *value: Any) -> dict[str, Any]:
+    """The same with one field of the last row of a list changed, or left out."""
+    tree = whole()
+    del tree[key][-1][field]
+    if value:
+        (tree[key][-1][field],) = value
+    return tree
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "no such file": (None, "truth.json: no such file"),
     "no JSON": ("{", "truth.json: not annotations of COCO's form"),
-    "no images": ({"images": [], "annotations": [], "categories": []}, "no images or no categories"),
+    "no object": ([1], "truth.json: not annotations of COCO's form: images: no list of objects"),
+    "no lists": ({"images": {}}, "images: no list of objects, a file of images, annotations, categories"),
+    "no images": (whole() | {"images": []}, "truth.json: images: none in it, there is nothing to measure"),
+    "no annotations": (whole() | {"annotations": []}, "annotations: none in it, there is nothing to measure"),
+    "annotations left out": ({"images": [{}]}, "annotations: no list of objects"),
     "other names": (
-        {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "sofa"}]},
+        whole() | {"categories": [{"id": 7, "name": "sofa"}]},
         "categories: sofa, none of them is a class of model",
     ),
-    "a missing picture": (
-        {
-            "images": [{"id": 1, "file_name": "9.png"}],
-            "annotations": [],
-            "categories": [{"id": 1, "name": "cat"}],
-        },
-        "9.png: no such file",
+    "a missing picture": (but("images", "file_name", "9.png"), "9.png: no such file"),
+    "a picture without a name": (
+        but("images", "file_name"),
+        r"truth.json: images\[0\]: file_name: none, the path of a picture is right",
     ),
+    "a number for a name": (but("images", "file_name", 5), r"images\[0\]: file_name: 5, the path"),
+    "ids of two kinds": (
+        whole() | {"images": [{"id": 1, "file_name": "1.png"}, {"id": "x", "file_name": "1.png"}]},
+        r"images\[1\]: id: 'x', a whole number that no other has is right",
+    ),
+    "an id twice": (
+        whole() | {"images": [{"id": "x", "file_name": "1.png"}] * 2},
+        r"images\[1\]: id: 'x', a text that no other has is right",
+    ),
+    "a category without a name": (but("categories", "name"), r"categories\[0\]: name: none, a text is right"),
+    "no box": (but("annotations", "bbox"), r"annotations\[1\]: bbox: none, \[x, y, width, height\] is right"),
+    "half a box": (but("annotations", "bbox", [1, 2]), r"annotations\[1\]: bbox: \[1, 2\], \[x, y"),
+    "a box of nothing": (but("annotations", "bbox", [1, 2, 3, float("nan")]), "bbox: .*nan"),
+    "no picture's": (but("annotations", "image_id"), "image_id: none, the id of another row is right"),
+    "an area of words": (but("annotations", "area", "much"), "area: 'much', a number of pixels is right"),
+    "half a crowd": (but("annotations", "iscrowd", 0.5), "iscrowd: 0.5, 0 or 1 is right"),
 }
 
 
@@ -125,9 +162,81 @@ def test_what_cannot_be_measured_is_refused(content: Any, said: str, pets: Path,
     path = tmp_path / "truth.json"
     if content is not None:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((32, 64, 3), np.uint8))
     with pytest.raises(InputError, match=said) as refusal:
         evaluate(pets, path, tmp_path, ONNX)
     assert "\n" not in str(refusal.value)
+
+
+def test_what_may_be_left_out_changes_no_figure(pets: Path, data: Path) -> None:
+    """Crowd or not, the area of a box, and the ids of annotations, of which pycocotools ignores a 0."""
+    expected = evaluate(pets, data, data.parent, ONNX).figures
+    truth = json.loads(data.read_text())
+    for number, row in enumerate(truth["annotations"]):
+        del row["iscrowd"], row["area"]
+        row["id"] = number
+    for row in truth["images"]:
+        del row["width"], row["height"]
+    data.write_text(json.dumps(truth))
+    assert evaluate(pets, data, data.parent, ONNX).figures == expected
+
+
+def test_masks_are_measured_where_no_size_is_told_and_not_without_outlines(saved: Save, data: Path) -> None:
+    masks = {"coefficients": np.ones((1, 2, 1), np.float32), "prototypes": np.ones((1, 1, 8, 16), np.float32)}
+    path = saved({"boxes": BOXES, "scores": SCORES, **masks})
+    path.with_suffix(".yaml").write_text("classes: [cat, dog]\n")
+    truth = json.loads(data.read_text())
+    for row in truth["annotations"]:
+        x, y, w, h = row["bbox"]
+        row["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    for row in truth["images"]:
+        del row["width"], row["height"]
+    data.write_text(json.dumps(truth))
+    assert evaluate(path, data, data.parent, ONNX).classes["cat"]["segm"] == pytest.approx(1)
+    truth["annotations"][2]["segmentation"] = []
+    data.write_text(json.dumps(truth))
+    with pytest.raises(
+        InputError, match=r"annotations\[2\]: segmentation: \[\], polygons or a run-length code"
+    ):
+        evaluate(path, data, data.parent, ONNX)
+
+
+def test_keypoints_are_measured_where_they_are_as_many_as_cocos(saved: Save, data: Path) -> None:
+    def model(joints: int) -> Path:
+        points = np.tile(np.array([10, 6, 0.9], np.float32), (1, 2, joints, 1))
+        path = saved({"boxes": BOXES, "scores": SCORES, "keypoints": points}, name=f"{joints}.onnx")
+        path.with_suffix(".yaml").write_text("classes: [cat, dog]\n")
+        return path
+
+    truth = json.loads(data.read_text())
+    cats = [row for row in truth["annotations"] if row["category_id"] == 7]
+    for row in cats:
+        row["keypoints"] = [10, 6, 2] * 17
+    data.write_text(json.dumps(truth))
+    assert evaluate(model(17), data, data.parent, ONNX).classes["cat"]["keypoints"] == pytest.approx(1)
+    with pytest.raises(InputError, match="model: 5 keypoints, the 17 that COCO's measure knows are right"):
+        evaluate(model(5), data, data.parent, ONNX)
+    cats[1]["keypoints"] = [10, 6, 2] * 5
+    data.write_text(json.dumps(truth))
+    with pytest.raises(InputError, match=r"annotations\[2\]: keypoints: 15 numbers, x, y and visibility of"):
+        evaluate(model(17), data, data.parent, ONNX)
+
+
+@pytest.mark.parametrize("label", [200, -1])
+def test_a_class_without_a_name_is_none_of_the_data_set(
+    label: int, pets: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a network that knows more of them than its card."""
+    from engines.model import Model
+
+    def predict(self: Model, images: Any) -> list[Detections]:
+        boxes = [[8, 4, 24, 20], [40, 8, 60, 24]]
+        return [Detections.of(boxes, [0.9, 0.8], [0, label]) for _ in images]
+
+    monkeypatch.setattr(Model, "predict", predict)
+    seen = evaluate(pets, data, data.parent, ONNX)
+    assert seen.classes == {"cat": {"bbox": pytest.approx(1)}, "dog": {"bbox": pytest.approx(0)}}
+    assert compare_models(pets, pets, data.parent, (ONNX, ONNX)).matched == 4
 
 
 OTHERS = {

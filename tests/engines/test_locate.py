@@ -83,3 +83,39 @@ def test_what_is_not_there_is_refused(
     with pytest.raises(InputError) as refusal:
         locate(model)
     assert said in str(refusal.value)
+
+
+DENIED = {
+    "the model": ("read_bytes", "a.onnx"),
+    "a model with a card": ("open", "a.onnx"),
+    "its card": ("read_text", "a.yaml"),
+    "its folder": ("stat", "a.onnx"),
+}
+
+
+@pytest.mark.parametrize(("method", "name"), DENIED.values(), ids=DENIED)
+def test_what_this_user_cannot_read_is_refused(
+    method: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"weights")
+    if method != "read_bytes":
+        (tmp_path / "a.yaml").write_text("conf: 0.3\n")
+    real = getattr(Path, method)
+
+    def denied(path: Path, *arguments: object, **named: object) -> object:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, method, denied)
+    with pytest.raises(InputError) as refusal:
+        locate(tmp_path / "a.onnx")
+    assert (
+        str(refusal.value)
+        == f"model: {tmp_path / name}: Permission denied, a file that can be read is needed"
+    )
+
+
+def test_a_name_beyond_what_a_system_takes_is_refused() -> None:
+    with pytest.raises(InputError, match="File name too long, a file that can be read is needed"):
+        locate("a" * 300 + ".onnx")

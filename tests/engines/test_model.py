@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 import engines
 from engines.detections import Detections
 from engines.errors import InputError, WorkError
+from engines.letterbox import place
 from engines.masks import bitmap
 from engines.options import Options
+from engines.reading import Reading
+from engines.spec import ModelSpec
 
 Save = Callable[..., Path]
 BACKENDS = ["openvino", "onnxruntime"]
@@ -70,6 +74,10 @@ OPTIONS = {
     "the best two": ({"max_det": 2}, [0.9, 0.8]),
     "dogs by name": ({"classes": ("dog",)}, [0.6]),
     "dogs by number": ({"classes": ("1",)}, [0.6]),
+    "dogs by a number that is one": ({"classes": (1,)}, [0.6]),
+    "dogs by their name alone": ({"classes": "dog"}, [0.6]),
+    "dogs out of a list": ({"classes": ["dog"]}, [0.6]),
+    "numbers of numpy": ({"conf": np.float32(0.85), "max_det": np.int64(2)}, [0.9]),
     "a place may be two classes": ({"labels": "all", "conf": 0.08, "iou": 0.85}, [0.9, 0.8, 0.6, 0.1, 0.1]),
     "the best candidates only": ({"candidates": 3}, [0.9, 0.8]),
 }
@@ -301,6 +309,56 @@ def test_candidates_that_are_no_numbers_are_counted_and_dropped(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_person_with_a_joint_that_is_no_number_is_counted_and_dropped(
+    value: float, backend: str, saved: Save
+) -> None:
+    points = np.tile(np.array([[10, 6, 0.9], [20, 18, 0.2]], np.float32), (1, 5, 1, 1))
+    points[0, 0, 1, 0] = value
+    path = saved({"boxes": BOXES, "scores": SCORES, "keypoints": points})
+    with engines.load(path, Options(backend=backend, precision="fp32")) as model:
+        for found in model.predict([picture(), picture()]):
+            np.testing.assert_allclose(found.scores, [0.8, 0.7, 0.6], atol=1e-6)
+            assert np.isfinite(found.keypoints).all()
+        assert model.invalid == 2
+
+
+NO_MASKS = {
+    "a coefficient": ("coefficients", (0, 0, 1), [0.8, 0.7, 0.6]),
+    "a prototype under one of them": ("prototypes", (0, 0, 4, 13), [0.9, 0.6]),
+    "an infinite one": ("prototypes", (0, 1, 4, 13), [0.9, 0.6]),
+}
+
+
+@pytest.mark.parametrize(("name", "place", "scores"), NO_MASKS.values(), ids=NO_MASKS)
+def test_a_mask_that_is_no_number_is_counted_and_dropped(
+    name: str, place: tuple[int, ...], scores: list[float], saved: Save
+) -> None:
+    outputs = {
+        "boxes": BOXES[:, :4],
+        "scores": SCORES[:, :4],
+        "coefficients": np.ones((1, 4, 2), np.float32),
+        "prototypes": np.ones((1, 2, 8, 16), np.float32),
+    }
+    outputs[name][place] = np.nan if place[1] == 0 else np.inf
+    with engines.load(saved(outputs), Options(backend="onnxruntime")) as model:
+        (found,) = model.predict([picture()])
+        assert model.invalid == 1
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    assert all(np.isfinite(grid).all() for grid in found.masks.grids)
+
+
+def test_of_a_class_that_has_no_name_nothing_is_kept_where_classes_are_chosen() -> None:
+    """As of a network that knows more of them than its card."""
+    reading = Reading(
+        ModelSpec("few", "detect", "dense", ("cat", "dog"), (64, 32)), Options(classes=("dog",))
+    )
+    tensors = {"boxes": BOXES, "scores": SCORES.max(2), "classes": np.array([[1, 200, -1, 0, 1]], np.int32)}
+    (found,) = reading.batch(tensors, [place((64, 32), (64, 32), "stretch")])
+    assert found.classes.tolist() == [1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("order", ["nchw", "nhwc"])
 def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp_path: Path) -> None:
     """Red, green and blue means of a picture as its vector."""
@@ -392,6 +450,20 @@ def test_suppression_by_masks_keeps_two_that_share_a_box(kind: str, scores: list
 REFUSED = {
     "suppression by masks that are not there": ({"nms": "mask"}, "nms: mask, but model gives no masks"),
     "an unknown suppression": ({"nms": "greddy"}, "nms: 'greddy', one of .*did you mean 'greedy'?"),
+    "conf in words": ({"conf": "a"}, "conf: 'a', a number is right"),
+    "no conf": ({"conf": None}, "conf: None, a number is right"),
+    "a batch in words": ({"batch": "2"}, "batch: '2', a whole number is right"),
+    "half a picture": ({"batch": 2.5}, "batch: 2.5, a whole number is right"),
+    "a batch of True": ({"batch": True}, "batch: True, a whole number is right"),
+    "half a detection": ({"max_det": 2.5}, "max_det: 2.5, a whole number is right"),
+    "no backend": ({"backend": None}, "backend: None, a text is right"),
+    "no device": ({"device": None}, "device: None, a text is right"),
+    "no precision": ({"precision": None}, "precision: None, a text is right"),
+    "no suppression": ({"nms": None}, "nms: None, a text is right"),
+    "agnostic in words": ({"class_agnostic": "no"}, "class_agnostic: 'no', True or False is right"),
+    "no classes": ({"classes": None}, "classes: None, names or ids of classes are right"),
+    "a class of 1.5": ({"classes": (1.5,)}, "classes: 1.5, names or ids of classes are right"),
+    "one class that it does not know": ({"classes": "cot"}, "classes: 'cot' is not in model"),
     "conf above 1": ({"conf": 1.5}, "conf: 1.5, a number from 0 to 1 is right"),
     "conf below 0": ({"conf": -0.5}, "conf: -0.5"),
     "iou": ({"iou": 2.0}, "iou: 2"),
@@ -429,6 +501,77 @@ def test_a_closed_model_says_so():
         pass
     with pytest.raises(InputError, match="tiny-yolo: it is closed"):
         model.predict([np.zeros((9, 9, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_threads_may_predict_at_once(backend: str, bright: Path) -> None:
+    """Each of them has more pictures than there are requests, so that none can be served at one go."""
+    levels = range(0, 250, 25)
+    results: list[list[Detections]] = []
+    with engines.load(bright, Options(backend=backend, precision="fp32", requests=2)) as model:
+        expected = model.predict([picture(level=level) for level in levels])
+
+        def predict() -> None:
+            results.append(model.predict([picture(level=level) for level in levels]))
+
+        threads = [threading.Thread(target=predict, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads), "they wait for each other"
+    assert len(results) == 4
+    assert all(same(a, b) for found in results for a, b in zip(found, expected, strict=True))
+
+
+def test_who_holds_a_request_waits_for_no_other(bright: Path) -> None:
+    found: list[Detections] = []
+    with engines.load(bright, Options(backend="onnxruntime", requests=2)) as model:
+        held = model.acquire()
+        thread = threading.Thread(target=lambda: found.extend(model.predict([picture()] * 5)), daemon=True)
+        thread.start()
+        thread.join(30)
+        held.release()
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_closed_model_gives_and_starts_no_batch(backend: str, bright: Path) -> None:
+    model = engines.load(bright, Options(backend=backend, requests=2))
+    held = model.acquire()
+    held.add((64, 32))
+    model.close()
+    for use in (model.acquire, lambda: model.acquire(timeout=0.0), held.submit):
+        with pytest.raises(InputError, match="it is closed, load it again"):
+            use()
+
+
+def test_who_waits_for_a_request_hears_that_the_model_is_closed(bright: Path) -> None:
+    told: list[str] = []
+    with engines.load(bright, Options(backend="onnxruntime", requests=1)) as model:
+        model.acquire()
+
+        def wait() -> None:
+            with pytest.raises(InputError, match="it is closed") as refusal:
+                model.acquire()
+            told.append(str(refusal.value))
+
+        threads = [threading.Thread(target=wait, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(told) == 2
+
+
+def test_pictures_come_from_anything_that_gives_them(bright: Path) -> None:
+    with engines.load(bright, Options(backend="onnxruntime")) as model:
+        expected = model.predict([picture()] * 3)
+        for images in (iter([picture()] * 3), np.stack([picture()] * 3)):
+            found = model.predict(images)
+            assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+        with pytest.raises(InputError, match="pictures: NoneType, a list of RGB pictures is right"):
+            model.predict(None)  # type: ignore[arg-type]
 
 
 def test_a_batch_beyond_the_memory_is_a_users_mistake(monkeypatch):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engines.plans import find_plan, keep_plan, plan_path
+from engines.plans import find_plan, guarded, keep_plan, plan_path
 
 PARTS = {
     "backend": "tensorrt",
@@ -82,3 +83,31 @@ def test_half_of_the_pair_is_none(suffix: str, tmp_path: Path) -> None:
 
 def shown(value: str) -> str:
     return value if len(value) <= 40 else f"{value[:12]}..."
+
+
+def test_what_a_library_writes_again_is_known_by_what_it_wrote_last(tmp_path: Path) -> None:
+    """OpenVINO removes a blob that it cannot load for a device, and only then says that there is none."""
+    blob, told = tmp_path / "1.blob", []
+
+    def compile_(write: Callable[[], object]) -> None:
+        with guarded(tmp_path, ".blob", told.append, lambda: None):
+            write()
+
+    def fail() -> None:
+        blob.unlink()
+        raise RuntimeError("no such device")
+
+    compile_(lambda: blob.write_bytes(b"first"))
+    with pytest.raises(RuntimeError, match="no such device"):
+        compile_(fail)
+    for write in (lambda: blob.write_bytes(b"other"), lambda: blob.write_bytes(b"third"), lambda: None):
+        compile_(write)
+    assert told == []
+
+
+def test_what_an_interrupted_library_left_is_not_called_damaged(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "1.blob").write_bytes(b"half")
+    with guarded(tmp_path, ".blob", told.append, lambda: None):
+        assert not (tmp_path / "1.blob").exists()
+    assert told == ["compiled again: 1.blob is not whole"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,30 @@ REFUSED = {
         "",
         "metadata 'streamer': unknown key 'flavour'",
     ),
-    "division by zero": ({"output": raw(CELLS, 85)}, {}, "std: [1, 0, 1]", "nothing may be 0"),
+    "division by zero": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "std: [1, 0, 1]",
+        "std: 0.0, a finite number other than 0 is right",
+    ),
+    "a key said twice": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "conf: 0.1\niou: 0.5\nconf: 0.9",
+        "model.yaml:3: conf: said already in line 1, once is right",
+    ),
+    "keypoints of a detector": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "keypoints: [nose]",
+        "keypoints: a model of task detect gives none, only one of task pose",
+    ),
+    "a skeleton of a detector": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "skeleton: [[0, 5]]",
+        "skeleton: a model of task detect gives none, only one of task pose",
+    ),
     "no classes": ({"output": raw(CELLS, 85)}, {}, "classes: []", "classes"),
 }
 
@@ -223,6 +247,46 @@ def test_what_is_not_understood_is_refused_in_one_sentence(
         describe(path)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+RANGES = {
+    "pad: 300": "pad: 300, 0 to 255 is right",
+    "pad: -1": "pad: -1, 0 to 255 is right",
+    "conf: 5": "conf: 5.0, 0 to 1 is right",
+    "conf: -1": "conf: -1.0, 0 to 1 is right",
+    "conf: .nan": "conf: nan, 0 to 1 is right",
+    "iou: 7": "iou: 7.0, 0 to 1 is right",
+    "size: [0, 32]": "size: 0, 1 or more is right",
+    "scale: 0": "scale: 0.0, a finite number other than 0 is right",
+    "scale: .nan": "scale: nan, a finite number other than 0 is right",
+    "scale: .inf": "scale: inf, a finite number other than 0 is right",
+    "std: [.nan, 1, 1]": "std: nan, a finite number other than 0 is right",
+    "mean: [1, 1e39, 1]": "mean: 1e+39, a finite number is right",
+    "mean: [1, 1, -.inf]": "mean: -inf, a finite number is right",
+}
+
+
+@pytest.mark.parametrize(("line", "said"), RANGES.items(), ids=RANGES)
+def test_a_number_out_of_its_range_is_refused_in_a_card_and_in_metadata(
+    line: str, said: str, saved: Save
+) -> None:
+    import yaml
+
+    path = saved({"output": raw(CELLS, 85)})
+    path.with_suffix(".yaml").write_text(f"name: x\n{line}\n")
+    with pytest.raises(InputError, match=f"model.yaml:2: {re.escape(said)}$"):
+        describe(path)
+    words = {"streamer": json.dumps(yaml.safe_load(line.replace("1e39", "1.0e+39")))}
+    with pytest.raises(InputError, match=f"metadata 'streamer': {re.escape(said)}$"):
+        describe(saved({"output": raw(CELLS, 85)}, name="other.onnx", metadata=words))
+
+
+def test_a_card_for_another_card_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("conf: 0.5\n")
+    card = tmp_path / "street.yaml"
+    card.write_text("model: other.yaml\n")
+    with pytest.raises(InputError, match=r"street.yaml:1: model: 'other.yaml': another card, the path of an"):
+        describe(card)
 
 
 def test_an_open_size_that_nobody_tells_is_refused(saved: Save) -> None:

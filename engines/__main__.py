@@ -1,0 +1,5 @@
+"""`python -m engines`: the command of this room, where none is installed."""
+
+from engines.cli import main
+
+main()
