@@ -151,12 +151,13 @@ def bench(
     from engines.bench import measure_model
     from engines.errors import InputError
     from engines.files import check_place
+    from engines.locate import locate
     from engines.options import Options
 
     if not all(word.strip().isdecimal() for word in batch.split(",")):
         raise InputError(f"--batch: {batch!r}, a number, or several with commas as in 1,4,8, is right")
     if json:
-        check_place(json, "--json")
+        check_place(json, "--json", locate(model).sources)
     how = {"backend": backend, "device": device, "precision": cast("Precision", precision)}
     reports = [
         measure_model(model, Options(**how, batch=int(word)), seconds)  # type: ignore[arg-type]
@@ -200,9 +201,10 @@ def evaluate(
     from engines.evaluation import coco_options
     from engines.evaluation import evaluate as measured
     from engines.files import check_place
+    from engines.locate import locate
 
     if save:
-        check_place(save, "--save")
+        check_place(save, "--save", [coco, *locate(model).sources])
     how = {"backend": backend, "device": device, "precision": precision, "nms": nms}
     options = replace(coco_options(model), **cast("Any", how))
     result = measured(model, coco, images, options)

@@ -85,7 +85,7 @@ def prepare(
     """
     located = locate(model)
     if layers:
-        check_place(layers, "layers")
+        check_place(layers, "layers", located.sources)
     if options.backend == "tensorrt_rtx" and find_spec("tensorrt_rtx") and missing("tensorrt_rtx"):
         if layers:
             raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")

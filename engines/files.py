@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engines.errors import InputError
 
-__all__ = ["check_place", "locked", "write_whole"]
+__all__ = ["check_place", "keep_inputs", "locked", "write_whole"]
 
 
-def check_place(path: Path, where: str) -> None:
-    """Raise InputError, before long work, where ``path`` cannot be written; ``where`` names the wish."""
+def check_place(path: Path, where: str, inputs: Iterable[Path] = ()) -> None:
+    """Raise InputError, before long work, where ``path`` cannot be written or is one of the ``inputs``.
+
+    ``where`` names the wish.
+    """
     folder = path.parent
     if os.path.isdir(path):
         wrong = "a folder"
@@ -23,8 +26,15 @@ def check_place(path: Path, where: str) -> None:
     elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
         wrong = "Permission denied"
     else:
+        keep_inputs(path, where, inputs)
         return
     raise InputError(f"{where}: {path}: {wrong}, a file that can be written is right")
+
+
+def keep_inputs(path: Path, where: str, inputs: Iterable[Path]) -> None:
+    """Raise InputError where ``path`` is one of the files that are read, by this name or another."""
+    if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
+        raise InputError(f"{where}: {path}: is an input itself, another place is right")
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engines.bench import Measurement
     from engines.model import Model
 
-__all__ = ["Figures", "Stage", "compare_with", "measure", "print_figures", "save_figures"]
+__all__ = ["Figures", "Stage", "compare_with", "measure", "print_figures", "read_fps", "save_figures"]
 
 _WARM_UP = 1.5  # seconds of the whole pipeline that are not counted
 _PACKAGES = ("streamer", "numpy", "opencv-python", "av", "openvino", "onnxruntime")
@@ -71,12 +71,12 @@ def measure(settings: Settings, seconds: float) -> Figures:
     """Measure for `seconds` each: engine alone, decoding alone, the whole pipeline.
 
     Raises:
-        InputError: a source, model or sink that cannot be used, or `seconds` that is not positive.
+        InputError: a source, model or sink that cannot be used, or `seconds` that is not positive and finite.
     """
     import engines
     from engines.bench import measure as measure_engine
 
-    if seconds <= 0:
+    if not 0 < seconds < float("inf"):
         raise InputError(f"--seconds: {seconds}, a number above 0 would be right")
     settings.check_sinks()
     model = engines.load(settings.model, settings.for_engine)
@@ -144,22 +144,22 @@ def save_figures(figures: Figures, path: Path) -> None:
         raise InputError(f"--save: {path}: {error.strerror}, a writable path would be right") from error
 
 
-def compare_with(figures: Figures, path: Path, fail_under: float) -> bool:
-    """Print fps against saved figures; True if it is at least `fail_under` of them.
-
-    Raises:
-        InputError: the file is missing or holds no figures.
-    """
+def read_fps(path: Path) -> float:
+    """Return the frames per second of saved figures. InputError where the file is missing or holds none."""
     try:
-        before = json.loads(path.read_text())
-        fps = float(before["fps"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"--compare: {path}: no figures in it, a file of `bench --save` would be right"
-        ) from error
-    ratio = figures.fps / fps if fps else 0.0
+        fps = float(json.loads(path.read_text())["fps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        fps = 0.0
+    if not 0 < fps < float("inf"):
+        raise InputError(f"--compare: {path}: no figures in it, a file of `bench --save` would be right")
+    return fps
+
+
+def compare_with(figures: Figures, path: Path, before: float, fail_under: float) -> bool:
+    """Print fps against those `before`, saved at `path`; True if it is at least `fail_under` of them."""
+    ratio = figures.fps / before
     verdict = "ok" if ratio >= fail_under else f"below {fail_under}"
-    print(f"{figures.fps:.1f} fps against {fps:.1f} in {path}: ratio {ratio:.3f}, {verdict}")
+    print(f"{figures.fps:.1f} fps against {before:.1f} in {path}: ratio {ratio:.3f}, {verdict}")
     return ratio >= fail_under
 
 

@@ -203,7 +203,9 @@ def bench(
     ] = False,
 ) -> None:
     """Measure the engine alone, decoding alone and the whole pipeline, in one run."""
-    from streamer.bench import compare_with, measure, print_figures, save_figures
+    from engines.errors import InputError
+    from engines.files import check_place
+    from streamer.bench import compare_with, measure, print_figures, read_fps, save_figures
     from streamer.settings import merge
 
     given = {
@@ -213,12 +215,19 @@ def bench(
         "key_interval": key_interval, "overlay": False if no_overlay else None,
         "loop": True,
     }  # fmt: skip
+    if streams < 1:
+        raise InputError(f"--streams: {streams}, 1 or more would be right")
+    if not 0 <= fail_under < float("inf"):
+        raise InputError(f"--fail-under: {fail_under}, a ratio such as 0.9 would be right")
     settings = merge((sources or []) * streams, model, sink or ["null:"], None, given)
+    before = read_fps(compare) if compare else 0.0
+    if save:
+        check_place(save, "--save", [*settings.files(), *([compare] if compare and compare != save else [])])
     figures = measure(settings, seconds)
     print_figures(figures)
     if save:
         save_figures(figures, save)
-    if compare and not compare_with(figures, compare, fail_under):
+    if compare and not compare_with(figures, compare, before, fail_under):
         raise typer.Exit(1)
 
 

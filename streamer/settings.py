@@ -16,7 +16,7 @@ from streamer.feed import Limits
 from streamer.keys import key_policy
 from streamer.privacy import Privacy, read_privacy
 from streamer.sinks import Taken, check_sink, sink_kind, target
-from streamer.sources import is_video
+from streamer.sources import is_video, local_files
 from streamer.sources.quarantine import KINDS
 from streamer.then import Then, read_then
 from streamer.trackers import open_tracker
@@ -109,6 +109,17 @@ class Settings:
         seen = any(kind.main_thread or kind.attends or kind.draws for kind in kinds)
         slow = any(told.limits.realtime or told.every > 1 for told in self.sources)
         return not (seen or slow or self.latency) and all(is_video(told.url) for told in self.sources)
+
+    def files(self) -> list[Path]:
+        """Return the files that a run reads: of its sources and its model, and the one it is told by."""
+        from engines.locate import locate
+
+        own = [Path(self.file)] if self.file else []
+        try:
+            model = locate(self.model).sources
+        except InputError:  # whoever loads it says so
+            model = []
+        return [*own, *model, *(file for told in self.sources for file in local_files(told.url))]
 
     def check_sinks(self, running: Sequence[SinkSettings] = ()) -> None:
         """Raise InputError for a sink that cannot be opened; the places of those that run are their own."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.errors import InputError
+from engines.files import check_place
 from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.frame import Frame, Planes
 
@@ -79,9 +80,15 @@ def draw_zones(source: str, at: float, config: Path | None, save: Path | None) -
     from streamer.analytics.desk import told
     from streamer.analytics.section import keep, spelled
     from streamer.config import load
+    from streamer.sources import local_files
 
+    if not 0 <= at < float("inf"):
+        raise InputError(f"--at: {at}, seconds from 0 on would be right")
     plan = load(config).analytics.plan() if config else Plan()
     window = save is None and _has_window()
+    path = save or Path("zones.png")
+    if not window:
+        check_place(path, "--save", [*local_files(source), *([config] if config else [])])
     frame = _picture(source, at)
     if window:
         drawn = _edit(frame, Sketch(plan, frame.size))
@@ -89,7 +96,6 @@ def draw_zones(source: str, at: float, config: Path | None, save: Path | None) -
             keep(config, drawn)
         plan = drawn
     else:
-        path = save or Path("zones.png")
         plan = plan or _example()
         _write(path, gridded(frame.planes, plan))
         print(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.files import locked, write_whole
+from engines.errors import InputError
+from engines.files import check_place, locked, write_whole
 
 
 @pytest.fixture
@@ -30,6 +31,16 @@ def test_where_the_disk_is_full_the_old_file_stays(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File too large"):
         write_whole(path, bytes(3 << 20))
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_an_input_is_no_place_to_write_to_under_any_name(tmp_path: Path) -> None:
+    read, link, new = tmp_path / "read", tmp_path / "link", tmp_path / "new"
+    read.touch()
+    link.symlink_to(read)
+    for place in (read, link):
+        with pytest.raises(InputError, match=f"--save: {place}: is an input itself, another place is right"):
+            check_place(place, "--save", [tmp_path / "gone", read])
+    check_place(new, "--save", [read])
 
 
 def test_the_second_waits_for_the_first(tmp_path: Path) -> None:

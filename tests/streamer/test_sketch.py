@@ -61,7 +61,7 @@ def test_without_a_window_a_grid_is_written_and_yaml_that_a_pipeline_reads(
     [
         (9.0, "grid.png", "--at: 9, but .* ends at 0.133 s"),
         (0.0, "grid.xyz", "--save: .*grid.xyz: would end with .png or .jpg"),
-        (0.0, "no/grid.png", "--save: .*: No such file or directory"),
+        (0.0, "no/grid.png", "--save: .*: no folder "),
     ],
 )
 def test_mistakes_are_told(tmp_path: Path, at: float, name: str, sentence: str) -> None:
