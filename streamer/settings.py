@@ -167,7 +167,12 @@ def gather(
     _check_ranges(how)
     if "classes" in how:
         told = how["classes"].split(",") if isinstance(how["classes"], str) else _listed(how["classes"])
-        how["classes"] = tuple(word for one in told if (word := str(one).strip()))
+        words = tuple(word for one in told if (word := str(one).strip()))
+        if told and not words:
+            raise InputError(
+                f"classes: {how['classes']!r}, names or ids of classes are right, without it all"
+            )
+        how["classes"] = words
     limits = Limits(**{name: how.pop(name) for name in _LIMITS if name in how})
     every = how.pop("every", 1)
     if isinstance(how.get("quarantine"), str):
@@ -177,6 +182,10 @@ def gather(
         how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in _listed(how["then"]))
     if isinstance(how.get("hide"), str):
         how["hide"] = read_privacy(how["hide"])
+    if not isinstance(how.get("hide"), Privacy | None):
+        raise InputError(f"hide: {how['hide']!r}, text such as 'blur,classes=face' would be right")
+    if "analytics" in how and not isinstance(how["analytics"], Plan):
+        how["analytics"] = _analytics(how["analytics"])
     if how.get("analytics"):
         how.setdefault("track", "bytetrack")
     if "key_interval" in how:
@@ -252,12 +261,23 @@ def _check_ranges(how: dict[str, Any]) -> None:
             raise InputError(f"{name}: {value}, a whole number would be right")
 
 
+def _analytics(told: object) -> Plan:
+    """Read lines and zones that are told as in the pipeline file."""
+    from streamer.config import read_analytics
+
+    try:
+        return read_analytics(told)
+    except InputError as error:
+        lines = (line if line.startswith(":") else f".{line}" for line in str(error).split("\n"))
+        raise InputError("\n".join(f"analytics{line}" for line in lines)) from None
+
+
 def _latency(told: str | float) -> float:
     try:
         seconds = seconds_of(told) if isinstance(told, str) else told
     except ValueError as error:
         raise InputError(f"latency: {error}") from error
-    if seconds < 0 or 0 < seconds < 0.005:
+    if not (seconds == 0 or 0.005 <= seconds < math.inf):
         raise InputError(f"latency: {told}, 5ms or more would be right")
     return seconds
 

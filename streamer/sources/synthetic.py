@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.detections import Detections
+from engines.errors import InputError
 from engines.scenes import Scene
 from streamer import planes
 from streamer.frame import Frame
 from streamer.sources import SourceInfo
-from streamer.urls import read_query
+from streamer.urls import read_query, redact
 
 __all__ = ["Options", "Synthetic", "open_synthetic"]
 
@@ -42,8 +43,11 @@ def open_synthetic(url: str, name: str) -> Synthetic:
     """Open ``synthetic:?size=640x360&fps=30&count=300&seed=0&held_out=0&live=0``, each key optional.
 
     Raises:
-        InputError: an unknown key or an impossible value.
+        InputError: an unknown key, an impossible value, or what is no query.
     """
+    rest = url.partition(":")[2]
+    if rest and not rest.startswith("?"):
+        raise InputError(f"{redact(url)}: {redact(rest)!r}, synthetic:?count=100 is the form")
     return Synthetic(read_query(url, Options()), name)
 
 

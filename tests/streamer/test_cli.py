@@ -70,6 +70,8 @@ def sizes(folder: Path) -> dict[Path, int]:
         (["run", "synthetic:", "-m", "nope.onnx"], ["nope.onnx", "no such file"]),
         (["run", "synthetic:", "-m", "damaged.onnx"], ["damaged.onnx", "not a whole ONNX"]),
         (["run", "synthetic:", "-m", MODEL, "--classes", "persn"], ["'persn'", "did you mean 'person'"]),
+        (["run", "synthetic:", "-m", MODEL, "--classes", ","], ["classes: ','", "names or ids"]),
+        (["run", "synthetic:", "-m", MODEL, "--latency", "nan"], ["latency: 'nan'", "such as 150ms"]),
         (["run", "synthetic:", "-m", MODEL, "--conf", "1.5"], ["conf", "1.5", "0 to 1"]),
         (["run", "synthetic:", "-m", MODEL, "--every", "0"], ["every", "0", "1 or more"]),
         (["run", "synthetic:", "-m", MODEL, "--seconds", "nan"], ["seconds: nan", "0 or more"]),

@@ -66,3 +66,8 @@ def test_live_gives_each_picture_when_its_time_has_come():
 def test_impossible_values_are_refused(query):
     with pytest.raises(InputError, match="would be right"):
         open_source(f"synthetic:?{query}")
+
+
+def test_what_is_no_query_is_refused():
+    with pytest.raises(InputError, match=r"synthetic:count=3: 'count=3', synthetic:\?count=100 is the form"):
+        open_source("synthetic:count=3")
