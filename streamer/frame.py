@@ -68,6 +68,7 @@ class Frame:
     speeds: dict[int, float] = field(default_factory=dict)  # track -> metres per second, where it is measured
     inferred: bool = False  # False: the detections are older than the picture, or predicted (`--every N`)
     key_index: int = -1  # of the key frame that its detections rest on, its own for one; -1: no such model
+    file: str = ""  # the picture's own path, where each has one
     audio: tuple[AudioPacket, ...] = ()  # the stream's sound, demuxed since the frame before
 
     @property

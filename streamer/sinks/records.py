@@ -57,6 +57,8 @@ def record(frame: Frame, spec: ModelSpec) -> dict[str, Any]:
     if len(found.masks):
         _add_masks(rows, frame)
     place = {"stream": frame.stream, "index": frame.index, "pts": round(frame.pts, 6)}
+    if frame.file:
+        place["file"] = frame.file
     return {**place, **_times(frame), "detections": rows}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import re
 import threading
 import time
@@ -103,7 +104,8 @@ class Images:
                 continue
             self._codec, self._format = codec, picture.format.name
             planes = upright(picture, orientation(data), Fraction(1))
-            yield Frame(self.name, index, number * step, planes, time.monotonic(), duration=step)
+            name = os.fsencode(file).decode("utf-8", "replace")
+            yield Frame(self.name, index, number * step, planes, time.monotonic(), duration=step, file=name)
             index += 1
 
 

@@ -52,6 +52,15 @@ def test_a_record_says_what_was_found(frames: Callable[..., list[Frame]]) -> Non
     }
 
 
+def test_the_record_of_a_picture_names_its_file(frames: Callable[..., list[Frame]]) -> None:
+    frame = frames([0.0])[0]
+    assert "file" not in record(frame, SPEC)
+    frame.file = "photos/é.jpg"
+    told = record(frame, SPEC)
+    assert told["file"] == "photos/é.jpg"
+    assert _faults(told, SCHEMA) == []
+
+
 def test_a_class_without_a_name_is_called_by_its_number(frames: Callable[..., list[Frame]]) -> None:
     frame = _with(frames([0.0])[0], Detections.of([[0, 0, 1, 1]], [0.5], [4]))
     assert record(frame, SPEC)["detections"][0]["class"] == "4"

@@ -91,6 +91,7 @@ def test_folder_is_read_in_natural_order_and_only_its_pictures(tmp_path: Path):
     frames = frames_of(folder)
     assert [round(frame.planes.y.mean() / 60) for frame in frames] == [0, 1, 2, 3]
     assert {frame.stream for frame in frames} == {"photos"}
+    assert [frame.file for frame in frames] == [str(folder / name) for name in names]
 
 
 def test_times_follow_from_the_rate(tmp_path: Path):
