@@ -45,7 +45,7 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
     """
     if network.order == "chw" and options.batch > 1:
         raise WorkError(f"{spec.name}: it takes one picture at a time, not {options.batch}")
-    inner = onnx.compose.add_prefix(free_batch(network), PREFIX)
+    inner = onnx.compose.add_prefix(free_batch(network, options.batch), PREFIX)
     nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
     nodes.graph.initializer.extend(inner.graph.initializer)
     _take_pixels(nodes, spec, network)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,8 +42,7 @@ def open_engine(build: Build) -> OpenVinoEngine:
         with guarded(build.model.parent, ".blob", build.tell, waiting):
             compiled = core.compile_model(str(_readable(build.model)), device, settings)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WorkError(f"openvino: the model does not compile for {device}: {reason}") from error
+        raise WorkError(f"openvino: the model does not compile for {device}: {_reason(error)}") from error
     name = f"{device} {core.get_property(device, 'FULL_DEVICE_NAME')}"
     return OpenVinoEngine(compiled, name, precision, build.requests)
 
@@ -122,18 +123,37 @@ class _Request:
             self._request.set_tensor(self._state[f"{name}/{row}"], tensor)
 
     def start(self, filled: int = 0) -> None:
-        """Begin and return at once; all pictures are computed."""
-        self._request.start_async()
+        """Begin and return at once; all pictures are computed. Raises WorkError as `wait`."""
+        with _running():
+            self._request.start_async()
 
     def wait(self) -> dict[str, NDArray[Any]]:
-        """Block until the outputs are there, without holding the interpreter."""
-        self._request.wait()
+        """Block until the outputs are there, without holding the interpreter.
+
+        Raises WorkError where the graph does not run.
+        """
+        with _running():
+            self._request.wait()
         return self._outputs
 
     def free(self) -> None:
         """Let go of the device's memory."""
         self._request.wait()
         self._request = None
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise WorkError(f"openvino: the model does not run: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _readable(model: Path) -> Path:
@@ -179,7 +199,12 @@ def _named(ports: list[Any]) -> dict[str, Any]:
 
 
 def _specs(ports: dict[str, Any]) -> tuple[TensorSpec, ...]:
-    """What the host writes and reads."""
+    """What the host writes and reads. Raises WorkError for what has no fixed shape."""
+    for name, port in ports.items():
+        if port.partial_shape.is_dynamic:
+            raise WorkError(
+                f"openvino: {name}: its shape {port.partial_shape} is open, a fixed one is needed"
+            )
     return specs(
         [
             (name, tuple(port.shape), port.element_type.to_dtype())

@@ -37,6 +37,21 @@ def test_an_open_axis_is_0_until_it_is_fixed(saved: Callable[..., Path]) -> None
     assert fixed.outputs[0].shape == (1, 9, 4)
 
 
+def test_what_inference_leaves_open_the_file_may_know(network: Callable[..., Any], tmp_path: Path) -> None:
+    """The rows are chosen by a mask, so nobody infers how many there are; the file says only how wide."""
+    from onnx import helper, numpy_helper
+
+    model = network({**OUTPUTS, "output0": np.zeros((1, 9, 6), np.float32)})
+    del model.graph.output[:]
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(6, bool), "all"))
+    model.graph.node.append(helper.make_node("Compress", ["output0", "all"], ["rows"], axis=2))
+    model.graph.output.append(helper.make_tensor_value_info("rows", 1, ["n", "m", 6]))
+    path = tmp_path / "rows.onnx"
+    path.write_bytes(model.SerializeToString())
+    fixed = fix_size(read_network(path), (64, 32))
+    assert [output.shape for output in fixed.outputs] == [(1, 9, 6)]
+
+
 def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
     return {
         "empty": (b"", "the file is empty"),
