@@ -24,10 +24,11 @@ import onnx
 from onnx import TensorProto, helper
 
 from engines.backends import INPUT, OUTPUTS, STATE
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from engines.layouts import Candidates, Embedding, Raw, decoder
 from engines.network import SIZES, Network, free_batch
 from engines.nodes import Nodes, reads
+from engines.open_rows import with_room
 from engines.options import Options
 from engines.spec import ModelSpec
 
@@ -57,7 +58,13 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
         tensor.name: Raw(_float(nodes, PREFIX + tensor.name, tensor.dtype), tensor.shape, tensor.dtype)
         for tensor in network.outputs
     }
-    found = decoder(spec.layout)(nodes, spec, raw)
+    found = decoder(spec.layout)(nodes, spec, with_room(nodes, spec.layout, raw))
+    if not (found.width if isinstance(found, Embedding) else found.count * found.classes):
+        outputs = ", ".join(map(str, network.outputs))
+        raise InputError(
+            f"{spec.name}: outputs: {outputs}: not told how much leaves the network as {spec.layout}, export "
+            "it with fixed shapes"
+        )
     if isinstance(found, Embedding):
         _give(nodes, {"embeddings": found.tensor}, {"embeddings": [options.batch, found.width]})
     else:
@@ -73,7 +80,6 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
         nodes.graph.input.extend(inner.graph.output)
         nodes.graph.output.extend(inner.graph.input)
     composed = helper.make_model(nodes.graph, opset_imports=inner.opset_import, ir_version=inner.ir_version)
-    composed.functions.extend(inner.functions)
     content = composed.SerializeToString()
     if network.ir:
         from engines.ir import join

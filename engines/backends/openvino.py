@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ class _Request:
 
     def free(self) -> None:
         """Let go of the device's memory."""
-        self._request.wait()
+        with suppress(RuntimeError):  # it was told
+            self._request.wait()
         self._request = None
 
 
