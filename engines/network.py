@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference, version_converter
+from onnx import TensorProto, helper, inliner, shape_inference, version_converter
 
 from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
+from engines.external import load_weights
 from engines.graph_batch import set_batch
 
 __all__ = [
@@ -61,9 +62,8 @@ class Network:
             return "nchw"
         if len(shape) == 4 and shape[3] == 3:
             return "nhwc"
-        seen = ",".join(str(axis or "?") for axis in shape)
         raise InputError(
-            f"input: {self.input.name} ({seen}) {self.input.dtype}, pictures of three channels as (batch, 3, "
+            f"input: {self.input}, pictures of three channels as (batch, 3, "
             "height, width), (batch, height, width, 3) or (3, height, width) are needed"
         )
 
@@ -105,7 +105,7 @@ def read_network(path: Path, state: Collection[str] = ()) -> Network:
         model = onnx.load_model_from_string(data)
         if not model.graph.node:
             raise ValueError("it holds no graph")
-        _load_weights_beside(model, path)
+        load_weights(model, path)
         onnx.checker.check_model(model)
     except InputError:
         raise
@@ -113,6 +113,8 @@ def read_network(path: Path, state: Collection[str] = ()) -> Network:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a whole ONNX model: {reason}; export or download it again") from error
     _check_operators(model, path)
+    if model.functions:  # OpenVINO knows none
+        model = inliner.inline_local_functions(model)
     _fix_weights(model)
     model = at_least(OLDEST_OPSET, model, path)
     if not model.graph.output:
@@ -210,10 +212,8 @@ def free_batch(network: Network, batch: int) -> Any:
         _set_shape(value, wanted[value.name])
     for name, axes in set_batch(model, given, wanted).items():
         if own > 1 and axes[:1] == (own,):
-            seen = ",".join(str(axis or "?") for axis in axes)
             raise WorkError(
-                f"batch: {batch}, the file is made for {own} and its output {name} stays ({seen}): batch "
-                f"{own} is right"
+                f"batch: {batch}, the file is made for {own} and its output {name} keeps them: {own} is right"
             )
     return model
 
@@ -284,24 +284,6 @@ def at_least(opset: int, model: Any, path: Path) -> Any:
 
 def _opset(model: Any) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-
-
-def _load_weights_beside(model: Any, path: Path) -> None:
-    """Weights outside the file are read from `<file>.data` only, as PyTorch's exporter names it."""
-    beside = path.with_name(path.name + ".data")
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key != "location":
-                continue
-            if entry.value != beside.name:
-                raise InputError(
-                    f"{path}: weights: in {entry.value!r}, only {beside.name!r} beside the file is read"
-                )
-            if not beside.is_file():
-                raise InputError(
-                    f"{path}: weights: {beside.name!r} is missing beside the file, copy it there"
-                )
-    onnx.load_external_data_for_model(model, str(path.parent))
 
 
 def _spec(value: Any, where: str) -> TensorSpec:
