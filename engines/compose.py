@@ -163,14 +163,13 @@ def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
     """Rank places, decode the best, and make them the outputs of the graph."""
     if options.labels == "best" or found.labelled:
         count = min(options.candidates, found.count)
-        scores, index = nodes.ops("TopK", 2, found.best, nodes.constant([count], "int64"))
+        scores, index = _ranked(nodes, found.best, count)
         outputs = found.pick(index)
         if not found.labelled:
             outputs["classes"] = nodes.best_column(outputs.pop("probabilities"), found.classes)
     else:
         count = min(options.candidates, found.count * found.classes)
-        flat = nodes.reshape(found.every(), 0, -1)
-        scores, pairs = nodes.ops("TopK", 2, flat, nodes.constant([count], "int64"))
+        scores, pairs = _ranked(nodes, nodes.reshape(found.every(), 0, -1), count)
         width = nodes.constant(found.classes, "int64")
         index = nodes.op("Div", pairs, width)
         outputs = found.pick(index)
@@ -188,6 +187,12 @@ def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
         "prototypes": [nodes.batch, None, None, None],
     }
     _give(nodes, outputs, shapes)
+
+
+def _ranked(nodes: Nodes, scores: str, count: int) -> tuple[str, str]:
+    """The best scores (B, K) and their places; what is no finite number comes last, and leaves as it is."""
+    _, places = nodes.ops("TopK", 2, nodes.finite(scores, -1), nodes.constant([count], "int64"))
+    return nodes.entries(scores, places), places
 
 
 def _give(nodes: Nodes, outputs: dict[str, str], shapes: dict[str, list[int | None]]) -> None:
