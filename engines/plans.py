@@ -71,7 +71,7 @@ def keep_plan(made: Path, path: Path, parts: Parts, seconds: float) -> bytes:
 def guarded(
     folder: Path, suffix: str, tell: Callable[[str], object], waiting: Callable[[], object]
 ) -> Iterator[None]:
-    """Let a library keep compiled files of its own in a folder, one process at a time.
+    """Let a library keep compiled files of its own in a folder and those in it, one process at a time.
 
     Those that are not as they were written are removed before: OpenVINO would compute with a damaged blob.
     """
@@ -80,13 +80,15 @@ def guarded(
         known = {}
         with suppress(OSError, ValueError):
             known = dict(json.loads(sums.read_text(encoding="utf-8")))
-        for path in folder.glob(f"*{suffix}"):
-            if known.get(path.name) != _digest(path):
+        for path in folder.rglob(f"*{suffix}"):
+            name = str(path.relative_to(folder))
+            if known.get(name) != _digest(path):
                 tell(f"compiled again: {path.name} is damaged")
                 path.unlink()
-                known.pop(path.name, None)
+                known.pop(name, None)
         yield
-        now = {path.name: known.get(path.name) or _digest(path) for path in folder.glob(f"*{suffix}")}
+        names = {str(path.relative_to(folder)): path for path in folder.rglob(f"*{suffix}")}
+        now = {name: known.get(name) or _digest(path) for name, path in names.items()}
         if now != known:
             with suppress(OSError):
                 write_whole(sums, json.dumps(now).encode())
