@@ -31,6 +31,7 @@ from engines.nodes import Nodes, reads
 from engines.open_rows import with_room
 from engines.options import Options
 from engines.spec import ModelSpec
+from engines.splits import split_tables
 
 __all__ = ["compose"]
 
@@ -46,7 +47,9 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
     """
     if network.order == "chw" and options.batch > 1:
         raise WorkError(f"{spec.name}: it takes one picture at a time, not {options.batch}")
-    inner = onnx.compose.add_prefix(free_batch(network, options.batch), PREFIX)
+    inner = free_batch(network, options.batch)
+    split_tables(inner, network.opset)
+    inner = onnx.compose.add_prefix(inner, PREFIX)
     nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
     nodes.graph.initializer.extend(inner.graph.initializer)
     _take_pixels(nodes, spec, network)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-__all__ = ["set_batch"]
+__all__ = ["constants", "set_batch"]
 
 Shape = tuple[int, ...]  # 0 is an axis of unknown length
 Shapes = Mapping[str, Shape]
@@ -30,23 +30,23 @@ def set_batch(model: Any, given: Shapes, wanted: Shapes) -> Shapes:
     else a graph may do with its batch is not looked for.
     """
     lean = _lean(model)
-    constants = _constants(model.graph)
+    targets = constants(model.graph)
     before = _inferred(lean, given)
     for _ in range(_ROUNDS):
         after = _inferred(lean, wanted)
-        fresh = _freed(lean.graph, constants, before, after)
+        fresh = _freed(lean.graph, targets, before, after)
         if not fresh:
             break
         for number, target in fresh.items():
             name = f"graph_batch/{number}"
-            constants[name] = target
+            targets[name] = target
             for graph in (model.graph, lean.graph):
                 graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), name))
                 graph.node[number].input[1] = name
     return {value.name: after.get(value.name, ()) for value in model.graph.output}
 
 
-def _freed(graph: Any, constants: Shapes, before: Shapes, after: Shapes) -> dict[int, Shape]:
+def _freed(graph: Any, targets: Shapes, before: Shapes, after: Shapes) -> dict[int, Shape]:
     """The targets of those reshapes, by number, that hide the batch and that no other one of them feeds."""
     behind: set[str] = set()
     found = {}
@@ -54,14 +54,14 @@ def _freed(graph: Any, constants: Shapes, before: Shapes, after: Shapes) -> dict
         if not behind.isdisjoint(node.input):
             behind.update(node.output)
             continue
-        if node.op_type != "Reshape" or node.input[1] not in constants:
+        if node.op_type != "Reshape" or node.input[1] not in targets:
             continue
         if any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute):
             continue
         (data, shape), (out,) = node.input, node.output
         forms = before.get(data, ()), after.get(data, ()), before.get(out, ())
-        target = _following(constants[shape], *forms)
-        if target != constants[shape]:
+        target = _following(targets[shape], *forms)
+        if target != targets[shape]:
             found[number] = target
             behind.add(out)
     return found
@@ -110,8 +110,8 @@ def _kind(value: Any) -> int:
     return int(value.type.tensor_type.elem_type)
 
 
-def _constants(graph: Any) -> dict[str, Shape]:
-    """All that may be the target of a reshape."""
+def constants(graph: Any) -> dict[str, Shape]:
+    """Return the small constants of one axis of a graph: targets of reshapes, bounds of slices."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
