@@ -152,6 +152,7 @@ class _Choice:
         for place, (backend, _) in enumerate(self._left):
             try:
                 engine = opener(backend)(build)
+                _try_out(engine, build)
             except (InputError, WorkError) as error:
                 refused.append(error)
                 continue
@@ -160,6 +161,24 @@ class _Choice:
             self._left = [self._left[place]]
             return engine
         raise refused[0]
+
+
+def _try_out(engine: Engine, build: Build) -> None:
+    """Run it once, where it has never run: some graphs load and fail only then. Raises WorkError."""
+    entry = cache.Entry(build.model.parent)
+    question = f"runs {_identity(engine)} {engine.precision}"
+    if entry.recall(question):
+        return
+    try:
+        request = engine.requests[0]
+        request.start()
+        rows = {name: len(values) for name, values in request.wait().items()}
+        if set(rows.values()) != {build.batch}:
+            raise WorkError(f"{engine.backend}: of {build.batch} pictures it gives {rows}")
+    except WorkError:
+        engine.close()
+        raise
+    entry.remember(question, "yes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from engines.backends import INPUT, OUTPUTS, STATE
-from engines.errors import WorkError
+from engines.errors import InputError, WorkError
 from engines.layouts import Candidates, Embedding, Raw, decoder
 from engines.network import SIZES, Network, free_batch
 from engines.nodes import Nodes, reads
+from engines.open_rows import with_room
 from engines.options import Options
 from engines.spec import ModelSpec
+from engines.splits import split_tables
 
 __all__ = ["compose"]
 
@@ -45,7 +47,9 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
     """
     if network.order == "chw" and options.batch > 1:
         raise WorkError(f"{spec.name}: it takes one picture at a time, not {options.batch}")
-    inner = onnx.compose.add_prefix(free_batch(network), PREFIX)
+    inner = free_batch(network, options.batch)
+    split_tables(inner, network.opset)
+    inner = onnx.compose.add_prefix(inner, PREFIX)
     nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
     nodes.graph.initializer.extend(inner.graph.initializer)
     _take_pixels(nodes, spec, network)
@@ -57,7 +61,13 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
         tensor.name: Raw(_float(nodes, PREFIX + tensor.name, tensor.dtype), tensor.shape, tensor.dtype)
         for tensor in network.outputs
     }
-    found = decoder(spec.layout)(nodes, spec, raw)
+    found = decoder(spec.layout)(nodes, spec, with_room(nodes, spec.layout, raw))
+    if not (found.width if isinstance(found, Embedding) else found.count * found.classes):
+        outputs = ", ".join(map(str, network.outputs))
+        raise InputError(
+            f"{spec.name}: outputs: {outputs}: not told how much leaves the network as {spec.layout}, export "
+            "it with fixed shapes"
+        )
     if isinstance(found, Embedding):
         _give(nodes, {"embeddings": found.tensor}, {"embeddings": [options.batch, found.width]})
     else:
@@ -73,7 +83,6 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
         nodes.graph.input.extend(inner.graph.output)
         nodes.graph.output.extend(inner.graph.input)
     composed = helper.make_model(nodes.graph, opset_imports=inner.opset_import, ir_version=inner.ir_version)
-    composed.functions.extend(inner.functions)
     content = composed.SerializeToString()
     if network.ir:
         from engines.ir import join
@@ -157,14 +166,13 @@ def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
     """Rank places, decode the best, and make them the outputs of the graph."""
     if options.labels == "best" or found.labelled:
         count = min(options.candidates, found.count)
-        scores, index = nodes.ops("TopK", 2, found.best, nodes.constant([count], "int64"))
+        scores, index = _ranked(nodes, found.best, count)
         outputs = found.pick(index)
         if not found.labelled:
             outputs["classes"] = nodes.best_column(outputs.pop("probabilities"), found.classes)
     else:
         count = min(options.candidates, found.count * found.classes)
-        flat = nodes.reshape(found.every(), 0, -1)
-        scores, pairs = nodes.ops("TopK", 2, flat, nodes.constant([count], "int64"))
+        scores, pairs = _ranked(nodes, nodes.reshape(found.every(), 0, -1), count)
         width = nodes.constant(found.classes, "int64")
         index = nodes.op("Div", pairs, width)
         outputs = found.pick(index)
@@ -182,6 +190,12 @@ def _select(nodes: Nodes, found: Candidates, options: Options) -> None:
         "prototypes": [nodes.batch, None, None, None],
     }
     _give(nodes, outputs, shapes)
+
+
+def _ranked(nodes: Nodes, scores: str, count: int) -> tuple[str, str]:
+    """The best scores (B, K) and their places; what is no finite number comes last, and leaves as it is."""
+    _, places = nodes.ops("TopK", 2, nodes.finite(scores, -1), nodes.constant([count], "int64"))
+    return nodes.entries(scores, places), places
 
 
 def _give(nodes: Nodes, outputs: dict[str, str], shapes: dict[str, list[int | None]]) -> None:

@@ -20,6 +20,10 @@ class TensorSpec:
     shape: tuple[int, ...]  # fixed; the first is the batch
     dtype: str  # numpy's name: uint8, float32, int64
 
+    def __str__(self) -> str:
+        """For people: an open axis, of a file, is '?'."""
+        return f"{self.name} ({','.join(str(axis or '?') for axis in self.shape)}) {self.dtype}"
+
 
 class Request(Protocol):
     """One place in flight: buffers to write, a start, a wait."""

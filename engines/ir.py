@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from onnx import helper
@@ -28,6 +29,8 @@ def read_ir(path: Path, shape: tuple[int, ...] = ()) -> Network:
     if not path.with_suffix(".bin").is_file():
         name = path.with_suffix(".bin").name
         raise InputError(f"{path}: weights: {name!r} is missing beside the file, copy it there")
+    if not _is_ir(path):  # OpenVINO would try all formats that it knows, and print what they say
+        raise InputError(f"{path}: no OpenVINO IR, an .xml file whose first element is <net> is right")
     try:
         model = openvino_core().read_model(str(path))
         if shape:
@@ -38,7 +41,7 @@ def read_ir(path: Path, shape: tuple[int, ...] = ()) -> Network:
             f"{path}: not a whole OpenVINO IR: {reason}; convert or download it again"
         ) from error
     if len(model.inputs) != 1 or not model.outputs:
-        names = ", ".join(port.any_name for port in model.inputs) or "none"
+        names = ", ".join(map(_name, model.inputs)) or "none"
         raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")
     (pictures,), outputs = map(_spec, model.inputs), tuple(map(_spec, model.outputs))
     face = helper.make_graph([], "ir", [_value(pictures)], [_value(output) for output in outputs])
@@ -84,9 +87,29 @@ def _rewire(old: Any, source: Any) -> None:
         target.replace_source_output(source)
 
 
+def _is_ir(path: Path) -> bool:
+    """Whether the first element is that of an IR; nothing behind it is read."""
+    try:
+        with path.open("rb") as file:
+            _, first = next(ElementTree.iterparse(file, ["start"]))
+            return str(first.tag) == "net"
+    except (ElementTree.ParseError, StopIteration):
+        return False
+
+
+def _name(port: Any) -> str:
+    """A port's name, or where it has none that of the layer that gives it."""
+    if port.names:
+        return str(port.any_name)
+    node = port.get_node()
+    return str(
+        (node.input_value(0).get_node() if node.get_type_name() == "Result" else node).get_friendly_name()
+    )
+
+
 def _spec(port: Any) -> TensorSpec:
     shape = tuple(axis.get_length() if axis.is_static else 0 for axis in port.get_partial_shape())
-    return TensorSpec(port.any_name, shape, str(np.dtype(port.get_element_type().to_dtype())))
+    return TensorSpec(_name(port), shape, str(np.dtype(port.get_element_type().to_dtype())))
 
 
 def _value(tensor: TensorSpec) -> Any:

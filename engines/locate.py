@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from engines.errors import InputError, nearest
+from engines.external import files_beside
 from engines.shipped import file_of, names
 
 __all__ = ["Located", "card_named", "locate"]
@@ -27,9 +29,10 @@ class Located:
     @property
     def sources(self) -> list[Path]:
         """All files whose content matters."""
+        graphs = [path for path in (self.model, self.between) if path]
         ir = self.model.suffix.lower() == ".xml"
-        weights = self.model.with_suffix(".bin") if ir else self.model.with_name(self.model.name + ".data")
-        files = (self.model, weights, self.card, self.between)
+        weights = [[path.with_suffix(".bin")] if ir else files_beside(path) for path in graphs]
+        files = (*graphs, *chain(*weights), self.card)
         return [path for path in files if path and path.exists()]
 
 

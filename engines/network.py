@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper, shape_inference, version_converter
+from onnx import TensorProto, helper, inliner, shape_inference, version_converter
 
 from engines.engine import TensorSpec
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
+from engines.external import load_weights
+from engines.graph_batch import set_batch
 
 __all__ = [
     "MOTION",
@@ -31,6 +33,7 @@ Order = Literal["nchw", "nhwc", "chw"]
 
 OLDEST_OPSET = 11  # that composition writes; older files are converted
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "org.openvinotoolkit"}
+_NO_NUMBERS = (TensorProto.UNDEFINED, TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 SIZES = "orig_target_sizes"  # a second input, (batch, 2): width and height that boxes are wanted in
 MOTION = "motion"  # an output for frames between key frames
 
@@ -47,6 +50,7 @@ class Network:
     ir: Path | None = None  # the .xml file, where it is an OpenVINO IR
     state: tuple[TensorSpec, ...] = ()  # what key frames give beside their outputs, and others take
     motion: TensorSpec | None = None  # how far the picture moved since its key frame, where the file says it
+    batch: int = 0  # pictures that the file is made for; 0 = any number
 
     @property
     def order(self) -> Order:
@@ -58,9 +62,8 @@ class Network:
             return "nchw"
         if len(shape) == 4 and shape[3] == 3:
             return "nhwc"
-        seen = ",".join(str(axis or "?") for axis in shape)
         raise InputError(
-            f"input: {self.input.name} ({seen}) {self.input.dtype}, pictures of three channels as (batch, 3, "
+            f"input: {self.input}, pictures of three channels as (batch, 3, "
             "height, width), (batch, height, width, 3) or (3, height, width) are needed"
         )
 
@@ -102,7 +105,7 @@ def read_network(path: Path, state: Collection[str] = ()) -> Network:
         model = onnx.load_model_from_string(data)
         if not model.graph.node:
             raise ValueError("it holds no graph")
-        _load_weights_beside(model, path)
+        load_weights(model, path)
         onnx.checker.check_model(model)
     except InputError:
         raise
@@ -110,13 +113,17 @@ def read_network(path: Path, state: Collection[str] = ()) -> Network:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: not a whole ONNX model: {reason}; export or download it again") from error
     _check_operators(model, path)
+    if model.functions:  # OpenVINO knows none
+        model = inliner.inline_local_functions(model)
     _fix_weights(model)
     model = at_least(OLDEST_OPSET, model, path)
     if not model.graph.output:
         raise InputError(f"{path}: outputs: none, a model that gives tensors is needed")
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    outputs = tuple(map(_spec, model.graph.output))
-    return Network(model, _opset(model), _pictures(model, path, state), outputs, metadata)
+    outputs = tuple(_spec(value, f"{path}: outputs") for value in model.graph.output)
+    pictures = _pictures(model, path, state)
+    batch = pictures.shape[0] if len(pictures.shape) == 4 else 0
+    return Network(model, _opset(model), pictures, outputs, metadata, batch=batch)
 
 
 def read_between(path: Path, key: Network) -> tuple[Network, Network]:
@@ -146,29 +153,41 @@ def without(network: Network, names: Collection[str]) -> Network:
 
 
 def fix_size(network: Network, size: tuple[int, int]) -> Network:
-    """Return the network for one picture of ``size`` (width, height), the shapes of its outputs inferred."""
+    """Return the network for one picture of ``size`` (width, height), the shapes of its outputs inferred.
+
+    The graph of a file made for more pictures stays as it is; that one of them leaves is only said.
+    """
     shape = network.shaped(size, 1)
-    known = {tensor.name: tensor.shape for tensor in network.state}
     if network.input.shape == shape and all(all(tensor.shape) for tensor in network.given):
         return network
     if network.ir:
         from engines.ir import read_ir
 
         return read_ir(network.ir, shape)
+    own = network.batch or 1
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
+    shapes = _inputs(replace(network, input=replace(network.input, shape=shape)), own)
     for value in model.graph.input:
-        _set_shape(value, (1, 2) if value.name == SIZES else known.get(value.name, shape))
+        _set_shape(value, shapes[value.name])
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(model, data_prop=True)
-    made = {value.name: _spec(value) for value in inferred.graph.output}
+    made = {value.name: _axes(value) for value in inferred.graph.output}
+    for value in inferred.graph.output:
+        axes = value.type.tensor_type.shape.dim
+        if any(axis.HasField("dim_value") and not axis.dim_value for axis in axes):
+            seen = ",".join(str(axis.dim_value) if axis.HasField("dim_value") else "?" for axis in axes)
+            raise InputError(f"output: {value.name} ({seen}): nothing can be in it, export the model again")
 
     def fixed(tensors: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        """Those that are inputs are known already."""
-        found = (made.get(tensor.name, tensor) for tensor in tensors)
-        return tuple(new if new.shape else old for new, old in zip(found, tensors, strict=True))
+        """What inference leaves open the file may know; those that are inputs are known already."""
+        found = (_merged(made.get(tensor.name, ()), tensor.shape) for tensor in tensors)
+        return tuple(
+            replace(tensor, shape=(1, *axes[1:]) if axes[:1] == (own,) else axes)
+            for tensor, axes in zip(tensors, found, strict=True)
+        )
 
     state, outputs = fixed(network.state), fixed(network.outputs)
     return replace(
@@ -176,40 +195,43 @@ def fix_size(network: Network, size: tuple[int, int]) -> Network:
     )
 
 
-def free_batch(network: Network) -> Any:
-    """Return a copy of the model that takes any number of pictures.
+def free_batch(network: Network, batch: int) -> Any:
+    """Return a copy of the model that takes so many pictures; of the file's own number it stays as it is.
 
-    Exports for one picture write the batch as a constant into their reshapes; there it becomes 0, which keeps
-    the axis as it comes. What else a graph may do with its batch is not looked for: the result is to be
-    proved on pictures (`engines.parity`).
+    What a graph may do with its batch beside reshapes is not looked for: the result is to be proved on
+    pictures (`engines.parity`). Raises WorkError where it is seen that the graph does not follow.
     """
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
     del model.graph.value_info[:]
-    if network.order == "chw":
+    own = network.batch or 1
+    if network.order == "chw" or batch == own:
         return model
-    known = {tensor.name: tensor.shape for tensor in network.state}
+    given, wanted = _inputs(network, own), _inputs(network, batch)
     for value in model.graph.input:
-        rest = (2,) if value.name == SIZES else known.get(value.name, network.input.shape)[1:]
-        _set_shape(value, ("batch", *rest))
-    batch = network.input.shape[0]
-    if not batch:
-        return model
-    known = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            known[node.output[0]] = node.attribute[0].t
-    for number, node in enumerate(model.graph.node):
-        if node.op_type != "Reshape" or node.input[1] not in known:
-            continue
-        target = numpy_helper.to_array(known[node.input[1]]).copy()
-        keeps_zero = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
-        if target.size and target[0] == batch and not keeps_zero:
-            target[0] = 0
-            name = f"free_batch/{number}"
-            model.graph.initializer.append(numpy_helper.from_array(target, name))
-            node.input[1] = name
+        _set_shape(value, wanted[value.name])
+    for name, axes in set_batch(model, given, wanted).items():
+        if own > 1 and axes[:1] == (own,):
+            raise WorkError(
+                f"batch: {batch}, the file is made for {own} and its output {name} keeps them: {own} is right"
+            )
     return model
+
+
+def _inputs(network: Network, batch: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of all inputs of the graph, for so many pictures."""
+    known = {tensor.name: tensor.shape for tensor in (*network.state, network.input)} | {SIZES: (1, 2)}
+    names = [value.name for value in network.model.graph.input]
+    if network.order == "chw":
+        return {name: known[name] for name in names}
+    return {name: (batch, *known[name][1:]) for name in names}
+
+
+def _merged(made: tuple[int, ...], told: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of two that may both leave axes open; the first is surer."""
+    if len(made) != len(told):
+        return made or told
+    return tuple(one or other for one, other in zip(made, told, strict=True))
 
 
 def _pictures(model: Any, path: Path, state: Collection[str]) -> TensorSpec:
@@ -218,7 +240,7 @@ def _pictures(model: Any, path: Path, state: Collection[str]) -> TensorSpec:
     if len(inputs) != 1:
         names = ", ".join(value.name for value in model.graph.input) or "none"
         raise InputError(f"{path}: inputs: {names}, a model that takes one tensor of pictures is needed")
-    return _spec(inputs[0])
+    return _spec(inputs[0], f"{path}: inputs")
 
 
 def _check_operators(model: Any, path: Path) -> None:
@@ -264,28 +286,21 @@ def _opset(model: Any) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
-def _load_weights_beside(model: Any, path: Path) -> None:
-    """Weights outside the file are read from `<file>.data` only, as PyTorch's exporter names it."""
-    beside = path.with_name(path.name + ".data")
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key != "location":
-                continue
-            if entry.value != beside.name:
-                raise InputError(
-                    f"{path}: weights: in {entry.value!r}, only {beside.name!r} beside the file is read"
-                )
-            if not beside.is_file():
-                raise InputError(
-                    f"{path}: weights: {beside.name!r} is missing beside the file, copy it there"
-                )
-    onnx.load_external_data_for_model(model, str(path.parent))
+def _spec(value: Any, where: str) -> TensorSpec:
+    """What is known of an input or output; InputError where it is no tensor of numbers."""
+    kind = value.type.tensor_type.elem_type
+    if kind in _NO_NUMBERS:
+        what = value.type.WhichOneof("value") or "nothing"
+        what = f"tensor of {TensorProto.DataType.Name(kind).lower()}" if what == "tensor_type" else what
+        raise InputError(
+            f"{where}: {value.name}: a {what.removesuffix('_type')}, a tensor of numbers is needed"
+        )
+    return TensorSpec(value.name, _axes(value), str(np.dtype(helper.tensor_dtype_to_np_dtype(kind))))
 
 
-def _spec(value: Any) -> TensorSpec:
-    kind = value.type.tensor_type
-    shape = tuple(dim.dim_value for dim in kind.shape.dim)
-    return TensorSpec(value.name, shape, str(np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))))
+def _axes(value: Any) -> tuple[int, ...]:
+    """A shape; what is open, however the file says it, is 0."""
+    return tuple(max(axis.dim_value, 0) for axis in value.type.tensor_type.shape.dim)
 
 
 def _set_shape(value: Any, shape: tuple[int | str, ...]) -> None:

@@ -71,7 +71,7 @@ def keep_plan(made: Path, path: Path, parts: Parts, seconds: float) -> bytes:
 def guarded(
     folder: Path, suffix: str, tell: Callable[[str], object], waiting: Callable[[], object]
 ) -> Iterator[None]:
-    """Let a library keep compiled files of its own in a folder, one process at a time.
+    """Let a library keep compiled files of its own in a folder and those in it, one process at a time.
 
     Those that are not as they were written are removed before: OpenVINO would compute with a damaged blob. It
     removes and writes again by itself what it cannot load, so only what it did not touch keeps its record.
@@ -82,14 +82,14 @@ def guarded(
         with suppress(OSError, ValueError):
             known = dict(json.loads(sums.read_text(encoding="utf-8")))
         untouched = {}
-        for path in folder.glob(f"*{suffix}"):
-            if known.get(path.name) == _digest(path):
-                untouched[_stamp(path)] = known[path.name]
+        for name, path in _kept(folder, suffix):
+            if known.get(name) == _digest(path):
+                untouched[_stamp(path)] = known[name]
             else:
-                tell(f"compiled again: {path.name} is {'damaged' if path.name in known else 'not whole'}")
+                tell(f"compiled again: {path.name} is {'damaged' if name in known else 'not whole'}")
                 path.unlink()
         yield
-        now = {path.name: untouched.get(_stamp(path)) or _digest(path) for path in folder.glob(f"*{suffix}")}
+        now = {name: untouched.get(_stamp(path)) or _digest(path) for name, path in _kept(folder, suffix)}
         if now != known:
             with suppress(OSError):
                 write_whole(sums, json.dumps(now).encode())
@@ -98,6 +98,11 @@ def guarded(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kept(folder: Path, suffix: str) -> list[tuple[str, Path]]:
+    """Files of this suffix by their path from the folder."""
+    return [(str(path.relative_to(folder)), path) for path in folder.rglob(f"*{suffix}")]
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int]:

@@ -41,12 +41,11 @@ def open_engine(build: Build) -> OnnxRuntimeEngine:
     # One request alone takes all cores; several take one each, which gives more pictures per second.
     settings.intra_op_num_threads = cores if build.requests == 1 else 1
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others work on these cores
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what fails is raised
     try:
         session = onnxruntime.InferenceSession(_typed(build), settings, providers=chosen)
     except Exception as error:  # its exceptions have no common base but this
-        reason = str(error).strip().splitlines()[-1]
-        raise WorkError(f"onnxruntime: the model does not load: {reason}") from error
+        raise WorkError(f"onnxruntime: the model does not load: {_reason(error)}") from error
     if session.get_providers()[0] != provider:  # it warns and goes on with the CPU
         raise InputError(f"device: {build.device!r}, {provider} did not start: its libraries are missing")
     precision = "fp16" if build.precision == "fp16" else "fp32"
@@ -117,8 +116,11 @@ class _Request:
         self._running = self._threads.submit(self._session.run, self._names, inputs)
 
     def wait(self) -> dict[str, NDArray[Any]]:
-        """Block until the outputs are there."""
-        return dict(zip(self._names, self._running.result(), strict=True))
+        """Block until the outputs are there. Raises WorkError where the graph does not run."""
+        try:
+            return dict(zip(self._names, self._running.result(), strict=True))
+        except Exception as error:  # as above
+            raise WorkError(f"onnxruntime: the model does not run: {_reason(error)}") from error
 
 
 class _StateRequest(_Request):
@@ -182,6 +184,12 @@ def _typed(build: Build) -> str | bytes:
 
         open_batch(model)
     return bytes(model.SerializeToString())
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _spec(value: Any, batch: int) -> TensorSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,12 @@ from engines.plans import guarded
 
 __all__ = ["open_engine"]
 
+_PRODUCTS = {
+    "Convolution",
+    "Deconvolution",
+    "FullyConnected",
+    "MatMul",
+}  # OpenVINO's own words for its layers
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -30,7 +38,7 @@ def open_engine(build: Build) -> OpenVinoEngine:
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY" if build.requests == 1 else "THROUGHPUT",
-        "CACHE_DIR": str(build.model.parent),
+        "CACHE_DIR": str(_cache(build.model.parent, precision)),
     }
     if device == "CPU":
         settings["ENABLE_CPU_PINNING"] = False  # decoding and drawing share the cores
@@ -39,8 +47,9 @@ def open_engine(build: Build) -> OpenVinoEngine:
         with guarded(build.model.parent, ".blob", build.tell, waiting):
             compiled = core.compile_model(str(_readable(build.model)), device, settings)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise WorkError(f"openvino: the model does not compile for {device}: {reason}") from error
+        raise WorkError(f"openvino: the model does not compile for {device}: {_reason(error)}") from error
+    if precision == "fp16" and not _computes(compiled, "f16"):
+        raise InputError(f"precision: 'fp16', {device} with OpenVINO computes it in fp32 here, fp32 is right")
     name = f"{device} {core.get_property(device, 'FULL_DEVICE_NAME')}"
     return OpenVinoEngine(compiled, name, precision, build.requests)
 
@@ -121,18 +130,60 @@ class _Request:
             self._request.set_tensor(self._state[f"{name}/{row}"], tensor)
 
     def start(self, filled: int = 0) -> None:
-        """Begin and return at once; all pictures are computed."""
-        self._request.start_async()
+        """Begin and return at once; all pictures are computed. Raises WorkError as `wait`."""
+        with _running():
+            self._request.start_async()
 
     def wait(self) -> dict[str, NDArray[Any]]:
-        """Block until the outputs are there, without holding the interpreter."""
-        self._request.wait()
+        """Block until the outputs are there, without holding the interpreter.
+
+        Raises WorkError where the graph does not run.
+        """
+        with _running():
+            self._request.wait()
         return self._outputs
 
     def free(self) -> None:
         """Let go of the device's memory."""
-        self._request.wait()
+        with suppress(RuntimeError):  # it was told
+            self._request.wait()
         self._request = None
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise WorkError(f"openvino: the model does not run: {_reason(error)}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what it says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _cache(folder: Path, precision: str) -> Path:
+    """Where OpenVINO keeps what it compiles.
+
+    Its cache does not tell precisions apart (2026.4): what was compiled for fp16 holds halves, and would be
+    loaded for fp32 as well, and the other way round. fp32 and bf16 are compiled alike.
+    """
+    kept = folder / "fp16" if precision == "fp16" else folder
+    kept.mkdir(exist_ok=True)
+    return kept
+
+
+def _computes(compiled: Any, kind: str) -> bool:
+    """Whether any product runs in this precision, or there is none at all."""
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    products = [
+        str(info["runtimePrecision"].value)
+        for info in told
+        if "layerType" in info and str(info["layerType"].value) in _PRODUCTS
+    ]
+    return kind in products or not products
 
 
 def _readable(model: Path) -> Path:
@@ -178,7 +229,12 @@ def _named(ports: list[Any]) -> dict[str, Any]:
 
 
 def _specs(ports: dict[str, Any]) -> tuple[TensorSpec, ...]:
-    """What the host writes and reads."""
+    """What the host writes and reads. Raises WorkError for what has no fixed shape."""
+    for name, port in ports.items():
+        if port.partial_shape.is_dynamic:
+            raise WorkError(
+                f"openvino: {name}: its shape {port.partial_shape} is open, a fixed one is needed"
+            )
     return specs(
         [
             (name, tuple(port.shape), port.element_type.to_dtype())

@@ -163,3 +163,31 @@ def test_what_does_not_open_is_passed_over_and_told(path: Path, monkeypatch: pyt
     monkeypatch.setattr(compile, "select_backends", lambda *_: [("fast", "asked for")])
     with pytest.raises(WorkError, match="the plan is not taken"):
         compile.compile_model(path, Options())
+
+
+def test_a_graph_that_loads_but_does_not_run_is_refused_at_once(saved: Save, tmp_path: Path) -> None:
+    """As many weights as the picture says do not fit, and nobody knows before it runs."""
+    from onnx import TensorProto, helper, load, numpy_helper
+
+    model = load(saved({"boxes": BOXES, "scores": SCORES}))
+    graph = model.graph
+    (last,) = (node for node in graph.node if node.output[0] == "scores")
+    last.output[0] = "before"
+    graph.initializer.append(numpy_helper.from_array(np.array([7]), "seven"))
+    graph.initializer.append(numpy_helper.from_array(np.array(SCORES.shape), "whole"))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["images"], ["peak"], keepdims=0),
+            helper.make_node("Cast", ["peak"], ["peak int"], to=TensorProto.INT64),
+            helper.make_node("Add", ["peak int", "seven"], ["rows"]),
+            helper.make_node("ConstantOfShape", ["rows"], ["weights"]),
+            helper.make_node("MatMul", ["before", "weights"], ["changed"]),
+            helper.make_node("Reshape", ["changed", "whole"], ["scores"]),
+        ]
+    )
+    path = tmp_path / "late.onnx"
+    path.write_bytes(model.SerializeToString())
+    for backend in ("openvino", "onnxruntime", "auto"):
+        with pytest.raises(WorkError, match=r"does not run: \S") as refusal:
+            compile.compile_model(path, Options(backend=backend))
+        assert "\n" not in str(refusal.value)

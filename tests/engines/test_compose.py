@@ -144,6 +144,43 @@ def test_all_labels_leave_as_pairs_of_place_and_class(case: Any, saved: Make) ->
     np.testing.assert_allclose(seen["boxes"][0], boxes[order // 3], rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("labels", ["best", "all"])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_hide_no_others(
+    odd: float, labels: Any, backend: str, saved: Make
+) -> None:
+    """More odd places than leave the graph, before and after two good ones."""
+    import engines
+
+    boxes = np.tile(np.array([10, 8, 30, 24], np.float32), (1, 400, 1))
+    boxes[0, 250] += 20
+    scores = np.full((1, 400, 3), odd, np.float32)
+    scores[0, 20] = [0.1, 0.2, 0.9]
+    scores[0, 250] = [0.1, 0.8, 0.3]
+    path = saved({"boxes": boxes, "scores": scores})
+    options = Options(backend=backend, precision="fp32", conf=0.5, labels=labels)
+    with engines.load(path, options) as model:
+        (found,) = model.predict([np.zeros((32, 64, 3), np.uint8)])
+        assert model.invalid or odd < 0  # of which OpenVINO's maximum makes its lowest number
+    np.testing.assert_allclose(found.scores, [0.9, 0.8], rtol=1e-5)
+    assert found.classes.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_class_that_is_no_number_is_not_the_best(place: int, saved: Make) -> None:
+    """OpenVINO's maximum passes over NaN, so the score is that of another class; ONNX Runtime drops it."""
+    import engines
+
+    scores = np.array([[[0.1, 0.1, 0.9]]], np.float32)
+    scores[0, 0, place] = np.nan
+    path = saved({"boxes": np.array([[[8, 4, 24, 20]]], np.float32), "scores": scores})
+    for backend in ("openvino", "onnxruntime"):
+        with engines.load(path, Options(backend=backend, precision="fp32")) as model:
+            (found,) = model.predict([np.zeros((32, 64, 3), np.uint8)])
+        assert set(found.classes.tolist()) <= {2}
+
+
 def test_a_small_network_gives_all_its_places(saved: Make) -> None:
     raw, spec, *_ = CASES["dense detect"]
     assert run(saved(raw), spec, grey(0), candidates=300)["scores"].shape == (1, CELLS)

@@ -68,6 +68,32 @@ def test_a_damaged_ir_is_refused(ir: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("text", ["<a/>", "", "no xml"])
+def test_what_is_no_ir_is_refused_in_silence(text: str, ir: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ir.write_text(text)
+    with pytest.raises(
+        InputError, match=r"no OpenVINO IR, an \.xml file whose first element is <net> is right"
+    ):
+        engines.load(ir)
+    assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_port_without_a_name_is_known_by_its_layer(side: str, ir: Path, tmp_path: Path) -> None:
+    import openvino
+
+    model = openvino.Core().read_model(ir)
+    for number, port in enumerate(getattr(model, side)):
+        port.get_tensor().set_names(set())
+        if side == "outputs":
+            port.get_node().input_value(0).get_node().set_friendly_name(["boxes", "scores"][number])
+    openvino.save_model(model, tmp_path / "bare.xml", compress_to_fp16=False)
+    (tmp_path / "bare.yaml").write_text("layout: dense\nclasses: [cat, dog]\n")
+    with engines.load(tmp_path / "bare.xml", Options(precision="fp32")) as loaded:
+        (found,) = loaded.predict([np.zeros((32, 64, 3), np.uint8)])
+    assert found.classes.tolist() == [0, 1]
+
+
 @pytest.mark.data
 def test_two_kinds_of_face_detector_agree_on_a_crowd(data_dir: Path, tmp_path: Path) -> None:
     """DetectionOutput of an IR and UltraFace, of other makers, on an enlarged part of a group picture."""
