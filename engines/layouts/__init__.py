@@ -27,6 +27,7 @@ __all__ = [
     "Embedding",
     "Raw",
     "Recogniser",
+    "UnsureError",
     "cells",
     "decoder",
     "grids",
@@ -66,9 +67,13 @@ LAYOUTS = {  # name -> (module of this package, what its two functions are calle
 }
 
 # Fields of ModelSpec that the family implies, given those already known; None where the outputs are not its
-# own.
+# own. Raises `UnsureError` where they could be.
 Recogniser = Callable[["Network", Mapping[str, Any]], "dict[str, Any] | None"]
 Decoder = Callable[["Nodes", "ModelSpec", Mapping[str, "Raw"]], "Candidates | Embedding"]
+
+
+class UnsureError(Exception):
+    """The outputs fit this family and another, and nothing in the file tells which: why, for people."""
 
 
 @dataclass(frozen=True, slots=True)
