@@ -46,7 +46,7 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
     if network.order == "chw" and options.batch > 1:
         raise WorkError(f"{spec.name}: it takes one picture at a time, not {options.batch}")
     inner = onnx.compose.add_prefix(free_batch(network), PREFIX)
-    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
+    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch, options.candidates)
     nodes.graph.initializer.extend(inner.graph.initializer)
     _take_pixels(nodes, spec, network)
     takes_state = _take_state(nodes, network, {value.name for value in inner.graph.input})

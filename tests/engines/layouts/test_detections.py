@@ -165,3 +165,13 @@ def test_detectionoutput_ends_at_a_negative_picture(run: Run, same: Same) -> Non
     spec, found = run({"detection_out": table}, SIZE, card=card)
     assert (spec.layout, spec.resize) == ("detectionoutput", "stretch")
     same(found, [CAT, DOG])
+
+
+def test_of_an_open_length_as_many_rows_leave_as_may_be_detected(run: Run) -> None:
+    table = np.zeros((1000, 7), np.float32)
+    for row in range(1000):
+        x, y = row % 40 * 3, row // 40 * 3
+        table[row] = [0, x, y, x + 2, y + 2, 0.9, 15]
+    for most in (20, 1000):
+        _, found = run({"flat_predictions": table}, SIZE, open_length=True, options={"max_det": most})
+        assert len(found) == most
