@@ -58,7 +58,7 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
         if options.batch == 1:
             raise
         compiled = _one_by_one(work, options, str(error))
-    return replace(compiled, notes=(choice.note, *compiled.notes, *choice.notes))
+    return replace(compiled, notes=(choice.note, *compiled.spec.notes, *compiled.notes, *choice.notes))
 
 
 @dataclass(frozen=True, slots=True)

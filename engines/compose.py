@@ -50,7 +50,7 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
     inner = free_batch(network, options.batch)
     split_tables(inner, network.opset)
     inner = onnx.compose.add_prefix(inner, PREFIX)
-    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch)
+    nodes = Nodes(helper.make_graph([], "composed", [], []), network.opset, options.batch, options.candidates)
     nodes.graph.initializer.extend(inner.graph.initializer)
     _take_pixels(nodes, spec, network)
     takes_state = _take_state(nodes, network, {value.name for value in inner.graph.input})

@@ -14,7 +14,7 @@ from engines.spec import ModelSpec
 
 __all__ = ["FIELDS", "Facts", "checked", "keypoints_for", "names_for"]
 
-FIELDS = tuple(entry.name for entry in fields(ModelSpec) if entry.name != "reasons")
+FIELDS = tuple(entry.name for entry in fields(ModelSpec) if entry.name not in ("notes", "reasons"))
 
 _LARGEST = 3e38  # that float32 holds
 _RANGES: dict[

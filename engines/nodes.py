@@ -29,10 +29,11 @@ class Nodes:
     change that it needs), so a model keeps the opset that it was exported with.
     """
 
-    def __init__(self, graph: Any, opset: int, batch: int = 1) -> None:
+    def __init__(self, graph: Any, opset: int, batch: int = 1, room: int = 300) -> None:
         self.graph = graph
         self.opset = opset
         self.batch = batch
+        self.room = room  # rows that an output of open length is given
         self._count = 0
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:

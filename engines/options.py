@@ -16,6 +16,7 @@ __all__ = ["LARGEST_BATCH", "Labels", "Options", "Precision", "chosen_classes"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Labels = Literal["best", "all"]
 
+_CANDIDATES = 300
 LARGEST_BATCH = 1024  # pictures: what more would need no machine has
 
 _KINDS: dict[str, tuple[Any, str]] = {  # annotation -> what is taken, and what it says in words
@@ -47,7 +48,9 @@ class Options:
     iou: float = -1.0  # NMS threshold 0..1; -1 = the model's own
     classes: tuple[str, ...] = ()  # names or ids to keep; () = all
     max_det: int = 300  # detections per picture after suppression
-    candidates: int = 300  # per picture that leave the engine; some six of them come from one object
+    candidates: int = (
+        0  # per picture that leave the engine, some six for an object; 0 = max_det, at least 300
+    )
     labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
     nms: Suppression = "greedy"  # how of boxes that overlap the weaker go; "mask": by their masks' overlap
     class_agnostic: bool = False  # suppression across classes
@@ -60,10 +63,12 @@ class Options:
             value = getattr(self, name)
             if value != -1 and not 0 <= value <= 1:
                 raise InputError(f"{name}: {value:g}, a number from 0 to 1 is right")
-        for name, least in (("batch", 0), ("requests", 0), ("max_det", 1), ("candidates", 1)):
+        for name, least in (("batch", 0), ("requests", 0), ("max_det", 1), ("candidates", 0)):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: {value}, {least} or more is right")
+        if not self.candidates:
+            object.__setattr__(self, "candidates", max(_CANDIDATES, self.max_det))
         if self.batch > LARGEST_BATCH:
             raise InputError(f"batch: {self.batch}, at most {LARGEST_BATCH} is right")
         for name, choices in (("precision", Precision), ("labels", Labels), ("nms", Suppression)):

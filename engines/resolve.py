@@ -13,7 +13,7 @@ from engines.cards import read_card
 from engines.engine import TensorSpec
 from engines.errors import InputError, nearest
 from engines.facts import FIELDS, Facts
-from engines.layouts import LAYOUTS, recogniser
+from engines.layouts import LAYOUTS, UnsureError, recogniser
 from engines.locate import Located
 from engines.metadata import read
 from engines.network import Network, fix_size, read_between, without
@@ -21,12 +21,16 @@ from engines.spec import ModelSpec
 
 __all__ = ["resolve", "resolve_between"]
 
+_WHOLE = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # numbers that hold a pixel
+_AS_THEY_ARE: dict[str, Any] = {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
 
 def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
     """Return the network fixed to one size, and its spec with the reason of each fact. Raises InputError."""
     where = str(located.model)
     told = [read_card(located.card)] if located.card else []
-    told.append(read(network.metadata, where))
+    told.append(_pixels(network, where))
+    told.append(read(network.metadata, where, _merge(told).keys()))
     told.append(_input(network, where))
     network = _split(network, _merge(told), located)
     network = fix_size(network, _size(_merge(told), network, where))
@@ -35,11 +39,20 @@ def resolve(network: Network, located: Located) -> tuple[Network, ModelSpec]:
     if network.state or _merge(told).keys() & {"state", "between"}:
         told.insert(0, _video(network, located))
     values = _merge(told)
-    sources = {
-        key: next((facts.source for facts in told if key in facts.values), "default") for key in FIELDS
+    if "classes" not in values:
+        raise InputError(f"{where}: classes: the file does not tell them, a card must say 'classes: [...]'")
+    reasons = {
+        key: next((facts for facts in told if key in facts.values), Facts("default")) for key in FIELDS
     }
-    spec = ModelSpec(**values, reasons=tuple(f"{key}: {sources[key]}" for key in FIELDS))
-    _check(spec, where)
+    notes = values.pop("notes", ())
+    spec = ModelSpec(
+        **values,
+        notes=notes,
+        reasons=tuple(
+            "; ".join([f"{key}: {facts.source}", *_said(key, notes)]) for key, facts in reasons.items()
+        ),
+    )
+    _check(spec, network, where)
     return network, spec
 
 
@@ -78,6 +91,23 @@ def _merge(told: list[Facts]) -> dict[str, Any]:
     return merged
 
 
+def _said(key: str, notes: tuple[str, ...]) -> list[str]:
+    """The notes on one fact."""
+    return [text for note in notes for name, _, text in [note.partition(": ")] if name == key]
+
+
+def _pixels(network: Network, where: str) -> Facts:
+    """A network that takes whole numbers takes pixels as they are; a share of 255 would leave it black."""
+    name, dtype = network.input.name, network.input.dtype
+    if dtype.startswith(("float", "bfloat")):
+        return Facts("type of the input")
+    if dtype not in _WHOLE:
+        raise InputError(
+            f"{where}: input: {name} is {dtype}, floats or one of {', '.join(_WHOLE)} are needed"
+        )
+    return Facts(f"type of the input ({dtype}: pixels as they are)", _AS_THEY_ARE)
+
+
 def _input(network: Network, where: str) -> Facts:
     try:
         width, height = network.size
@@ -103,28 +133,39 @@ def _recognise(network: Network, known: dict[str, Any], where: str) -> Facts:
         raise InputError(
             f"{where}: layout: {wanted!r}, one of {', '.join(LAYOUTS)} is right{nearest(wanted, LAYOUTS)}"
         )
-    found = {}
+    found, unsure = {}, {}
     for name in [wanted] if wanted else LAYOUTS:
-        values = recogniser(name)(network, known)
+        try:
+            values = recogniser(name)(network, known)
+        except UnsureError as error:
+            unsure[name] = str(error)
+            continue
         if values is not None:
             found[name] = values
     if len(found) == 1:
         ((name, values),) = found.items()
         return Facts(f"shapes of the outputs ({name})", {"layout": name, **values})
     outputs = ", ".join(map(_seen, network.outputs))
+    card = f"a card {where.rsplit('.', 1)[0]}.yaml"
+    if unsure and not found:
+        choices = " or ".join(f"'layout: {name}'" for name in unsure)
+        raise InputError(
+            f"{where}: layout: outputs {outputs} could be of {' or '.join(unsure)}: "
+            f"{next(iter(unsure.values()))}; {card} must say {choices}"
+        )
     problem = (
         f"{wanted!r} does not fit" if wanted else "unknown" if not found else f"one of {', '.join(found)}"
     )
     given = f", task {known['task']}" if "task" in known else ""
     given += f", {len(known['classes'])} classes" if "classes" in known else ""
     raise InputError(
-        f"{where}: layout: {problem}: input {_seen(network.input)}, outputs {outputs}{given}; a card "
-        f"{where.rsplit('.', 1)[0]}.yaml can say layout ({', '.join(LAYOUTS)}), task, classes, keypoints, "
+        f"{where}: layout: {problem}: input {_seen(network.input)}, outputs {outputs}{given}; "
+        f"{card} can say layout ({', '.join(LAYOUTS)}), task, classes, keypoints, "
         "size, resize, pad, colour, scale, mean, std"
     )
 
 
-def _check(spec: ModelSpec, where: str) -> None:
+def _check(spec: ModelSpec, network: Network, where: str) -> None:
     if not spec.classes and spec.task != "embed":
         raise InputError(f"{where}: classes: none, a card must name them")
     for key in ("keypoints", "skeleton"):
@@ -137,6 +178,13 @@ def _check(spec: ModelSpec, where: str) -> None:
             )
     if not all(spec.std) or not spec.scale:
         raise InputError(f"{where}: std and scale: {spec.std} and {spec.scale}, nothing may be 0")
+    if network.input.dtype in _WHOLE:
+        for key, right in _AS_THEY_ARE.items():
+            if getattr(spec, key) != right:
+                raise InputError(
+                    f"{where}: {key}: {getattr(spec, key)}, the input is {network.input.dtype} and takes "
+                    f"pixels as they are: {right} is right"
+                )
 
 
 def _seen(tensor: TensorSpec) -> str:

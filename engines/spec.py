@@ -32,4 +32,5 @@ class ModelSpec:
     skeleton: tuple[tuple[int, int], ...] = ()  # pairs of keypoint indices, 0-based
     between: str = ""  # file for frames between key frames, beside the one of key frames; "" = there is none
     state: tuple[str, ...] = ()  # tensors that a key frame leaves for the frames until the next
+    notes: tuple[str, ...] = ()  # what was assumed, and which outputs are left, one sentence each
     reasons: tuple[str, ...] = ()  # how each fact was learnt, for `engines inspect`

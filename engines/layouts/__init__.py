@@ -27,6 +27,7 @@ __all__ = [
     "Embedding",
     "Raw",
     "Recogniser",
+    "UnsureError",
     "cells",
     "decoder",
     "grids",
@@ -40,7 +41,8 @@ LAYOUTS = {  # name -> (module of this package, what its two functions are calle
     "ultralytics-rtdetr": ("detr", "_ultralytics"),
     "yolov5": ("yolov5", ""),
     "yolov7-end2end": ("detections", "_yolov7"),
-    "counted": ("detections", "_counted"),
+    "counted": ("counted", ""),
+    "tensorflow": ("counted", "_tensorflow"),
     "yolo-nas-flat": ("detections", "_yolonas"),
     "yolox": ("yolox", ""),
     "yolox-decoded": ("yolox", "_decoded"),
@@ -50,11 +52,12 @@ LAYOUTS = {  # name -> (module of this package, what its two functions are calle
     "ultraface-decoded": ("ssd", "_decoded"),
     "torchvision-ssd": ("ssd", "_torchvision"),
     "torchvision-retinanet": ("retinanet", ""),
-    "torchvision": ("detections", "_torchvision"),
+    "torchvision": ("torchvision", ""),
     "retinaface": ("retinaface", ""),
     "detectionoutput": ("detections", "_detectionoutput"),
     "yolact": ("yolact", ""),
     "detr": ("detr", ""),
+    "detr-softmax": ("detr", "_softmax"),
     "rf-detr": ("detr", "_rfdetr"),
     "rtdetr": ("detections", "_rtdetr"),
     "mmdet": ("detections", "_mmdet"),
@@ -66,9 +69,13 @@ LAYOUTS = {  # name -> (module of this package, what its two functions are calle
 }
 
 # Fields of ModelSpec that the family implies, given those already known; None where the outputs are not its
-# own.
+# own. Raises `UnsureError` where they could be.
 Recogniser = Callable[["Network", Mapping[str, Any]], "dict[str, Any] | None"]
 Decoder = Callable[["Nodes", "ModelSpec", Mapping[str, "Raw"]], "Candidates | Embedding"]
+
+
+class UnsureError(Exception):
+    """The outputs fit this family and another, and nothing in the file tells which: why, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,23 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
     classes = shapes["scores"][2]
     if len(known.get("classes", names_for(classes))) != classes or known.get("task", task) != task:
         return None
+    if task == "pose" and (len(shapes["keypoints"]) != 4 or shapes["keypoints"][3] not in (0, 3)):
+        return None
+    if task == "segment" and not _masks_fit(shapes):
+        return None
     joints = shapes["keypoints"][2] if task == "pose" else 0
     if len(known.get("keypoints", range(joints))) != joints:
         return None
     keypoints = tuple(f"keypoint_{number}" for number in range(joints))
     return {"task": task, "classes": names_for(classes), "keypoints": keypoints}
+
+
+def _masks_fit(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether there is a coefficient for each prototype."""
+    coefficients, prototypes = shapes["coefficients"], shapes["prototypes"]
+    if len(coefficients) != 3 or len(prototypes) != 4:
+        return False
+    return not (coefficients[2] and prototypes[1]) or coefficients[2] == prototypes[1]
 
 
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:

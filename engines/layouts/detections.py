@@ -9,29 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engines.facts import keypoints_for, names_for
-from engines.layouts import Candidates, Raw
-from engines.layouts.rows import ROOM, faces, fits, labelled, padded
+from engines.classes import COCO
+from engines.facts import keypoints_for
+from engines.layouts import Candidates, Raw, UnsureError
+from engines.layouts.rows import assumed, closed, fits, labelled, points, ranks
 from engines.network import SIZES, Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
 
 __all__ = [
-    "decode_counted",
     "decode_detectionoutput",
     "decode_mmdet",
     "decode_rtdetr",
     "decode_rtmo",
-    "decode_torchvision",
     "decode_ultralytics",
     "decode_yolonas",
     "decode_yolov7",
-    "recognise_counted",
     "recognise_detectionoutput",
     "recognise_mmdet",
     "recognise_rtdetr",
     "recognise_rtmo",
-    "recognise_torchvision",
     "recognise_ultralytics",
     "recognise_yolonas",
     "recognise_yolov7",
@@ -39,81 +36,67 @@ __all__ = [
 
 _DONE = {"iou": 1.0}  # suppression: none, it is done
 _IMAGENET = {"scale": 1.0, "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395), "colour": "bgr"}
-_MOST_ROWS = 300  # of Ultralytics' exports: more are cells of a grid
+_AMBIGUOUS = 2  # classes of a file whose six columns could be a box and a score for each
+_MOST_ROWS = 300  # of Ultralytics' exports that do not say so: more are cells of a grid
 
 
 def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """(B, n, 6 + extras): xyxy in input pixels, score, class, then mask coefficients or keypoints.
 
-    Only metadata (or a card) can tell it from others of this shape.
+    Only metadata (or a card) can tell it from others of this shape; where it says so, axes may be open.
     """
     shapes = [output.shape for output in network.outputs]
-    if not shapes or len(shapes[0]) != 3 or shapes[0][1] > _MOST_ROWS:
+    if not shapes or len(shapes[0]) != 3:
         return None
     prototypes = shapes[1][1] if len(shapes) == 2 and len(shapes[1]) == 4 else 0
     task = known.get("task", "segment" if prototypes else "detect")
-    extras = {"detect": 0, "segment": prototypes, "pose": 3 * len(known.get("keypoints", ()))}.get(task, -1)
-    if shapes[0][2] != 6 + extras or len(shapes) != (2 if task == "segment" else 1):
+    joints = len(known.get("keypoints", ()))
+    extras = {"detect": (0,), "segment": (prototypes,), "pose": (3 * joints, 2 * joints)}.get(task, ())
+    if len(shapes) != (2 if task == "segment" else 1) or (task == "segment") != bool(prototypes):
         return None
-    if (task == "segment") != bool(prototypes) or not {"task", "classes"} <= set(known):
+    if task == "pose" and not joints:
         return None
+    if known.get("layout") == "ultralytics-end2end":
+        width = shapes[0][2] or 6 + sum(extras[:1])
+        return {"task": task, **_DONE} if width - 6 in extras else None
+    if not {"task", "classes"} <= set(known) or shapes[0][2] - 6 not in extras:
+        return None
+    if shapes[0][1] > _MOST_ROWS:
+        return None
+    if task == "detect" and len(known["classes"]) == _AMBIGUOUS:
+        raise UnsureError(
+            "six columns of two classes are a box in pixels, its score and its class, or of an older RT-DETR "
+            "a box in shares and two scores, which is to be exported again"
+        )
     return {"task": task, **_DONE}
 
 
 def decode_ultralytics(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Exports with nms=True, and NMS-free heads (YOLOv10, YOLO26)."""
     output, *others = raw.values()
-    _, count, width = output.shape
+    joints = len(spec.keypoints)
+    width = output.shape[2] or 6 + 3 * joints + (others[0].shape[1] if spec.task == "segment" else 0)
+    table, count = closed(nodes, output, width)
 
     def decode(index: str) -> dict[str, str]:
-        rows = nodes.rows(output.tensor, index, width)
+        rows = nodes.rows(table, index, width)
         found = {"boxes": nodes.slice(rows, 2, 0, 4)}
         if spec.task == "segment":
             found["coefficients"] = nodes.slice(rows, 2, 6, width)
         if spec.task == "pose":
-            points = nodes.slice(rows, 2, 6, width)
-            found["keypoints"] = nodes.reshape(points, 0, 0, len(spec.keypoints), 3)
+            found["keypoints"] = points(nodes, nodes.slice(rows, 2, 6, width), joints, width - 6)
         return found
 
     prototypes = others[0].tensor if spec.task == "segment" else ""
-    scores, classes = _column(nodes, output.tensor, 4), _column(nodes, output.tensor, 5)
+    scores, classes = _column(nodes, table, 4), _column(nodes, table, 5)
     return labelled(nodes, scores, classes, (count, len(spec.classes)), decode, prototypes)
-
-
-def recognise_counted(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Four outputs by the ends of their names: a count (B, 1), boxes, scores, classes.
-
-    EfficientNMS of TensorRT and of YOLOv7's end2end exports, and YOLO-NAS in its batch format, which may take
-    its pixels as they are (uint8).
-    """
-    by_kind = _counted(faces(network))
-    if by_kind is None or not fits(known, task="detect"):
-        return None
-    n = by_kind["scores"].shape[1]
-    if by_kind["boxes"].shape[1:] != (n, 4) or by_kind["classes"].shape[1:] != (n,):
-        return None
-    return {"task": "detect", **_DONE, **_raw_pixels(network), "classes": names_for(80)}
-
-
-def decode_counted(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
-    """Rows from the count on are leftovers."""
-    by_kind = _counted(raw) or {}
-    n = by_kind["scores"].shape[1]
-    numbers = nodes.constant([list(range(n))])
-    valid = nodes.op("Less", numbers, nodes.reshape(by_kind["count"].tensor, -1, 1))
-    scores = nodes.op("Where", valid, by_kind["scores"].tensor, nodes.constant(-1))
-
-    def decode(index: str) -> dict[str, str]:
-        return {"boxes": nodes.rows(by_kind["boxes"].tensor, index, 4)}
-
-    return labelled(nodes, scores, by_kind["classes"].tensor, (n, len(spec.classes)), decode)
 
 
 def recognise_yolonas(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """YOLO-NAS in its flat format, (n, 7): picture, xyxy in input pixels, score, class."""
     if not _flat(network, "flat_predictions") or not fits(known, task="detect"):
         return None
-    return {"task": "detect", **_DONE, **_raw_pixels(network), "classes": names_for(80)}
+    return {"task": "detect", **_DONE, **assumed(known, len(COCO))}
 
 
 def decode_yolonas(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
@@ -125,7 +108,7 @@ def recognise_yolov7(network: Network, known: Mapping[str, Any]) -> dict[str, An
     """YOLOv7's end2end export for ONNX Runtime, (n, 7): picture, xyxy in input pixels, class, score."""
     if not _flat(network, "output") or not fits(known, task="detect"):
         return None
-    return {"task": "detect", **_DONE, "classes": names_for(80)}
+    return {"task": "detect", **_DONE, **assumed(known, len(COCO))}
 
 
 def decode_yolov7(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
@@ -146,7 +129,7 @@ def recognise_mmdet(network: Network, known: Mapping[str, Any]) -> dict[str, Any
     return {
         "task": "detect",
         "resize": "letterbox-topleft",
-        "classes": names_for(80),
+        **assumed(known, len(COCO)),
         **_IMAGENET,
         **_DONE,
     }
@@ -154,8 +137,8 @@ def recognise_mmdet(network: Network, known: Mapping[str, Any]) -> dict[str, Any
 
 def decode_mmdet(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, labels beside them."""
-    dets, count = _closed(nodes, raw["dets"], 5)
-    labels, _ = _closed(nodes, raw["labels"], 0)
+    dets, count = closed(nodes, raw["dets"], 5)
+    labels, _ = closed(nodes, raw["labels"], 0)
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4)}
@@ -169,10 +152,10 @@ def recognise_rtmo(network: Network, known: Mapping[str, Any]) -> dict[str, Any]
     It takes BGR 0..255 with the picture at the top left. Source: rtmlib's description of the export.
     """
     shapes = {output.name: output.shape for output in network.outputs}
-    if set(shapes) != {"dets", "keypoints"} or len(shapes["keypoints"]) != 4:
+    if set(shapes) != {"dets", "keypoints"} or not ranks(network, dets=3, keypoints=4):
         return None
-    joints = shapes["keypoints"][2]
-    if shapes["dets"][2] != 5 or not fits(known, task="pose", keypoints=joints, classes=1):
+    joints = shapes["keypoints"][2] or len(known.get("keypoints", ()))
+    if shapes["dets"][2] != 5 or not joints or not fits(known, task="pose", keypoints=joints, classes=1):
         return None
     return {
         "task": "pose",
@@ -187,15 +170,15 @@ def recognise_rtmo(network: Network, known: Mapping[str, Any]) -> dict[str, Any]
 def decode_rtmo(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, keypoints beside them; overlaps are still to be suppressed."""
     joints = len(spec.keypoints)
-    dets, count = _closed(nodes, raw["dets"], 5)
-    flat = Raw(nodes.reshape(raw["keypoints"].tensor, 0, -1, joints * 3), (1, raw["keypoints"].shape[1]))
-    points, _ = _closed(nodes, flat, joints * 3)
+    dets, count = closed(nodes, raw["dets"], 5)
+    flat = nodes.reshape(raw["keypoints"].tensor, 0, -1, joints * 3)
+    laid, _ = closed(nodes, Raw(flat, (*raw["keypoints"].shape[:2], joints * 3)), joints * 3)
     scores = _column(nodes, dets, 4)
 
     def decode(index: str) -> dict[str, str]:
         return {
             "boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4),
-            "keypoints": nodes.reshape(nodes.rows(points, index, joints * 3), 0, 0, joints, 3),
+            "keypoints": nodes.reshape(nodes.rows(laid, index, joints * 3), 0, 0, joints, 3),
         }
 
     return labelled(nodes, scores, nodes.scaled(scores, 0), (count, 1), decode)
@@ -210,17 +193,20 @@ def recognise_rtdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
     asks = any(value.name == SIZES for value in network.model.graph.input)
     if set(shapes) != {"labels", "boxes", "scores"} or not asks or not fits(known, task="detect"):
         return None
-    return {"task": "detect", "resize": "stretch", "classes": names_for(80), **_DONE}
+    if not ranks(network, labels=2, boxes=3, scores=2) or shapes["boxes"][2] not in (0, 4):
+        return None
+    return {"task": "detect", "resize": "stretch", **assumed(known, len(COCO)), **_DONE}
 
 
 def decode_rtdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Three outputs side by side."""
+    boxes, count = closed(nodes, raw["boxes"], 4)
+    (scores, _), (labels, _) = (closed(nodes, raw[kind], 0) for kind in ("scores", "labels"))
 
     def decode(index: str) -> dict[str, str]:
-        return {"boxes": nodes.rows(raw["boxes"].tensor, index, 4)}
+        return {"boxes": nodes.rows(boxes, index, 4)}
 
-    shape = raw["scores"].shape[1], len(spec.classes)
-    return labelled(nodes, raw["scores"].tensor, raw["labels"].tensor, shape, decode)
+    return labelled(nodes, scores, labels, (count, len(spec.classes)), decode)
 
 
 def recognise_detectionoutput(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -249,65 +235,9 @@ def decode_detectionoutput(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]
     return labelled(nodes, scores, labels, (output.shape[2], len(spec.classes)), decode)
 
 
-def recognise_torchvision(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """torchvision's own export: a picture (3, H, W) in; boxes (n, 4), scores (n,), labels (n,) out, any n.
-
-    Keypoint R-CNN adds keypoints (n, J, 3) and their scores (n, J). Names are numbers; types and ranks tell.
-    """
-    kinds = _torchvision(faces(network))
-    if network.order != "chw" or kinds is None:
-        return None
-    task = "pose" if "keypoints" in kinds else "detect"
-    joints = kinds["keypoints"].shape[1] if task == "pose" else 0
-    if not fits(known, task=task, keypoints=joints):
-        return None
-    people = {"classes": ("person",), **keypoints_for(joints)}
-    return {
-        "task": task,
-        "resize": "stretch",
-        **_DONE,
-        **(people if task == "pose" else {"classes": names_for(90)}),
-    }
-
-
-def decode_torchvision(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
-    """Label 0 is the background; the number of rows differs from picture to picture."""
-    kinds = _torchvision(raw) or {}
-    boxes = padded(nodes, kinds["boxes"].tensor, 4, 0)
-    one, other = (padded(nodes, kinds[kind].tensor, 0, -1) for kind in ("scores", "labels"))
-    labels = nodes.op("Sub", other, nodes.constant(1))
-    joints = len(spec.keypoints)
-    if spec.task == "pose":
-        points = padded(nodes, nodes.reshape(kinds["keypoints"].tensor, -1, joints * 3), joints * 3, 0)
-
-    def decode(index: str) -> dict[str, str]:
-        found = {"boxes": nodes.rows(boxes, index, 4)}
-        if spec.task == "pose":
-            found["keypoints"] = nodes.reshape(nodes.rows(points, index, joints * 3), 0, 0, joints, 3)
-        return found
-
-    return labelled(nodes, one, labels, (ROOM, len(spec.classes)), decode)
-
-
 def _column(nodes: Nodes, rows: str, column: int) -> str:
     """One column (B, n) of rows (B, n, width)."""
     return nodes.reshape(nodes.slice(rows, 2, column, column + 1), 0, -1)
-
-
-def _closed(nodes: Nodes, raw: Raw, width: int) -> tuple[str, int]:
-    """Rows (B, n, width), or (B, n) for a width of 0, with n fixed; and n."""
-    if raw.shape[1]:
-        return raw.tensor, raw.shape[1]
-    return padded(nodes, raw.tensor, width, -1), ROOM
-
-
-def _counted(raw: Mapping[str, Raw]) -> dict[str, Raw] | None:
-    found = {}
-    for name, tensor in raw.items():
-        kind = "count" if name.startswith("num_") else name.rsplit("_", 1)[-1]
-        found[kind] = tensor
-    ranks = {kind: len(tensor.shape) for kind, tensor in found.items()}
-    return found if ranks == {"count": 2, "boxes": 3, "scores": 2, "classes": 2} else None
 
 
 def _flat(network: Network, ending: str) -> bool:
@@ -320,26 +250,10 @@ def _flat_rows(
 ) -> Candidates:
     """Rows (n, 7) of one picture."""
     (output,) = raw.values()
-    rows = padded(nodes, output.tensor, 7, -1)
+    rows, count = closed(nodes, Raw(output.tensor, (0, 7)), 7)
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(rows, index, 7), 2, 1, 5)}
 
-    shape = ROOM, len(spec.classes)
+    shape = count, len(spec.classes)
     return labelled(nodes, _column(nodes, rows, score), _column(nodes, rows, label), shape, decode)
-
-
-def _torchvision(raw: Mapping[str, Raw]) -> dict[str, Raw] | None:
-    """The outputs by what they are: their names are numbers, and their order differs between families."""
-    forms = {
-        "boxes": [one for one in raw.values() if len(one.shape) == 2 and one.shape[1] == 4],
-        "labels": [one for one in raw.values() if len(one.shape) == 1 and one.dtype == "int64"],
-        "scores": [one for one in raw.values() if len(one.shape) == 1 and one.dtype == "float32"],
-        "keypoints": [one for one in raw.values() if len(one.shape) == 3 and one.shape[2] == 3],
-    }
-    found = {kind: tensors[0] for kind, tensors in forms.items() if len(tensors) == 1}
-    return found if {"boxes", "labels", "scores"} <= set(found) else None
-
-
-def _raw_pixels(network: Network) -> dict[str, Any]:
-    return {"scale": 1.0} if network.input.dtype == "uint8" else {}

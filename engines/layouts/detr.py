@@ -2,7 +2,8 @@
 
 Hugging Face's exports leave logits (B, Q, C) and pred_boxes, RF-DETR labels (B, Q, C) and dets and, where it
 segments, masks (B, Q, h, w), Ultralytics' RT-DETR boxes, score and class in one row. Each class has its own
-sigmoid, and no two queries answer for one object: nothing is to be suppressed.
+sigmoid; of the first DETR (arXiv 2005.12872), Table Transformer and YOLOS classes exclude each other, and the
+last column is "no object". No two queries answer for one object: nothing is to be suppressed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from engines.facts import names_for
-from engines.layouts import Candidates, Raw
-from engines.layouts.rows import fits, labelled, scored
+from engines.layouts import Candidates, Raw, UnsureError
+from engines.layouts.evidence import sees_patches
+from engines.layouts.rows import closed, fits, labelled, scored, unused
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -22,40 +24,86 @@ from engines.spec import ModelSpec
 __all__ = [
     "decode",
     "decode_rfdetr",
+    "decode_softmax",
     "decode_ultralytics",
     "recognise",
     "recognise_rfdetr",
+    "recognise_softmax",
     "recognise_ultralytics",
 ]
 
-_SOFTMAX = 92  # logits of the first DETR: COCO's 91 ids and "nothing", which exclude each other
-_SPARSE = 91  # logits of RF-DETR for COCO's ids, the first of which is no object
+_SPARSE = 91  # logits for COCO's ids, the first of which is no object
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_QUERIES = {"logits", "pred_boxes"}
+_EITHER = (
+    "each logit may be a class of its own (detr), or the last of them be no object and classes exclude each "
+    "other (detr-softmax, with the mean and deviation of ImageNet)"
+)
 
 
 def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """RT-DETR and D-FINE as Hugging Face exports them, by the names of the outputs."""
-    shapes = {output.name: output.shape for output in network.outputs}
-    if not {"logits", "pred_boxes"} <= set(shapes) or len(shapes["logits"]) != 3:
+    """RT-DETR and D-FINE as Hugging Face exports them, by the names of the outputs.
+
+    Both choose their queries among places of the picture and sample deformably, which the first DETR and
+    YOLOS do not; a transformer as backbone is of others yet, whose pixels have other units.
+    """
+    classes = _columns(network)
+    if not classes or not fits(known, task="detect", classes=classes):
         return None
-    classes = shapes["logits"][2]
-    if (
-        shapes["pred_boxes"][2:] != (4,)
-        or classes == _SOFTMAX
-        or not fits(known, task="detect", classes=classes)
-    ):
-        return None
-    return {"task": "detect", "classes": names_for(classes), "resize": "stretch", "iou": 1.0}
+    if "layout" not in known and (not {"TopK", "GridSample"} <= network.operators or sees_patches(network)):
+        raise UnsureError(_EITHER)
+    notes = unused(network, _QUERIES)
+    return {"task": "detect", "classes": names_for(classes), "resize": "stretch", "iou": 1.0, "notes": notes}
 
 
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """A sigmoid for each class."""
-    _, count, classes = raw["logits"].shape
-    scores = nodes.op("Sigmoid", raw["logits"].tensor)
+    shape = raw["logits"].shape
+    scores, count = closed(nodes, Raw(nodes.op("Sigmoid", raw["logits"].tensor), shape), shape[2])
+    boxes, _ = closed(nodes, raw["pred_boxes"], 4)
 
     def answers(index: str) -> dict[str, str]:
-        return {"boxes": _pixels(nodes, nodes.rows(raw["pred_boxes"].tensor, index, 4), spec)}
+        return {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
 
-    return scored(nodes, scores, (count, classes), answers)
+    return scored(nodes, scores, (count, shape[2]), answers)
+
+
+def recognise_softmax(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """DETR, Table Transformer and YOLOS as Hugging Face exports them; nothing but a card tells them."""
+    columns = _columns(network) - 1
+    classes = len(known.get("classes", range(columns - (columns == _SPARSE))))
+    if (
+        columns < 1
+        or classes not in {columns, columns - (columns == _SPARSE)}
+        or not fits(known, task="detect")
+    ):
+        return None
+    if "layout" not in known:
+        if {"TopK", "GridSample"} <= network.operators and not sees_patches(network):
+            return None
+        raise UnsureError(_EITHER)
+    return {
+        "task": "detect",
+        "classes": names_for(classes),
+        "resize": "stretch",
+        "iou": 1.0,
+        **_IMAGENET,
+        "notes": unused(network, _QUERIES),
+    }
+
+
+def decode_softmax(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
+    """Probabilities over all classes and nothing, of which the last column is left away."""
+    _, rows, columns = raw["logits"].shape
+    first, last = columns - 1 - len(spec.classes), columns - 1
+    chances = nodes.slice(nodes.op("Softmax", raw["logits"].tensor, axis=2), 2, first, last)
+    scores, count = closed(nodes, Raw(chances, (0, rows, last - first)), last - first)
+    boxes, _ = closed(nodes, raw["pred_boxes"], 4)
+
+    def answers(index: str) -> dict[str, str]:
+        return {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
+
+    return scored(nodes, scores, (count, last - first), answers)
 
 
 def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -72,8 +120,7 @@ def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
         "task": task,
         "classes": names_for(classes),
         "resize": "stretch",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
+        **_IMAGENET,
         "iou": 1.0,
     }
 
@@ -97,7 +144,9 @@ def decode_rfdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Cand
 def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """(B, 300, 6): a box, its score, its class. Only metadata tells it from corners in pixels."""
     shapes = [output.shape for output in network.outputs]
-    if len(shapes) != 1 or shapes[0][1:] != (300, 6) or known.get("layout") != "ultralytics-rtdetr":
+    if known.get("layout") != "ultralytics-rtdetr" or len(shapes) != 1 or len(shapes[0]) != 3:
+        return None
+    if shapes[0][2] not in (0, 6):
         return None
     return {"task": "detect", "resize": "stretch", "iou": 1.0} if fits(known, task="detect") else None
 
@@ -105,15 +154,21 @@ def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[st
 def decode_ultralytics(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Score in column 4, class in column 5."""
     (output,) = raw.values()
-    scores, classes = (
-        nodes.reshape(nodes.slice(output.tensor, 2, column, column + 1), 0, -1) for column in (4, 5)
-    )
+    table, count = closed(nodes, output, 6)
+    scores, classes = (nodes.reshape(nodes.slice(table, 2, column, column + 1), 0, -1) for column in (4, 5))
 
     def answers(index: str) -> dict[str, str]:
-        rows = nodes.rows(output.tensor, index, 6)
+        rows = nodes.rows(table, index, 6)
         return {"boxes": _pixels(nodes, nodes.slice(rows, 2, 0, 4), spec)}
 
-    return labelled(nodes, scores, classes, (output.shape[1], len(spec.classes)), answers)
+    return labelled(nodes, scores, classes, (count, len(spec.classes)), answers)
+
+
+def _columns(network: Network) -> int:
+    """How many logits a query has; 0 where the outputs are not those of queries."""
+    shapes = {output.name: output.shape for output in network.outputs}
+    fit = set(shapes) >= _QUERIES and len(shapes["logits"]) == 3 and shapes["pred_boxes"][2:] == (4,)
+    return shapes["logits"][2] if fit else 0
 
 
 def _pixels(nodes: Nodes, shares: str, spec: ModelSpec) -> str:

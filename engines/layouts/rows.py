@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import numpy as np
+
+from engines.facts import names_for
 from engines.layouts import Candidates, Raw
 from engines.network import Network
 from engines.nodes import Nodes
 
-__all__ = ["faces", "fits", "labelled", "padded", "scored"]
+__all__ = ["assumed", "closed", "faces", "fits", "labelled", "points", "ranks", "scored", "unused"]
 
 Decode = Callable[[str], dict[str, str]]
-
-ROOM = 300  # rows that an output of open length is given
 
 
 def scored(
@@ -31,8 +32,16 @@ def scored(
 def labelled(
     nodes: Nodes, scores: str, labels: str, shape: tuple[int, int], decode: Decode, prototypes: str = ""
 ) -> Candidates:
-    """Places with one class each: scores and labels (B, N), shape (N, C); ``decode`` gives the rest."""
+    """Places with one class each: scores and labels (B, N), shape (N, C); ``decode`` gives the rest.
+
+    A label that is no class, such as a background's, leaves its place without a score.
+    """
     count, classes = shape
+    low, high = (
+        nodes.op("Less", *pair)
+        for pair in ((nodes.constant(-0.5), labels), (labels, nodes.constant(classes - 0.5)))
+    )
+    scores = nodes.op("Where", nodes.op("And", low, high), scores, nodes.constant(-1))
 
     def pick(index: str) -> dict[str, str]:
         return decode(index) | {"classes": nodes.entries(labels, index)}
@@ -40,20 +49,49 @@ def labelled(
     return Candidates(count, classes, scores, lambda: scores, pick, prototypes, labelled=True)
 
 
-def padded(nodes: Nodes, tensor: str, width: int, fill: float) -> str:
-    """From (1, n, width) or (n, width) of any n to (1, n + `ROOM`, width), the new rows all ``fill``.
+def closed(nodes: Nodes, raw: Raw, width: int) -> tuple[str, int]:
+    """Rows (B, n, width), or (B, n) for a width of 0, of which `Candidates` can take n; and n.
 
-    A width of 0 stands for no such axis: (1, n) or (n,) becomes (1, n + `ROOM`).
+    Of an open length there are as many and `Nodes.room` more, all -1; of one picture the axis B may lack.
     """
-    flat = nodes.reshape(tensor, -1, width) if width else nodes.reshape(tensor, -1)
-    room = nodes.constant([[fill] * width] * ROOM if width else [fill] * ROOM)
-    whole = nodes.op("Concat", flat, room, axis=0)
-    return nodes.reshape(whole, 1, -1, width) if width else nodes.reshape(whole, 1, -1)
+    batched = len(raw.shape) == (3 if width else 2)
+    if batched and raw.shape[1]:
+        return raw.tensor, raw.shape[1]
+    shape = (nodes.batch, nodes.room, width) if width else (nodes.batch, nodes.room)
+    tensor = raw.tensor if batched else nodes.reshape(raw.tensor, *(1, -1, width)[: len(shape)])
+    room = nodes.constant(np.full(shape, -1))
+    return nodes.op("Concat", tensor, room, axis=1), nodes.room
 
 
 def faces(network: Network) -> dict[str, Raw]:
     """The outputs of a network as `Raw`, before there is a graph to decode them in."""
     return {output.name: Raw(output.name, output.shape, output.dtype) for output in network.outputs}
+
+
+def points(nodes: Nodes, values: str, joints: int, width: int) -> str:
+    """(B, K, J * 2 or 3) to keypoints (B, K, J, 3); those without visibility are all visible."""
+    laid = nodes.reshape(values, 0, 0, joints, width // joints)
+    return laid if width // joints == 3 else nodes.visible(laid)
+
+
+def ranks(network: Network, **wanted: int) -> bool:
+    """Whether outputs of these names have so many axes."""
+    found = {output.name: len(output.shape) for output in network.outputs}
+    return all(found.get(name) == rank for name, rank in wanted.items())
+
+
+def assumed(known: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """COCO's names where nothing tells how many classes there are, and the note on it."""
+    if "classes" in known:
+        return {}
+    note = f"classes: the file does not tell them, COCO's {count} are assumed; a card can say others"
+    return {"classes": names_for(count), "notes": (note,)}
+
+
+def unused(network: Network, used: Collection[str]) -> tuple[str, ...]:
+    """The note on outputs that a layout leaves aside."""
+    left = [output.name for output in network.outputs if output.name not in used]
+    return (f"layout: what leaves as {', '.join(left)} is not used",) if left else ()
 
 
 def fits(known: Mapping[str, Any], **found: Any) -> bool:

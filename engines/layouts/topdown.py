@@ -12,7 +12,7 @@ import numpy as np
 
 from engines.facts import keypoints_for
 from engines.layouts import Candidates, Raw
-from engines.layouts.rows import fits, labelled
+from engines.layouts.rows import fits, labelled, ranks
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -66,9 +66,11 @@ def decode_heatmaps(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Ca
 def recognise_simcc(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """RTMPose: a row of half-pixel bins for each joint and axis, by the names of the outputs."""
     shapes = {output.name: output.shape for output in network.outputs}
-    if set(shapes) != {"simcc_x", "simcc_y"} or len(shapes["simcc_x"]) != 3:
+    if set(shapes) != {"simcc_x", "simcc_y"} or not ranks(network, simcc_x=3, simcc_y=3):
         return None
     joints = shapes["simcc_x"][1]
+    if shapes["simcc_y"][1] != joints:
+        return None
     if not fits(known, task="pose", classes=1, keypoints=joints):
         return None
     return {**_COMMON, **keypoints_for(joints)}

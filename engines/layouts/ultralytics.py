@@ -13,6 +13,7 @@ from typing import Any
 from engines.classes import COCO
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, cells
+from engines.layouts.rows import points
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -21,13 +22,15 @@ __all__ = ["decode", "recognise"]
 
 
 def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Theirs are channels first, one column per cell of three grids.
+    """Theirs are channels first, one column per cell of its grids.
 
     The channels of a file without metadata could be classes, keypoints or both: only COCO's 80 classes are
-    known by their number, for others a card must say the classes (and the task, where it is pose).
+    known by their number, and only three grids; for others a card must say the classes and the task.
     """
     shapes = [output.shape for output in network.outputs]
-    if not shapes or len(shapes[0]) != 3 or shapes[0][2] != cells(known["size"]):
+    if not shapes or len(shapes[0]) != 3 or not shapes[0][2]:
+        return None
+    if not {"task", "classes"} <= set(known) and shapes[0][2] != cells(known["size"]):
         return None
     height = shapes[0][1]
     prototypes = shapes[1][1] if len(shapes) == 2 and len(shapes[1]) == 4 else 0
@@ -58,7 +61,7 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
             "probabilities": nodes.slice(rows, 2, 4, 4 + classes),
         }
         if spec.task == "pose":
-            picked["keypoints"] = _with_visibility(nodes, extras, len(spec.keypoints), height - 4 - classes)
+            picked["keypoints"] = points(nodes, extras, len(spec.keypoints), height - 4 - classes)
         if spec.task == "segment":
             picked["coefficients"] = extras
         return picked
@@ -68,9 +71,3 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
 
     prototypes = others[0].tensor if spec.task == "segment" else ""
     return Candidates(count, classes, nodes.largest(scores, 1), every, pick, prototypes)
-
-
-def _with_visibility(nodes: Nodes, values: str, joints: int, width: int) -> str:
-    """(B, K, J * 2 or 3) to (B, K, J, 3); keypoints without visibility are all visible."""
-    points = nodes.reshape(values, 0, 0, joints, width // joints)
-    return points if width // joints == 3 else nodes.visible(points)

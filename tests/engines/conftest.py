@@ -19,6 +19,7 @@ def build_network(
     size: tuple[int, int] = (64, 32),
     batch: int | str = 1,
     opset: int = 17,
+    dtype: str = "float32",
     metadata: dict[str, str] | None = None,
 ) -> Any:
     """An ONNX model: each output (1, ...) is its array plus the mean of the input times ``brightness[name]``.
@@ -33,18 +34,19 @@ def build_network(
         stored.append(numpy_helper.from_array(array, name))
         return name
 
-    nodes.append(helper.make_node("GlobalAveragePool", ["images"], ["means"]))
-    nodes.append(helper.make_node("Reshape", ["means", store("flat", np.array([1, 3]))], ["light"]))
+    nodes.append(helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("GlobalAveragePool", ["floats"], ["means"]))
     for name, array in outputs.items():
         gain = (brightness or {}).get(name, np.zeros_like(array)).astype(np.float32)
-        weights = np.repeat(gain.reshape(1, -1) / 3, 3, axis=0)
-        nodes.append(helper.make_node("MatMul", ["light", store(f"{name}/gain", weights)], [f"{name}/lit"]))
-        bias = store(f"{name}/bias", array.reshape(1, -1).astype(np.float32))
-        nodes.append(helper.make_node("Add", [f"{name}/lit", bias], [f"{name}/sum"]))
+        weights = np.repeat(gain.reshape(-1, 1, 1, 1) / 3, 3, axis=1)
+        bias = store(f"{name}/bias", array.reshape(-1).astype(np.float32))
+        given = ["means", store(f"{name}/gain", weights), bias]
+        nodes.append(helper.make_node("Conv", given, [f"{name}/sum"]))
         shape = store(f"{name}/shape", np.array([1, *array.shape[1:]]))
         nodes.append(helper.make_node("Reshape", [f"{name}/sum", shape], [name]))
         values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *array.shape[1:]]))
-    pixels = helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, size[1], size[0]])
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    pixels = helper.make_tensor_value_info("images", kind, [batch, 3, size[1], size[0]])
     graph = helper.make_graph(nodes, "by hand", [pixels], values, stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     for key, value in (metadata or {}).items():

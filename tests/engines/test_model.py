@@ -581,3 +581,9 @@ def test_a_batch_beyond_the_memory_is_a_users_mistake(monkeypatch):
     monkeypatch.setattr("engines.compile.compile_model", compile_model)
     with pytest.raises(InputError, match="batch: 900: too much for this machine's memory"):
         engines.load("tiny-yolo", Options(batch=900))
+
+
+def test_as_many_candidates_leave_as_may_be_detected():
+    assert Options().candidates == 300
+    assert Options(max_det=1000).candidates == 1000
+    assert Options(max_det=1000, candidates=7).candidates == 7

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import engines
 from engines import metadata
 from engines.classes import COCO, COCO_KEYPOINTS
 from engines.description import describe
 from engines.errors import InputError
+from engines.options import Options
 from engines.spec import ModelSpec
 
 SIZE = (64, 32)
@@ -103,8 +105,8 @@ def test_what_was_written_is_read_back(saved: Save, network: Callable[..., Any],
     path = tmp_path / "written.onnx"
     path.write_bytes(model.SerializeToString())
     read = describe(path).spec
-    assert {key: getattr(read, key) for key in spec.__slots__ if key != "reasons"} == {
-        key: getattr(spec, key) for key in spec.__slots__ if key != "reasons"
+    assert {key: getattr(read, key) for key in spec.__slots__ if key not in ("notes", "reasons")} == {
+        key: getattr(spec, key) for key in spec.__slots__ if key not in ("notes", "reasons")
     }
     keys = [entry.key for entry in model.metadata_props]
     assert sorted(keys) == sorted({"streamer", "names", "task", "stride", "imgsz", "kpt_shape"})
@@ -195,6 +197,12 @@ REFUSED = {
         "skeleton: [0, 2], pairs of 0..1 are right",
     ),
     "another task": ({"output0": raw(6, CELLS)}, THEIRS | {"task": "obb"}, "", "task: 'obb', one of detect"),
+    "six columns of two classes, of which nobody says what they are": (
+        {"output0": raw(300, 6)},
+        THEIRS,
+        "",
+        "could be of ultralytics-end2end: six columns of two classes are a box in pixels",
+    ),
     "six columns without a word on what they are": ({"output0": raw(300, 6)}, {}, "", "layout: unknown"),
     "our metadata damaged": (
         {"output0": raw(6, CELLS)},
@@ -231,6 +239,37 @@ REFUSED = {
         {},
         "skeleton: [[0, 5]]",
         "skeleton: a model of task detect gives none, only one of task pose",
+    ),
+    "classes that nothing tells": (
+        {"detection_out": np.zeros((1, 1, 9, 7), np.float32)},
+        {},
+        "",
+        "classes: the file does not tell them, a card must say 'classes: [...]'",
+    ),
+    "joints without their third value": (
+        {"boxes": raw(9, 4), "scores": raw(9, 1), "keypoints": raw(9, 17)},
+        {},
+        "",
+        "layout: unknown",
+    ),
+    "prototypes of another number than coefficients": (
+        {"boxes": raw(9, 4), "scores": raw(9, 1), "coefficients": raw(9, 8), "prototypes": raw(4, 8, 16)},
+        {},
+        "",
+        "layout: unknown",
+    ),
+    "coefficients of one axis": (
+        {"boxes": raw(9, 4), "scores": raw(9, 1), "coefficients": raw(), "prototypes": raw()},
+        {},
+        "",
+        "layout: unknown",
+    ),
+    "bins of one axis only": ({"simcc_x": raw(17, 64), "simcc_y": raw(17)}, {}, "", "layout: unknown"),
+    "keypoints beside rows of one axis": (
+        {"dets": raw(5), "keypoints": raw(2, 17, 3)},
+        {},
+        "",
+        "layout: unknown",
     ),
     "no classes": ({"output": raw(CELLS, 85)}, {}, "classes: []", "classes"),
 }
@@ -299,3 +338,38 @@ def test_a_card_whose_file_is_missing_is_refused(tmp_path: Path) -> None:
     card.write_text("name: x\nmodel: nowhere.onnx\n")
     with pytest.raises(InputError, match=r"street.yaml:2: model: 'nowhere.onnx': no such file"):
         describe(card)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_network_that_takes_whole_numbers_sees_the_picture(dtype: str, backend: str, saved: Save) -> None:
+    """Its own metadata is of the graph before someone put the division in front."""
+    boxes = np.array([[[8, 4, 24, 20], [40, 8, 60, 24]]], np.float32)
+    ones = np.ones((1, 2, 2), np.float32)
+    told = ModelSpec("old", "detect", "dense", ("a", "b"), SIZE)
+    path = saved(
+        {"boxes": boxes, "scores": 0 * ones},
+        brightness={"scores": ones / 255},
+        dtype=dtype,
+        metadata={"streamer": metadata.to_json(told)},
+    )
+    with engines.load(path, Options(backend=backend, precision="fp32")) as model:
+        (found,) = model.predict([np.full((32, 64, 3), 204, np.uint8)])
+        learnt = dict(reason.split(": ", 1) for reason in model.spec.reasons)
+    np.testing.assert_allclose(found.scores, [0.8, 0.8], atol=1e-3)
+    assert (model.spec.scale, model.spec.name) == (1.0, "old")
+    assert learnt["scale"] == f"type of the input ({dtype}: pixels as they are)"
+
+
+def test_a_card_for_whole_numbers_cannot_say_another_scale(saved: Save) -> None:
+    path = saved({"boxes": raw(9, 4), "scores": raw(9, 2)}, dtype="uint8")
+    path.with_suffix(".yaml").write_text("scale: 0.00392\n")
+    with pytest.raises(InputError, match=r"scale: 0\.00392, the input is uint8 .*: 1\.0 is right$"):
+        describe(path)
+    path.with_suffix(".yaml").write_text("scale: 1\nmean: [0, 0, 0]\n")
+    assert describe(path).spec.scale == 1.0
+
+
+def test_whole_numbers_that_hold_no_pixel_are_refused(saved: Save) -> None:
+    with pytest.raises(InputError, match="input: images is int8, floats or one of uint8"):
+        describe(saved({"boxes": raw(9, 4), "scores": raw(9, 2)}, dtype="int8"))

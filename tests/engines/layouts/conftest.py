@@ -15,6 +15,11 @@ from engines.options import Options
 from engines.spec import ModelSpec
 
 Run = Callable[..., tuple[ModelSpec, Detections]]
+ALSO: dict[str, tuple[list[np.ndarray], dict[str, Any]]] = {  # operator -> further inputs, attributes
+    "TopK": ([np.array([1])], {}),
+    "GridSample": ([np.zeros((1, 1, 1, 2), np.float32)], {}),
+    "Conv": ([np.zeros((1, 3, 16, 16), np.float32)], {"strides": [16, 16]}),
+}
 
 
 def table_network(
@@ -24,14 +29,18 @@ def table_network(
     open_length: bool = False,
     decoded: bool = False,
     sizes: bool = False,
+    also: tuple[str, ...] = (),
+    unknown: tuple[str, ...] = (),
+    weights: dict[str, int] | None = None,
     dtype: str = "float32",
     opset: int = 17,
     metadata: dict[str, str] | None = None,
 ) -> Any:
     """An ONNX model that gives ``outputs`` whatever it sees.
 
-    ``open_length`` hides how many rows there are, ``decoded`` leaves an Exp in the graph, ``sizes`` adds the
-    input that asks for the size of the picture, by which boxes are then multiplied.
+    ``open_length`` hides how many rows there are, ``decoded`` takes an exponent, ``sizes`` adds the input
+    that asks for the size of the picture, by which boxes are then multiplied, ``also`` operators that nothing
+    hears of, and ``weights`` such of a name and length; of ``unknown`` outputs no axis is told.
     """
     from onnx import helper, numpy_helper
 
@@ -53,11 +62,28 @@ def table_network(
                 helper.make_node("Mul", [source, "whwh"], [f"{name}/scaled"]),
             ]
             source = f"{name}/scaled"
+        if decoded:
+            stored.append(numpy_helper.from_array(np.zeros(1, np.float32), f"{name}/zero"))
+            nodes.append(helper.make_node("Exp", [f"{name}/zero"], [f"{name}/one"]))
+            nodes.append(helper.make_node("Mul", [source, f"{name}/one"], [f"{name}/decoded"]))
+            source = f"{name}/decoded"
         nodes.append(helper.make_node("Identity", [source], [name]))
+        if name in unknown:
+            dims = [f"{name}/{axis}" for axis in range(array.ndim)]
+            stored.append(numpy_helper.from_array(np.array(array.shape), f"{name}/shape"))
+            nodes.append(helper.make_node("Abs", [f"{name}/shape"], [f"{name}/dims"]))
+            nodes[-2].output[0] = f"{name}/known"
+            nodes.append(helper.make_node("Reshape", [f"{name}/known", f"{name}/dims"], [name]))
         values.append(helper.make_tensor_value_info(name, kind, dims))
-    if decoded:
-        stored.append(numpy_helper.from_array(np.zeros(1, np.float32), "zero"))
-        nodes.append(helper.make_node("Exp", ["zero"], ["one"]))
+    lengths = (weights or {}).items()
+    stored += [numpy_helper.from_array(np.zeros(length, np.float32), name) for name, length in lengths]
+    for kind in also:
+        inputs, attributes = ALSO[kind]
+        arrays = [numpy_helper.from_array(array, f"{kind}/{number}") for number, array in enumerate(inputs)]
+        stored += arrays
+        given = ["images", *(array.name for array in arrays)]
+        leaves = [f"{kind}/{number}/made" for number in range(1 + (kind == "TopK"))]
+        nodes.append(helper.make_node(kind, given, leaves, **attributes))
     inputs = [
         helper.make_tensor_value_info("images", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
     ]
@@ -82,6 +108,7 @@ def run(tmp_path: Path) -> Run:
         order: str = "nchw",
         card: str = "",
         conf: float = 0.25,
+        options: dict[str, Any] | None = None,
         **rest: Any,
     ) -> tuple[ModelSpec, Detections]:
         axes = {"n": 1, "c": 3, "w": size[0], "h": size[1]}
@@ -90,7 +117,7 @@ def run(tmp_path: Path) -> Run:
         path.write_bytes(model.SerializeToString())
         if card:
             path.with_suffix(".yaml").write_text(card)
-        with engines.load(path, Options(backend="onnxruntime", conf=conf)) as loaded:
+        with engines.load(path, Options(backend="onnxruntime", conf=conf, **(options or {}))) as loaded:
             (found,) = loaded.predict([np.full((size[1], size[0], 3), 128, np.uint8)])
             return loaded.spec, found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engines.classes import COCO, COCO_KEYPOINTS
+from engines.errors import InputError
 from engines.masks import bitmap
 
 SIZE = (128, 96)
@@ -37,12 +38,17 @@ ULTRALYTICS = {
 }
 
 
+@pytest.mark.parametrize("unknown", [(), ("output0",)], ids=["", "no axis told"])
+@pytest.mark.parametrize("count", [300, 1000])
 @pytest.mark.parametrize("words", ULTRALYTICS.values(), ids=ULTRALYTICS.keys())
-def test_ultralytics_detections(words: dict, run: Run, same: Same) -> None:
+def test_ultralytics_detections(
+    words: dict, count: int, unknown: tuple[str, ...], run: Run, same: Same
+) -> None:
     spec, found = run(
-        {"output0": rows(CAT, DOG, DOUBLE, columns="bsc")[None]},
+        {"output0": rows(CAT, DOG, DOUBLE, columns="bsc", count=count)[None]},
         SIZE,
         metadata=THEIRS | {"task": "detect"} | words,
+        unknown=unknown,
     )
     assert (spec.layout, spec.classes) == ("ultralytics-end2end", COCO)
     same(found, [CAT, DOG, DOUBLE])
@@ -70,6 +76,29 @@ def test_ultralytics_segments(run: Run, same: Same) -> None:
     assert pixels[:, 98 - left :].all()
 
 
+def test_a_card_need_not_say_that_rows_are_detections(run: Run, same: Same) -> None:
+    table = rows((CAT[0], 0.9, 1), columns="bsc")[None]
+    spec, found = run({"output0": table}, SIZE, card="layout: ultralytics-end2end\nclasses: [a, b]\n")
+    assert (spec.task, spec.classes) == ("detect", ("a", "b"))
+    same(found, [(CAT[0], 0.9, 1)])
+    with pytest.raises(InputError, match="classes: the file does not tell them, a card must say"):
+        run({"output0": table}, SIZE, card="layout: ultralytics-end2end\n")
+
+
+def test_ultralytics_poses_of_two_values(run: Run, same: Same) -> None:
+    person = ([10.0, 12, 50, 60], 0.9, 0)
+    points = np.random.default_rng(0).uniform(10, 60, (4, 2))
+    table = np.zeros((1, 300, 14), np.float32)
+    table[0, :, :6] = rows(person, columns="bsc")
+    table[0, 0, 6:] = points.ravel()
+    words = {"task": "pose", "names": "{0: 'person'}", "kpt_shape": "[4, 2]", "args": "{'nms': True}"}
+    spec, found = run({"output0": table}, SIZE, metadata=words)
+    assert (spec.layout, len(spec.keypoints)) == ("ultralytics-end2end", 4)
+    same(found, [person])
+    np.testing.assert_allclose(found.keypoints[0, :, :2], points, atol=1e-3)
+    np.testing.assert_allclose(found.keypoints[0, :, 2], 1)
+
+
 def test_ultralytics_poses(run: Run, same: Same) -> None:
     person = ([10.0, 12, 50, 60], 0.9, 0)
     points = np.random.default_rng(0).uniform(10, 60, (17, 3))
@@ -81,34 +110,6 @@ def test_ultralytics_poses(run: Run, same: Same) -> None:
     assert (spec.layout, spec.keypoints) == ("ultralytics-end2end", COCO_KEYPOINTS)
     same(found, [person])
     np.testing.assert_allclose(found.keypoints[0], points, atol=1e-3)
-
-
-def counted(prefix: str, objects: list[Any], count: int) -> dict[str, np.ndarray]:
-    table = rows(*objects, columns="bsc", count=100)[None]
-    return {
-        {"det": "num_dets", "pred": "num_predictions", "detection": "num_detections"}[prefix]: np.array(
-            [[count]]
-        ),
-        f"{prefix}_boxes": table[..., :4],
-        f"{prefix}_scores": table[..., 4],
-        f"{prefix}_classes": table[..., 5].astype(np.int32),
-    }
-
-
-@pytest.mark.parametrize("prefix", ["det", "pred", "detection"])
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_rows_beyond_the_count_are_leftovers(prefix: str, count: int, run: Run, same: Same) -> None:
-    spec, found = run(counted(prefix, [CAT, DOG, DOUBLE], count), SIZE)
-    assert (spec.layout, spec.scale) == ("counted", 1 / 255)
-    if count:
-        same(found, [CAT, DOG][:count])
-    else:
-        assert len(found) == 0
-
-
-def test_a_network_that_takes_bytes_gets_them_as_they_are(run: Run) -> None:
-    spec, found = run(counted("pred", [CAT], 1), SIZE, dtype="uint8")
-    assert (spec.scale, len(found)) == (1.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -158,37 +159,19 @@ def test_detectionoutput_ends_at_a_negative_picture(run: Run, same: Same) -> Non
     table = np.zeros((1, 1, 200, 7), np.float32)
     for row, (box, score, label) in enumerate([CAT, DOG]):
         table[0, 0, row] = [0, label + 1, score, *(np.array(box) / [128, 96, 128, 96])]
-    table[0, 0, 2] = [-1, 3, 0.99, 0, 0, 1, 1]
+    table[0, 0, 2] = [0, 0, 0.95, 0, 0, 1, 1]  # the background is no class
+    table[0, 0, 3] = [-1, 3, 0.99, 0, 0, 1, 1]
     card = f"classes: [{', '.join(f'{name!r}' for name in COCO)}]\n"
     spec, found = run({"detection_out": table}, SIZE, card=card)
     assert (spec.layout, spec.resize) == ("detectionoutput", "stretch")
     same(found, [CAT, DOG])
 
 
-@pytest.mark.parametrize("labels_last", [True, False], ids=["SSD and RetinaNet", "Faster R-CNN"])
-@pytest.mark.parametrize("count", [2, 0])
-def test_torchvision(labels_last: bool, count: int, run: Run, same: Same) -> None:
-    """Label 18 of the ids with gaps is the dog, of which 16 is the number among the eighty."""
-    boxes = np.array([CAT[0], DOG[0]], np.float32)[:count]
-    scores, labels = np.array([0.9, 0.7], np.float32)[:count], np.array([17, 18])[:count]
-    parts = {"12": scores, "34": labels} if labels_last else {"34": labels, "12": scores}
-    spec, found = run({"11": boxes, **parts}, SIZE, order="chw", open_length=True)
-    assert spec.layout == "torchvision"
-    if count:
-        same(found, [(CAT[0], 0.9, 16), (DOG[0], 0.7, 17)])
-    assert [spec.classes[label] for label in found.classes] == ["cat", "dog"][:count]
-
-
-def test_torchvision_keypoints(run: Run, same: Same) -> None:
-    points = np.random.default_rng(0).uniform(10, 60, (1, 17, 3)).astype(np.float32)
-    outputs = {
-        "1": np.array([CAT[0]], np.float32),
-        "2": np.array([1]),
-        "3": np.array([0.9], np.float32),
-        "4": points,
-        "5": np.ones((1, 17), np.float32),
-    }
-    spec, found = run(outputs, SIZE, order="chw", open_length=True)
-    assert (spec.layout, spec.task) == ("torchvision", "pose")
-    same(found, [(CAT[0], 0.9, 0)])
-    np.testing.assert_allclose(found.keypoints, points, atol=1e-3)
+def test_of_an_open_length_as_many_rows_leave_as_may_be_detected(run: Run) -> None:
+    table = np.zeros((1000, 7), np.float32)
+    for row in range(1000):
+        x, y = row % 40 * 3, row // 40 * 3
+        table[row] = [0, x, y, x + 2, y + 2, 0.9, 15]
+    for most in (20, 1000):
+        _, found = run({"flat_predictions": table}, SIZE, open_length=True, options={"max_det": most})
+        assert len(found) == most

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.classes import COCO
+from engines.classes import COCO, COCO_WITH_GAPS
+from engines.errors import InputError
 from engines.masks import bitmap
 
 SIZE = (128, 128)
@@ -34,11 +35,66 @@ def queries(count: int, columns: int, first: int = 0) -> tuple[np.ndarray, np.nd
     return boxes, logits
 
 
-def test_hugging_face(run: Run, same: Same) -> None:
+@pytest.mark.parametrize("open_length", [False, True])
+def test_queries_that_are_chosen_and_sample_have_a_sigmoid_each(
+    open_length: bool, run: Run, same: Same
+) -> None:
+    """RT-DETR and D-FINE as Hugging Face exports them."""
     boxes, logits = queries(300, 80)
-    spec, found = run({"logits": logits, "pred_boxes": boxes}, SIZE)
+    outputs = {"logits": logits, "pred_boxes": boxes}
+    spec, found = run(outputs, SIZE, also=("TopK", "GridSample"), open_length=open_length)
     assert (spec.layout, spec.resize, spec.classes) == ("detr", "stretch", COCO)
+    assert (spec.mean, spec.notes) == ((0, 0, 0), ())
     same(found, [CAT, DOG, DOUBLE])
+
+
+EXCLUDING = {  # also in the graph
+    "DETR": (),
+    "a transformer as backbone": ("TopK", "GridSample", "Conv"),
+}
+
+
+@pytest.mark.parametrize("also", EXCLUDING.values(), ids=EXCLUDING.keys())
+@pytest.mark.parametrize("columns", [3, 80, 92])
+def test_queries_that_could_exclude_each_other_need_a_card(
+    columns: int, also: tuple[str, ...], run: Run
+) -> None:
+    outputs = {"logits": np.zeros((1, 100, columns), np.float32), "pred_boxes": queries(100, 80)[0]}
+    with pytest.raises(
+        InputError, match=r"could be of detr or detr-softmax: .*'layout: detr' or 'layout: detr-s"
+    ):
+        run(outputs, SIZE, also=also)
+
+
+@pytest.mark.parametrize("open_length", [False, True])
+def test_classes_that_exclude_each_other(open_length: bool, run: Run, same: Same) -> None:
+    """As of Table Transformer: of 125 queries all but two are sure of the last column, no object."""
+    logits = np.full((1, 125, 3), -5, np.float32)
+    logits[..., 2] = 6
+    logits[0, 7], logits[0, 9] = np.log([0.9, 0.06, 0.04]), np.log([0.1, 0.7, 0.2])
+    boxes = np.full((1, 125, 4), 0.5, np.float32)
+    card = "layout: detr-softmax\nclasses: [table, column]\n"
+    outputs = {"logits": logits, "pred_boxes": boxes}
+    spec, found = run(outputs, SIZE, card=card, open_length=open_length)
+    assert (spec.classes, spec.mean[0], spec.std[0]) == (("table", "column"), 0.485, 0.229)
+    same(found, [([32, 32, 96, 96], 0.9, 0), ([32, 32, 96, 96], 0.7, 1)])
+
+
+def test_the_first_detr_counts_from_an_id_that_nothing_carries(run: Run, same: Same) -> None:
+    logits = np.full((1, 100, 92), -9, np.float32)
+    logits[..., 91], logits[0, 5, 18], logits[0, 5, 91] = 9, np.log(9), 0
+    boxes = np.full((1, 100, 4), 0.5, np.float32)
+    spec, found = run({"logits": logits, "pred_boxes": boxes}, SIZE, card="layout: detr-softmax\n")
+    assert spec.classes == COCO_WITH_GAPS
+    assert spec.classes[found.classes[0]] == "dog"
+    assert found.scores[0] == pytest.approx(0.9, abs=2e-3)
+
+
+def test_other_tensors_of_queries_are_left_with_a_note(run: Run) -> None:
+    boxes, logits = queries(300, 80)
+    outputs = {"logits": logits, "pred_boxes": boxes, "last_hidden_state": boxes}
+    spec, _ = run(outputs, SIZE, card="layout: detr\n")
+    assert spec.notes == ("layout: what leaves as last_hidden_state is not used",)
 
 
 @pytest.mark.parametrize(("columns", "first"), [(91, 1), (80, 0)], ids=["ids of COCO", "own classes"])
@@ -62,7 +118,8 @@ def test_rfdetr_masks_belong_to_their_query(run: Run) -> None:
     assert not pixels[1][48:].any()
 
 
-def test_ultralytics_rtdetr_is_told_by_its_metadata(run: Run, same: Same) -> None:
+@pytest.mark.parametrize("unknown", [(), ("output0",)], ids=["", "no axis told"])
+def test_ultralytics_rtdetr_is_told_by_its_metadata(unknown: tuple[str, ...], run: Run, same: Same) -> None:
     boxes, _ = queries(300, 80)
     table = np.zeros((1, 300, 6), np.float32)
     table[..., :4] = boxes
@@ -74,6 +131,6 @@ def test_ultralytics_rtdetr_is_told_by_its_metadata(run: Run, same: Same) -> Non
         "head": "RTDETRDecoder",
         "end2end": "True",
     }
-    spec, found = run({"output0": table}, SIZE, metadata=words)
+    spec, found = run({"output0": table}, SIZE, metadata=words, unknown=unknown)
     assert (spec.layout, spec.resize) == ("ultralytics-rtdetr", "stretch")
     same(found, [CAT, DOG, DOUBLE])

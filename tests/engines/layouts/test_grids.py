@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engines.classes import COCO
+from engines.errors import InputError
 
 SIZE = (128, 96)
 CAT, DOG = ([10.0, 12, 50, 60], 0.9, 15), ([60.0, 20, 124, 90], 0.7, 16)
@@ -112,3 +113,35 @@ def test_nanodet_plus(run: Run, same: Same) -> None:
     spec, found = run({"output": table}, SIZE)
     assert spec.layout == "nanodet-plus"
     same(found, [CAT, DOG])
+
+
+def test_rows_that_the_graph_tells_nothing_of_need_a_card(run: Run, same: Same) -> None:
+    """So YOLOv6 exports: decoded without an exponent, RGB 0..1 in the middle."""
+    made = {"outputs": centred({7: CAT}, cell_count((8, 16, 32)), 85)}
+    with pytest.raises(
+        InputError, match=r"could be of yolox or yolox-decoded: .* 'layout: yolox' or 'layout: y"
+    ):
+        run(made, SIZE)
+    card = "layout: yolox-decoded\nresize: letterbox\ncolour: rgb\nscale: 0.00392157\n"
+    spec, found = run(made, SIZE, card=card)
+    assert (spec.layout, spec.resize, spec.colour) == ("yolox-decoded", "letterbox", "rgb")
+    same(found, [CAT])
+
+
+GRIDS = {"P6": (8, 16, 32, 64), "P2": (4, 8, 16, 32), "two of YOLOv3-tiny": (16, 32)}
+
+
+@pytest.mark.parametrize("strides", GRIDS.values(), ids=GRIDS.keys())
+def test_ultralytics_of_other_grids_is_told_by_its_metadata(
+    strides: tuple[int, ...], run: Run, same: Same
+) -> None:
+    table = np.zeros((1, 4 + 80, cell_count(strides)), np.float32)
+    for place, ((x1, y1, x2, y2), score, label) in {3: CAT, 11: DOG}.items():
+        table[0, :4, place] = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+        table[0, 4 + label, place] = score
+    words = {"task": "detect", "names": repr(dict(enumerate(COCO)))}
+    spec, found = run({"output0": table}, SIZE, metadata=words)
+    assert spec.layout == "ultralytics"
+    same(found, [CAT, DOG])
+    with pytest.raises(InputError, match="layout: unknown"):
+        run({"output0": table}, SIZE)
