@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from engines.layouts import Raw
-from engines.layouts.rows import ROOM
 from engines.nodes import Nodes
 
 __all__ = ["with_room"]
@@ -27,9 +26,9 @@ _NOTHING = -1e4  # below all scores, and a logit of probability 0
 
 
 def with_room(nodes: Nodes, layout: str, raw: dict[str, Raw]) -> dict[str, Raw]:
-    """Return the outputs of a network, behind rows of open number `ROOM` more that mean nothing.
+    """Return the outputs of a network, behind rows of open number `Nodes.room` more that mean nothing.
 
-    They are `ROOM` together where their number must be known: by a count, and by masks of one plane each.
+    They are that many together where their number must be known: by a count, and by masks of one plane each.
     """
     axis = _AXES.get(layout, 0)
     opened = {
@@ -46,9 +45,9 @@ def with_room(nodes: Nodes, layout: str, raw: dict[str, Raw]) -> dict[str, Raw]:
 
 def _roomy(nodes: Nodes, output: Raw, axis: int, exact: bool) -> Raw:
     """Not by Pad: in OpenVINO 2026.4 one of no rows ends the process."""
-    shape = (*output.shape[:axis], ROOM, *output.shape[axis + 1 :])
+    shape = (*output.shape[:axis], nodes.room, *output.shape[axis + 1 :])
     lead = nodes.slice(nodes.op("Shape", output.tensor), 0, 0, 1)
     whole = nodes.op("Concat", lead, nodes.constant(shape[1:], "int64"), axis=0)
     room = nodes.op("Expand", nodes.constant(np.full([1] * len(shape), _NOTHING)), whole)
     tensor = nodes.op("Concat", output.tensor, room, axis=axis)
-    return replace(output, tensor=nodes.slice(tensor, axis, 0, ROOM) if exact else tensor, shape=shape)
+    return replace(output, tensor=nodes.slice(tensor, axis, 0, nodes.room) if exact else tensor, shape=shape)

@@ -54,7 +54,7 @@ def quantize(model: str | Path, data: Path, save: Path, pictures: int = _PICTURE
         raise InputError(f"{located.model}: weights: float16, int8 is made of the model in float32")
     seen = [_given(spec, network, image) for _, image in read_pictures(data, pictures)]
     try:
-        twin = _calibrated(at_least(_OPSET, free_batch(network), located.model), seen)
+        twin = _calibrated(at_least(_OPSET, free_batch(network, 1), located.model), seen)
     except Exception as error:  # its exceptions have no common base but this
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise WorkError(f"{located.model}: int8: ONNX Runtime does not calibrate it: {reason}") from error
