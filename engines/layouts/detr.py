@@ -16,7 +16,7 @@ import numpy as np
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, UnsureError
 from engines.layouts.evidence import sees_patches
-from engines.layouts.rows import closed, fits, labelled, scored, unused
+from engines.layouts.rows import closed, fits, labelled, ranks, scored, unused
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -115,6 +115,8 @@ def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
     columns = shapes["labels"][2]
     classes = columns - (columns == _SPARSE)
     if shapes["dets"][2:] != (4,) or not fits(known, task=task, classes=classes):
+        return None
+    if task == "segment" and not ranks(network, masks=4):
         return None
     return {
         "task": task,

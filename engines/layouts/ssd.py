@@ -1,8 +1,8 @@
 """Outputs of single-shot detectors with priors: offsets (B, N, 4), and scores (B, N, 1 + C) whose first
 column is the background.
 
-UltraFace leaves scores and boxes, decoded in its graph (which then holds an Exp) or not; torchvision's SSD
-and SSDlite, cut after their heads, leave bbox_regression and cls_logits.
+UltraFace leaves scores and boxes, decoded in its graph (which then takes an exponent) or not; torchvision's
+SSD and SSDlite, cut after their heads, leave bbox_regression and cls_logits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, priors
+from engines.layouts.evidence import is_decoded_by_exp
 from engines.layouts.rows import fits, scored
 from engines.network import Network
 from engines.nodes import Nodes
@@ -43,7 +44,7 @@ def is_ultraface(network: Network, size: tuple[int, int]) -> bool:
 
 def recognise_ultraface(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """Their boxes are offsets: nothing in the graph takes an exponent."""
-    return None if "Exp" in network.operators else _faces(network, known)
+    return None if is_decoded_by_exp(network) else _faces(network, known)
 
 
 def decode_ultraface(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
@@ -59,7 +60,7 @@ def decode_ultraface(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> C
 
 def recognise_decoded(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
     """Their boxes are xyxy in shares of the input: the graph has taken the exponent."""
-    return _faces(network, known) if "Exp" in network.operators else None
+    return _faces(network, known) if is_decoded_by_exp(network) else None
 
 
 def decode_decoded(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import engines
+from engines.description import describe
 from engines.errors import InputError
 from engines.options import Options
 
@@ -113,3 +114,30 @@ def test_two_kinds_of_face_detector_agree_on_a_crowd(data_dir: Path, tmp_path: P
     shared = overlaps[overlaps > 0]
     assert len(shared) >= 10
     assert shared.min() > 0.7
+
+
+TAILS = {  # operators after the heads of YOLOX -> layout, or what is said
+    "nothing": ([], "yolox"),
+    "an exponent": (["Exp"], "yolox-decoded"),
+    "arithmetic without one": (["Abs"], "could be of yolox or yolox-decoded"),
+}
+
+
+@pytest.mark.parametrize("file", ["net.onnx", "net.xml"])
+@pytest.mark.parametrize(("kinds", "said"), TAILS.values(), ids=TAILS.keys())
+def test_whether_boxes_are_decoded_is_seen_in_the_graph(
+    kinds: list[str], said: str, file: str, network: Build, tmp_path: Path
+) -> None:
+    import openvino
+    from onnx import helper
+
+    made = network({"output": np.zeros((1, 42, 85), np.float32)}, batch=1)
+    for kind in kinds:
+        made.graph.node[-1].output[0] = "heads"
+        made.graph.node.append(helper.make_node(kind, ["heads"], ["output"]))
+    openvino.save_model(openvino.convert_model(_saved(made, tmp_path)), tmp_path / "net.xml")
+    if kinds == ["Abs"]:
+        with pytest.raises(InputError, match=said):
+            describe(tmp_path / file)
+    else:
+        assert describe(tmp_path / file).spec.layout == said

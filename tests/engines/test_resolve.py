@@ -264,6 +264,12 @@ REFUSED = {
         "",
         "layout: unknown",
     ),
+    "masks without axes": (
+        {"dets": raw(9, 4), "labels": raw(9, 5), "masks": raw()},
+        {},
+        "",
+        "layout: unknown",
+    ),
     "bins of one axis only": ({"simcc_x": raw(17, 64), "simcc_y": raw(17)}, {}, "", "layout: unknown"),
     "keypoints beside rows of one axis": (
         {"dets": raw(5), "keypoints": raw(2, 17, 3)},
