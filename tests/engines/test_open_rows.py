@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engines
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from engines.options import Options
 
 Build = Callable[..., Any]
@@ -40,23 +40,29 @@ CASES: dict[str, dict[str, np.ndarray]] = {
 }
 
 
-def opened(model: Any, layout: str, keep: int) -> Any:
-    """Choose the first rows by a mask that nobody infers; RT-DETR's export takes sizes besides."""
+def opened(model: Any, axes: dict[str, int], keep: int) -> Any:
+    """Let only the first along an axis leave of some outputs; how many says the picture, black ``keep``."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
-    axis = 2 if layout == "detectionoutput" else 1
-    for output in graph.output:
-        if output.name == "num_dets":
-            continue
-        (last,) = (node for node in graph.node if output.name in node.output)
-        last.output[0] = f"{output.name}/all"
-        mask = numpy_helper.from_array(np.arange(2) < keep, f"{output.name}/kept")
-        graph.initializer.append(mask)
-        graph.node.append(helper.make_node("Compress", [last.output[0], mask.name], [output.name], axis=axis))
-        output.type.tensor_type.shape.dim[axis].dim_param = "n"
-    if layout == "rtdetr":
-        graph.input.append(helper.make_tensor_value_info("orig_target_sizes", 7, ["n", 2]))
+    graph.node.append(helper.make_node("ReduceMax", ["images"], ["peak"], keepdims=0))
+    limit = numpy_helper.from_array(np.array(keep - 0.5 if keep < 2 else 99, np.float32), "limit")
+    graph.initializer.append(limit)
+    for name, axis in axes.items():
+        (output,) = (value for value in graph.output if value.name == name)
+        (last,) = (node for node in graph.node if name in node.output)
+        last.output[0] = f"{name}/all"
+        dim = output.type.tensor_type.shape.dim[axis]
+        numbers = numpy_helper.from_array(np.arange(dim.dim_value, dtype=np.float32), f"{name}/numbers")
+        graph.initializer.append(numbers)
+        graph.node.extend(
+            [
+                helper.make_node("Add", [numbers.name, "peak"], [f"{name}/rank"]),
+                helper.make_node("Less", [f"{name}/rank", "limit"], [f"{name}/kept"]),
+                helper.make_node("Compress", [f"{name}/all", f"{name}/kept"], [name], axis=axis),
+            ]
+        )
+        dim.dim_param = "n"
     return model
 
 
@@ -66,11 +72,17 @@ def opened(model: Any, layout: str, keep: int) -> Any:
 def test_rows_of_open_number_are_found(
     name: str, keep: int, batch: int, backend: str, network: Build, tmp_path: Path
 ) -> None:
+    from onnx import helper
+
     layout = name.partition(" ")[0]
     model = network(CASES[name], metadata=ULTRALYTICS if layout == "ultralytics-end2end" else {})
     path = tmp_path / "open.onnx"
-    path.write_bytes(opened(model, layout, keep).SerializeToString())
-    card = f"layout: {layout}\nclasses: [a, b]\nresize: stretch\n"
+    axis = 2 if layout == "detectionoutput" else 1
+    model = opened(model, {kind: axis for kind in CASES[name] if kind != "num_dets"}, keep)
+    if layout == "rtdetr":  # its export takes sizes besides
+        model.graph.input.append(helper.make_tensor_value_info("orig_target_sizes", 7, ["n", 2]))
+    path.write_bytes(model.SerializeToString())
+    card = f"layout: {layout}\nclasses: [a, b]\nresize: stretch\nmean: [0, 0, 0]\nstd: [1, 1, 1]\n"
     path.with_suffix(".yaml").write_text(card)
     pictures = [np.zeros((32, 64, 3), np.uint8)] * 2
     with engines.load(path, Options(backend=backend, batch=batch, precision="fp32")) as loaded:
@@ -82,6 +94,20 @@ def test_rows_of_open_number_are_found(
         assert found.classes.tolist() == [1, 0][:keep]
         if "masks" in CASES[name]:
             assert [bool((grid > 0).all()) for grid in found.masks.grids] == [True, False][:keep]
+
+
+def test_what_is_open_and_is_no_rows_goes_on_to_who_takes_it(network: Build, tmp_path: Path) -> None:
+    """Prototypes of open height: OpenVINO is given memory for its outputs before it knows how much."""
+    outputs = {**CASES["dense"], "coefficients": np.ones((1, 2, 4), np.float32)}
+    model = network({**outputs, "prototypes": np.ones((1, 4, 8, 16), np.float32)})
+    opened(model, {"prototypes": 2}, 2)
+    path = tmp_path / "planes.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(WorkError, match=r"openvino: prototypes: its shape .* is open, a fixed one is needed"):
+        engines.load(path, Options(backend="openvino"))
+    with engines.load(path, Options(device="cpu")) as loaded:
+        assert loaded.engine.backend == "onnxruntime"
+        assert len(loaded.predict([np.zeros((32, 64, 3), np.uint8)])[0]) == 2
 
 
 def test_an_output_without_room_for_rows_is_refused(network: Build, tmp_path: Path) -> None:
