@@ -15,6 +15,7 @@ from engines.engine import TensorSpec
 from engines.errors import InputError, WorkError
 from engines.external import load_weights
 from engines.graph_batch import set_batch
+from engines.node_order import put_in_order
 
 __all__ = [
     "MOTION",
@@ -106,6 +107,7 @@ def read_network(path: Path, state: Collection[str] = ()) -> Network:
         if not model.graph.node:
             raise ValueError("it holds no graph")
         load_weights(model, path)
+        put_in_order(model.graph)
         onnx.checker.check_model(model)
     except InputError:
         raise

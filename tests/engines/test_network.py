@@ -54,6 +54,23 @@ def test_what_inference_leaves_open_the_file_may_know(network: Callable[..., Any
     assert [output.shape for output in fixed.outputs] == [(1, 9, 6)]
 
 
+def test_nodes_in_another_order_than_they_run_in_are_sorted(
+    network: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = network(OUTPUTS)
+    path = tmp_path / "turned.onnx"
+    path.write_bytes(model.SerializeToString())
+    whole = engines.load(path, Options(precision="fp32", backend="onnxruntime"))
+    nodes = list(model.graph.node)
+    assert len(nodes) > 2
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    path.write_bytes(model.SerializeToString())
+    for backend in ("openvino", "onnxruntime"):
+        turned = engines.load(path, Options(precision="fp32", backend=backend))
+        assert turned.spec == whole.spec
+
+
 def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
     return {
         "empty": (b"", "the file is empty"),
