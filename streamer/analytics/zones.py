@@ -125,7 +125,10 @@ class ZoneCounter:
 
 
 def inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether each of (N,2) points lies in a polygon (P,2), by the even-odd rule."""
+    """Return whether each of (N,2) points lies in a polygon (P,2), by the even-odd rule.
+
+    Of two polygons with a common edge only one has the points on it.
+    """
     ax, ay = polygon.T
     bx, by = np.roll(polygon, -1, axis=0).T
     x, y = points[:, :1], points[:, 1:]

@@ -8,6 +8,7 @@ import pytest
 
 from engines.detections import EMPTY, Detections
 from streamer.analytics import Event, Zone, ZoneCounter
+from streamer.analytics.anchors import ANCHORS, Anchor
 from streamer.analytics.zones import inside
 from streamer.trackers import TRACKERS, open_tracker
 
@@ -38,6 +39,33 @@ def test_inside_equals_opencv() -> None:
         known = [cv2.pointPolygonTest(outline, (float(x), float(y)), measureDist=True) for x, y in points]
         sure = np.abs(known) > 0.01
         assert np.array_equal(inside(points, polygon)[sure], np.array(known)[sure] > 0)
+
+
+@pytest.mark.parametrize("anchor", ANCHORS)
+@pytest.mark.parametrize(
+    "box",
+    [(100, 200, 160, 360), (100, 0, 160, 50), (0, 100, 50, 200), (600, 100, 640, 200), (0, 0, 640, 360)],
+    ids=["bottom", "top", "left", "right", "whole picture"],
+)
+def test_who_touches_the_edge_of_the_picture_is_in_a_zone_of_all_of_it(
+    anchor: Anchor, box: tuple[float, ...]
+) -> None:
+    zone = ZoneCounter(Zone("all", ((0, 0), (640, 0), (640, 360), (0, 360)), anchor=anchor))
+    zone.update(Detections.of([box], [0.9], [0], ids=np.array([1])), 0.0)
+    assert zone.occupancy == 1
+
+
+@pytest.mark.parametrize("y", [99.98, 100.0, 100.01, 100.02])
+@pytest.mark.parametrize("height", [0.001, 60])
+def test_who_stands_between_two_zones_is_in_one_of_them(y: float, height: float) -> None:
+    rows = Detections.of([[10, y - height, 30, y]], [0.9], [0], ids=np.array([1]))
+    zones = [
+        ZoneCounter(Zone("half", ((0, top), (200, top), (200, top + 100), (0, top + 100))))
+        for top in (0, 100)
+    ]
+    for zone in zones:
+        zone.update(rows, 0.0)
+    assert sum(zone.occupancy for zone in zones) == 1
 
 
 def test_coming_dwelling_and_leaving_are_told() -> None:
