@@ -100,6 +100,28 @@ def test_who_is_not_seen_for_long_has_left_when_last_seen() -> None:
     assert (event.what, event.value, event.count) == ("out", 4.0, 0)
 
 
+@pytest.mark.parametrize("gone", [2.0, 200.0])
+@pytest.mark.parametrize("pause", [10.0, 100.0, 1000.0])
+def test_who_is_replaced_after_a_pause_has_left(gone: float, pause: float) -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE, gone=gone))
+    zone.update(seen((1, 250), (2, 300)), 0.0)
+    for step in range(3):
+        events = zone.update(seen((3, 250), (4, 300)), pause + step)
+        stayed = 2 if pause > gone else 4
+        assert [event.count for event in events[-1:]] == [stayed] * (step == 0)
+        assert zone.occupancy == zone.counts["in"] - zone.counts["out"] == stayed
+    zone.update(EMPTY, pause + 2 * gone + 10)
+    assert zone.occupancy == 0
+    assert zone.counts == {"in": 4, "out": 4}
+
+
+def test_who_is_seen_again_after_long_beside_someone_new_has_stayed() -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE))
+    zone.update(seen((1, 250), (2, 300)), 0.0)
+    assert told(zone.update(seen((2, 300), (3, 250)), 100.0)) == [("zone", "out", 1), ("zone", "in", 3)]
+    assert zone.dwelling(100.0) == {2: 100.0, 3: 0.0}
+
+
 def test_crowd_is_an_alert_once_it_lasts() -> None:
     zone = ZoneCounter(Zone("hall", SQUARE, crowd=2, crowd_seconds=1.0))
     two, one = seen((1, 250), (2, 300)), seen((1, 250), (2, 450))
