@@ -311,7 +311,8 @@ def validate(file: Annotated[Path, typer.Argument(help="Pipeline YAML.")]) -> No
     from streamer.settings import merge
 
     settings = merge([], "", [], file, {})
-    for sentence in settings.taken():
+    streams = [source.name for source in settings.sources]
+    for sentence in (*settings.taken(), *settings.analytics.strangers(streams)):
         typer.echo(f"{file}: for now: {sentence}", err=True)
     typer.echo(
         f"{file}: ok, {len(settings.sources)} sources, model {settings.model}, {len(settings.sinks)} sinks"

@@ -14,6 +14,7 @@ from streamer.frame import Frame
 __all__ = ["KeyPolicy", "Keys", "key_policy"]
 
 AUTO = "auto"
+MOST = 1_000_000_000  # frames from key to key
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class KeyPolicy:
 def key_policy(told: str | int) -> KeyPolicy:
     """Read ``N`` or ``auto``, and settings: ``auto,most=20,flow=0.1``. Raises InputError."""
     head, *settings = str(told).split(",")
-    if head != AUTO and not (head.isdigit() and int(head)):
-        raise InputError(f"key-interval: {head!r}, a number of frames from 1 on or {AUTO} is right")
+    if head != AUTO and not (head.isdecimal() and len(head) <= len(str(MOST)) and 0 < int(head) <= MOST):
+        raise InputError(f"key-interval: {head!r}, a number of frames from 1 to {MOST} or {AUTO} is right")
     values = dict(_setting(word) for word in settings)
     if head != AUTO and values.keys() - {"seconds"}:
         raise InputError(f"key-interval: {sorted(values.keys() - {'seconds'})[0]}: only {AUTO} has it")
@@ -54,6 +55,8 @@ def _setting(word: str) -> tuple[str, Any]:
         number = 0
     if not 0 < number < float("inf"):
         raise InputError(f"key-interval: {name}: {value!r}, a number above 0 is right")
+    if name == "fall" and number > 1:
+        raise InputError(f"key-interval: {name}: {value!r}, a share above 0 and up to 1 is right")
     return name, number
 
 
@@ -159,4 +162,11 @@ class Keys:
             gaps = [min((phase - other) % interval, (other - phase) % interval) for other in used]
             return used[phase], -min(gaps, default=0), phase
 
-        return min(range(interval), key=crowd)
+        return min(_candidates(sorted(used), interval), key=crowd)
+
+
+def _candidates(used: list[int], interval: int) -> list[int]:
+    """Return the phases that may be the farthest from others: the middles between neighbours, and these."""
+    following = [*used[1:], used[0] + interval] if used else []
+    sums = [one + other for one, other in zip(used, following, strict=True)]
+    return [*used, *((both + odd) // 2 % interval for both in sums for odd in (0, 1))] or [0]

@@ -267,6 +267,8 @@ class Pipeline:
             for name in sink.streams:
                 if name not in names:
                     raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
+        for sentence in self.settings.analytics.strangers(names):
+            self._say(sentence)
         for told in self.settings.sources:
             self.outputs.targets.protect(local_files(told.url))
         for name in names:

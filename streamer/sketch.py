@@ -32,9 +32,9 @@ class Sketch:
         self._size = size
 
     def click(self, x: float, y: float) -> None:
-        """Add a point, in pixels."""
+        """Add a point, in pixels; the last row and column are the picture's edge."""
         width, height = self._size
-        point = round(min(max(x / width, 0), 1), DIGITS), round(min(max(y / height, 0), 1), DIGITS)
+        point = _share(x, width), _share(y, height)
         if point not in self.points:
             self.points.append(point)
 
@@ -64,6 +64,10 @@ class Sketch:
             self.plan = replace(plan, zones=plan.zones[:-1])
         elif plan.lines:
             self.plan = replace(plan, lines=plan.lines[:-1])
+
+
+def _share(at: float, side: int) -> float:
+    return 1.0 if at >= side - 1 else round(max(at / side, 0.0), DIGITS)
 
 
 def draw_zones(source: str, at: float, config: Path | None, save: Path | None) -> None:

@@ -19,12 +19,19 @@ ANCHORS: dict[str, tuple[float, float]] = {  # shares of width and height, from 
     "left": (0.0, 0.5),
     "right": (1.0, 0.5),
 }
+HAIR = 1 / 64  # pixels; boxes end where their picture does, and a polygon's last row and column are outside
 
 
 def anchors(boxes: NDArray[np.float32], anchor: Anchor) -> NDArray[np.float64]:
-    """Return the (N,2) points of (N,4) xyxy boxes."""
+    """Return the (N,2) points of (N,4) xyxy boxes, a hair within their edges.
+
+    Who stands at the picture's edge is so inside a zone that ends there, and who stands on the edge between
+    two zones is still in one of them only.
+    """
     low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
-    return low + (high - low) * ANCHORS[anchor]
+    hair = np.minimum(HAIR, (high - low) / 2)
+    points: NDArray[np.float64] = np.clip(low + (high - low) * ANCHORS[anchor], low + hair, high - hair)
+    return points
 
 
 def confirmed(found: Detections, classes: tuple[int, ...]) -> Detections:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from engines.errors import InputError, nearest
@@ -14,6 +14,9 @@ from streamer.analytics.zones import Zone
 __all__ = ["LinePlan", "Plan", "SpeedPlan", "ZonePlan"]
 
 Point = tuple[float, float]
+
+LEAST = 3.0  # pixels that a line is long, and a zone wide and high
+BEYOND = -1.0  # share of the picture, as far outside of it as 1 is on the other side
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Plan:
     """All that a run watches; nothing by default.
 
     Raises:
-        InputError: a line or zone with too few points, a ground whose points are no quadrilateral.
+        InputError: a line or zone with too few points or none in reach, a ground that is no quadrilateral.
     """
 
     lines: tuple[LinePlan, ...] = ()
@@ -90,11 +93,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         for line in self.lines:
-            if len(set(line.points)) != 2:
+            if len(line.points) != 2 or line.points[0] == line.points[1]:
                 raise InputError(f"line {line.name}: {len(line.points)} points, would be two that differ")
+            _check_places(f"line {line.name}", line.points, max)
         for zone in self.zones:
             if len(set(zone.points)) < 3:
                 raise InputError(f"zone {zone.name}: {len(zone.points)} points, would be three or more")
+            _check_places(f"zone {zone.name}", zone.points, min)
         for speed in self.speeds:
             if len(speed.points) != 4 or len(speed.metres) != 4:
                 counts = f"{len(speed.points)} points and {len(speed.metres)} places in metres"
@@ -103,6 +108,7 @@ class Plan:
                 homography(speed.points, speed.metres)
             except ValueError as error:
                 raise InputError(f"speed {speed.name}: points or metres: {error}") from error
+            _check_places(f"speed {speed.name}", speed.points, min)
 
     def __bool__(self) -> bool:
         return bool(self.lines or self.zones or self.speeds)
@@ -116,10 +122,40 @@ class Plan:
         for speed in self.speeds:
             _ids(speed.name, speed.classes, names)
 
+    def strangers(self, streams: Sequence[str]) -> list[str]:
+        """Return a sentence for each stream that a part is for and that is not there; it may come yet."""
+        told: list[str] = []
+        parts: tuple[LinePlan | ZonePlan | SpeedPlan, ...] = (*self.lines, *self.zones, *self.speeds)
+        for part in parts:
+            for stream in part.streams:
+                if stream not in streams:
+                    hint = nearest(stream, streams) or f", would be of {', '.join(streams)}"
+                    told.append(f"analytics: {part.name}: streams: no stream {stream!r} so far{hint}")
+        return told
+
+
+def _check_places(where: str, points: Sequence[Point], extent: Callable[[Sequence[float]], float]) -> None:
+    """Raise InputError for points that are shares or pixels where the other must be meant."""
+    least, greatest = min(min(point) for point in points), max(max(point) for point in points)
+    sides = extent([max(along) - min(along) for along in zip(*points, strict=True)])
+    if not _are_shares(points):
+        if sides < LEAST:
+            pixels = f"{sides:g} pixels, as {greatest:g} is above 1"
+            raise InputError(
+                f"{where}: points: {pixels}; {LEAST:g} or more would be right, or shares up to 1"
+            )
+    elif least < BEYOND:
+        raise InputError(f"{where}: points: {least:g}, a share from {BEYOND:g} to 1 would be right")
+    elif not sides:
+        raise InputError(f"{where}: points: all on one line, would be around some place")
+
+
+def _are_shares(points: Sequence[Point]) -> bool:
+    return all(value <= 1 for point in points for value in point)
+
 
 def _pixels(points: Sequence[Point], size: tuple[int, int]) -> tuple[Point, ...]:
-    shares = all(0 <= value <= 1 for point in points for value in point)
-    width, height = size if shares else (1, 1)
+    width, height = size if _are_shares(points) else (1, 1)
     return tuple((x * width, y * height) for x, y in points)
 
 

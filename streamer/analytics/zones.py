@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engines.detections import Detections
 from streamer.analytics.anchors import Anchor, anchors, confirmed
 from streamer.analytics.events import Event
-from streamer.analytics.roster import Roster
+from streamer.analytics.roster import MEMORY, Roster
 
 __all__ = ["Zone", "ZoneCounter", "inside"]
 
@@ -39,7 +39,8 @@ class ZoneCounter:
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
         self.counts: Counter[str] = Counter()  # "in" and "out"
-        self._roster = Roster(3)  # pts of entering (NaN: outside), class, 1 once the dwelling was told
+        # pts of entering (NaN: outside), class, 1 once the dwelling was told; who is inside is not forgotten
+        self._roster = Roster(3, memory=max(MEMORY, zone.gone))
         self._crowded = float("nan")  # pts since which there are enough, NaN: there are not
         self._alert = False
 
@@ -67,7 +68,7 @@ class ZoneCounter:
         """
         zone, roster = self.zone, self._roster
         found = confirmed(detections, zone.classes)
-        events: list[Event] = []
+        events = self._gone(found, pts)
         if len(found):
             here = anchors(found.boxes, zone.anchor)
             polygon = np.array(zone.points, np.float64)
@@ -80,11 +81,12 @@ class ZoneCounter:
             roster.data[rows, 1] = found.classes
             roster.data[came, 0], roster.data[came, 2] = pts, 0
             events += self._told(came, "in", pts) + self._told(left, "out", pts)
-        return events + self._gone(pts) + self._stayed(pts) + self._crowd(pts)
+        return events + self._stayed(pts) + self._crowd(pts)
 
-    def _gone(self, pts: float) -> list[Event]:
+    def _gone(self, found: Detections, pts: float) -> list[Event]:
         roster = self._roster
         away = ~np.isnan(roster.data[:, 0]) & (pts - roster.seen > self.zone.gone)
+        away &= ~np.isin(roster.ids, found.ids)
         return self._told(np.flatnonzero(away), "out", pts)
 
     def _told(self, rows: NDArray[np.intp], what: str, pts: float) -> list[Event]:
@@ -125,7 +127,10 @@ class ZoneCounter:
 
 
 def inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether each of (N,2) points lies in a polygon (P,2), by the even-odd rule."""
+    """Return whether each of (N,2) points lies in a polygon (P,2), by the even-odd rule.
+
+    Of two polygons with a common edge only one has the points on it.
+    """
     ax, ay = polygon.T
     bx, by = np.roll(polygon, -1, axis=0).T
     x, y = points[:, :1], points[:, 1:]

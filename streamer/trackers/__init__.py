@@ -22,6 +22,7 @@ TRACKERS = {
     "ocsort": "streamer.trackers.ocsort",
     "botsort": "streamer.trackers.botsort",
 }
+SHARES = ("iou", "shape")  # keys whose value is at most 1; other overlaps may be above it: never
 
 
 def open_tracker(text: str) -> Tracker:
@@ -35,5 +36,9 @@ def open_tracker(text: str) -> Tracker:
         guess = nearest(name, TRACKERS) or ", would be one of " + ", ".join(TRACKERS)
         raise InputError(f"track: {name!r}: unknown{guess}")
     module = importlib.import_module(TRACKERS[name])
-    made: Tracker = module.tracker(module.Settings(**read_pairs(f"track: {name}", pairs, module.Settings)))
+    told = read_pairs(f"track: {name}", pairs, module.Settings)
+    for key in SHARES:
+        if told.get(key, 0) > 1:
+            raise InputError(f"track: {name}: {key}: {told[key]:g}, would be from 0 to 1")
+    made: Tracker = module.tracker(module.Settings(**told))
     return made

@@ -18,10 +18,11 @@ Measure = Callable[[Rows, Detections], NDArray[np.floating]]  # N tracks, M dete
 def assign(similarity: NDArray[np.floating], least: float) -> tuple[Rows, Rows]:
     """Return the rows and columns of the pairs that make the greatest sum; no pair is below ``least``.
 
-    similarity is (N,M), ``least`` above 0. Pairs without a rival in their row and column, most of them as a
-    rule, are taken first, so that the exact algorithm (Crouse 2016, scipy's) meets the contested ones only.
+    similarity is (N,M); a pair of 0 is none, whatever ``least``. Pairs without a rival in their row
+    and column, most of them as a rule, are taken first, so that the exact algorithm (Crouse 2016, scipy's)
+    meets the contested ones only.
     """
-    able = similarity >= least
+    able = (similarity >= least) & (similarity > 0)
     rivals_of_row, rivals_of_column = able.sum(axis=1), able.sum(axis=0)
     lonely = able & (rivals_of_row == 1)[:, None] & (rivals_of_column == 1)
     rows, columns = np.nonzero(lonely)

@@ -159,6 +159,17 @@ def test_a_pipeline_file_is_right_while_its_page_is_up_elsewhere(capsys, files):
         assert (code, "cannot be listened on" in err) == (2, True)
 
 
+def test_a_stream_that_a_line_is_for_and_that_is_not_there_is_said_at_the_start(capsys, files):
+    Path("door.yaml").write_text(
+        "sources: {door: 'synthetic:?size=320x180&count=2'}\nmodel: tiny-yolo\n"
+        "analytics: {lines: {a: {points: [[0, 0], [1, 1]], streams: [dor]}}}\n"
+    )
+    for command in (("validate", "door.yaml"), ("run", "--config", "door.yaml")):
+        code, _, err = call(capsys, *command)
+        assert code == 0
+        assert err.count("analytics: a: streams: no stream 'dor' so far, did you mean 'door'?\n") == 1
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_every_file(tmp_path, number, code):
     video, rows = tmp_path / "a.mp4", tmp_path / "a.jsonl"

@@ -68,6 +68,34 @@ def test_phases_of_streams_are_spread_by_batches(streams, interval, batch):
     assert [rounds[number] for number in range(1 + interval, 1 + 2 * interval)] == loads
 
 
+@pytest.mark.parametrize("interval", [1, 2, 3, 7, 12])
+def test_a_new_stream_takes_the_least_used_phase_that_is_farthest_from_others(interval):
+    random = np.random.default_rng(interval)
+    for _ in range(20):
+        keys, phases = Keys(KeyPolicy(interval)), []
+        for stream in range(2 * interval):
+            keys.is_key(frame(0, stream=f"s{stream}"), known=False)
+            phase = keys._courses[f"s{stream}"].phase
+            least = min(phases.count(each) for each in range(interval))
+            free = [each for each in range(interval) if phases.count(each) == least]
+            gaps = {
+                each: min((min((each - it) % interval, (it - each) % interval) for it in phases), default=0)
+                for each in free
+            }
+            assert phase == max(free, key=lambda each: (gaps[each], -each))
+            phases.append(phase)
+            if random.random() < 0.3:
+                keys.forget(f"s{stream}")
+                phases.pop()
+
+
+def test_a_large_interval_takes_no_time_to_share_out():
+    keys = Keys(key_policy(1_000_000_000))
+    for stream in ("a", "b", "c"):
+        keys.is_key(frame(0, stream=stream), known=False)
+    assert [keys._courses[stream].phase for stream in ("a", "b", "c")] == [0, 500_000_000, 250_000_000]
+
+
 def test_a_stream_that_left_makes_room_in_its_phase():
     keys = Keys(KeyPolicy(2))
     for stream in ("a", "b"):
@@ -116,7 +144,11 @@ def test_late_results_of_an_earlier_key_frame_count_no_more():
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ("0", "'0', a number of frames from 1 on or auto is right"),
+        ("0", "'0', a number of frames from 1 to 1000000000 or auto is right"),
+        ("100000000000", "'100000000000', a number of frames from 1 to"),
+        ("9" * 5000, "a number of frames from 1 to"),
+        ("²", "'²', a number of frames from 1 to"),
+        ("auto,fall=2", "fall: '2', a share above 0 and up to 1"),
         ("often", "'often', a number of frames"),
         ("auto,fluw=1", "'fluw', one of seconds, most, flow, fall is right, did you mean 'flow'"),
         ("auto,flow=x", "flow: 'x', a number above 0"),

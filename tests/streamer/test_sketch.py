@@ -39,6 +39,13 @@ def test_two_points_are_a_line_more_are_a_zone_and_undo_takes_them_back() -> Non
     assert not sketch.press(ord("q"))
 
 
+def test_clicks_on_the_outermost_pixels_are_on_the_edges() -> None:
+    sketch = Sketch(Plan(), (640, 360))
+    for x, y in ((0, 0), (639, 0), (639, 359), (-3, 400)):
+        sketch.click(x, y)
+    assert sketch.points == [(0, 0), (1, 0), (1, 1), (0, 1)]
+
+
 def test_without_a_window_a_grid_is_written_and_yaml_that_a_pipeline_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

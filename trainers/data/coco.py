@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError, nearest
-from trainers.data.pictures import Outline, Record, check_picture
+from trainers.data.outlines import Outline, traced
+from trainers.data.pictures import Record, check_picture
 
 __all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of", "sorted_by"]
 
@@ -135,8 +136,6 @@ def shares_of(xywh: list[float] | None, size: NDArray[np.float32], said: str) ->
 
 def outline_of(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32]) -> Outline:
     """Return polygons in shares of the picture, of polygons or a run-length code; else the box."""
-    import cv2
-
     if isinstance(segmentation, list) and segmentation:
         return tuple(np.reshape(np.array(part, np.float32), (-1, 2)) / size for part in segmentation)
     if isinstance(segmentation, dict):
@@ -145,8 +144,7 @@ def outline_of(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.flo
         height, width = segmentation["size"]
         packed = isinstance(segmentation["counts"], list)
         bitmap = mask.decode(mask.frPyObjects(segmentation, height, width) if packed else segmentation)
-        found, _ = cv2.findContours(bitmap, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        if found:
-            return tuple(part[:, 0].astype(np.float32) / size for part in found)
+        if found := traced(bitmap):
+            return found
     x0, y0, x1, y1 = box.tolist()
     return (np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32),)

@@ -13,6 +13,7 @@ from engines.detections import Masks
 from engines.errors import InputError
 from engines.spec import Task
 from trainers.data.batch import Sample
+from trainers.data.outlines import Outline, painted
 
 __all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures", "read_image"]
 
@@ -21,8 +22,6 @@ _ENDS = {
     b"\xff\xd8\xff": b"\xff\xd9",
     b"\x89PNG": b"IEND",
 }  # first bytes -> bytes near the end of a whole file
-
-Outline = tuple[NDArray[np.float32], ...]  # polygons (P, 2) x, y
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +51,7 @@ class Pictures(Sequence[Sample]):
         sides = np.array(image.shape[1::-1], np.float32)
         masks, keypoints = Masks(), np.zeros((0, 0, 3), np.float32)
         if self.task == "segment":
-            masks = _masks(record.outlines, image.shape[:2])
+            masks = painted(record.outlines, image.shape[:2])
         if self.task == "pose" and record.keypoints is not None:
             keypoints = record.keypoints * np.array([*sides, 1], np.float32)
         return Sample(image, record.boxes * np.tile(sides, 2), record.classes, masks, keypoints)
@@ -118,19 +117,3 @@ def _has_shape(image: NDArray[np.uint8], told: tuple[int, int]) -> bool:
     """Tell whether sides have the ratio of the (width, height) told, to a pixel; 0, 0 tells nothing."""
     height, width = image.shape[:2]
     return abs(width * told[1] - height * told[0]) <= max(told)
-
-
-def _masks(outlines: tuple[Outline, ...], shape: tuple[int, int]) -> Masks:
-    """Bitmaps of +1 and -1 over the rectangle of each outline."""
-    import cv2
-
-    grids, regions = [], []
-    for outline in outlines:
-        polygons = [np.round(part * np.array(shape[::-1], np.float32)).astype(np.int32) for part in outline]
-        points = np.concatenate(polygons)
-        (x0, y0), (x1, y1) = points.min(0), points.max(0) + 1
-        grid = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillPoly(grid, [part - (x0, y0) for part in polygons], 1)
-        grids.append(grid.astype(np.float32) * 2 - 1)
-        regions.append((x0, y0, x1, y1))
-    return Masks(tuple(grids), np.array(regions, np.float32).reshape(-1, 4))

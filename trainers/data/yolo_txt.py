@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
-from trainers.data.pictures import Outline, Record, check_picture, find_pictures
+from trainers.data.outlines import Outline
+from trainers.data.pictures import Record, check_picture, find_pictures
 
 __all__ = ["read_yolo"]
 

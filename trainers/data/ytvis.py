@@ -13,7 +13,8 @@ import numpy as np
 
 from engines.errors import InputError
 from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
-from trainers.data.pictures import Outline, Record, check_picture
+from trainers.data.outlines import Outline
+from trainers.data.pictures import Record, check_picture
 
 __all__ = ["read_ytvis"]
 

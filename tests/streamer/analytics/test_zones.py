@@ -8,6 +8,7 @@ import pytest
 
 from engines.detections import EMPTY, Detections
 from streamer.analytics import Event, Zone, ZoneCounter
+from streamer.analytics.anchors import ANCHORS, Anchor
 from streamer.analytics.zones import inside
 from streamer.trackers import TRACKERS, open_tracker
 
@@ -40,6 +41,33 @@ def test_inside_equals_opencv() -> None:
         assert np.array_equal(inside(points, polygon)[sure], np.array(known)[sure] > 0)
 
 
+@pytest.mark.parametrize("anchor", ANCHORS)
+@pytest.mark.parametrize(
+    "box",
+    [(100, 200, 160, 360), (100, 0, 160, 50), (0, 100, 50, 200), (600, 100, 640, 200), (0, 0, 640, 360)],
+    ids=["bottom", "top", "left", "right", "whole picture"],
+)
+def test_who_touches_the_edge_of_the_picture_is_in_a_zone_of_all_of_it(
+    anchor: Anchor, box: tuple[float, ...]
+) -> None:
+    zone = ZoneCounter(Zone("all", ((0, 0), (640, 0), (640, 360), (0, 360)), anchor=anchor))
+    zone.update(Detections.of([box], [0.9], [0], ids=np.array([1])), 0.0)
+    assert zone.occupancy == 1
+
+
+@pytest.mark.parametrize("y", [99.98, 100.0, 100.01, 100.02])
+@pytest.mark.parametrize("height", [0.001, 60])
+def test_who_stands_between_two_zones_is_in_one_of_them(y: float, height: float) -> None:
+    rows = Detections.of([[10, y - height, 30, y]], [0.9], [0], ids=np.array([1]))
+    zones = [
+        ZoneCounter(Zone("half", ((0, top), (200, top), (200, top + 100), (0, top + 100))))
+        for top in (0, 100)
+    ]
+    for zone in zones:
+        zone.update(rows, 0.0)
+    assert sum(zone.occupancy for zone in zones) == 1
+
+
 def test_coming_dwelling_and_leaving_are_told() -> None:
     zone = ZoneCounter(Zone("hall", SQUARE, dwell=3.0))
     assert zone.update(seen((1, 100), (2, 300)), 0.0)[0].track == 2
@@ -70,6 +98,28 @@ def test_who_is_not_seen_for_long_has_left_when_last_seen() -> None:
     assert zone.update(EMPTY, 5.9) == []
     [event] = zone.update(EMPTY, 6.1)
     assert (event.what, event.value, event.count) == ("out", 4.0, 0)
+
+
+@pytest.mark.parametrize("gone", [2.0, 200.0])
+@pytest.mark.parametrize("pause", [10.0, 100.0, 1000.0])
+def test_who_is_replaced_after_a_pause_has_left(gone: float, pause: float) -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE, gone=gone))
+    zone.update(seen((1, 250), (2, 300)), 0.0)
+    for step in range(3):
+        events = zone.update(seen((3, 250), (4, 300)), pause + step)
+        stayed = 2 if pause > gone else 4
+        assert [event.count for event in events[-1:]] == [stayed] * (step == 0)
+        assert zone.occupancy == zone.counts["in"] - zone.counts["out"] == stayed
+    zone.update(EMPTY, pause + 2 * gone + 10)
+    assert zone.occupancy == 0
+    assert zone.counts == {"in": 4, "out": 4}
+
+
+def test_who_is_seen_again_after_long_beside_someone_new_has_stayed() -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE))
+    zone.update(seen((1, 250), (2, 300)), 0.0)
+    assert told(zone.update(seen((2, 300), (3, 250)), 100.0)) == [("zone", "out", 1), ("zone", "in", 3)]
+    assert zone.dwelling(100.0) == {2: 100.0, 3: 0.0}
 
 
 def test_crowd_is_an_alert_once_it_lasts() -> None:

@@ -36,3 +36,10 @@ def test_sum_of_similarities_is_the_greatest(shape: tuple[int, int], density: fl
 def test_nobody_is_paired_with_nothing(shape: tuple[int, int]) -> None:
     rows, columns = assign(np.zeros(shape), 0.3)
     assert len(rows) == len(columns) == 0
+
+
+@pytest.mark.parametrize("similarity", [[[0.0]], [[0.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+def test_what_is_not_similar_at_all_is_no_pair_even_where_nothing_is_asked_for(similarity: list) -> None:
+    rows, columns = assign(np.array(similarity), 0.0)
+    assert (np.array(similarity)[rows, columns] > 0).all()
+    assert len(rows) == np.count_nonzero(similarity)

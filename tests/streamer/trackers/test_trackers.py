@@ -271,6 +271,16 @@ def test_nothing_found_is_no_trouble(name: str) -> None:
     assert len(tracker.predict(0.7)) == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_any_overlap_does_not_mean_none(name: str) -> None:
+    tracker = open_tracker(f"{name},iou=0")
+    for index in range(5):
+        tracker.update(Detections.of([[0, 0, 50, 100]], [0.9], [0]), index / 10)
+    for index in range(5, 8):
+        found = tracker.update(Detections.of([[500, 0, 550, 100]], [0.9], [0]), index / 10)
+    assert found.ids.tolist() == [2]
+
+
 def test_settings_are_read_from_text() -> None:
     weak = Detections.of([[0, 0, 50, 100]], [0.3], [0])
     assert open_tracker("bytetrack").update(weak, 0.0).ids.tolist() == [-1]
@@ -286,6 +296,8 @@ def test_settings_are_read_from_text() -> None:
         ("sort,lost=soon", "track: sort: lost: 'soon', would be a number, like 1.0"),
         ("sort,lost=-1", "track: sort: lost: -1, would be a number of 0 or more"),
         ("sort,lost=nan", "track: sort: lost: nan, would be a number of 0 or more"),
+        ("sort,iou=1.5", "track: sort: iou: 1.5, would be from 0 to 1"),
+        ("botsort,shape=2", "track: botsort: shape: 2, would be from 0 to 1"),
         ("botsort,camera=0.5", "track: botsort: camera: '0.5', would be a whole number, like 1"),
     ],
 )

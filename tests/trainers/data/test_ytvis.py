@@ -12,6 +12,7 @@ import pytest
 from pycocotools import mask
 
 from engines.errors import InputError
+from engines.masks import bitmap as whole
 from trainers.data.pictures import Pictures
 from trainers.data.ytvis import read_ytvis
 
@@ -58,7 +59,9 @@ def test_each_frame_has_the_objects_seen_in_it(tmp_path: Path) -> None:
     assert [frame.classes.tolist() for frame in frames] == [[1], [1, 0]]
     samples = Pictures(frames, 100, "segment")
     assert samples[1].boxes == pytest.approx(np.array([[12, 10, 32, 20], [40, 20, 50, 30]]), abs=1e-4)
-    assert samples[1].masks.regions[1].tolist() == [40, 20, 50, 30]
+    left, top, pixels = whole(samples[1].masks, 1, np.array([0, 0, 60, 40], np.float32), (60, 40))
+    assert (left, top, pixels.sum()) == (0, 0, 100)
+    assert pixels[20:30, 40:50].all()
 
 
 def test_classes_choose_what_is_kept(tmp_path: Path) -> None:
