@@ -11,6 +11,7 @@ from typing import Protocol
 
 from streamer.sinks.spool import Spool
 from streamer.sources.reconnect import Backoff, Patience
+from streamer.urls import redact
 
 __all__ = ["Away", "Courier", "Delivery", "Refused"]
 
@@ -20,6 +21,7 @@ BATCH = 500  # records that are sent and acknowledged together
 LOOK = 0.25  # seconds between two looks at whether to end, and at an idle connection
 SYNC = 0.5  # seconds between two syncs: of that much at most is sent again what a kill of ours cut off
 SAY = 1.0  # seconds between two lines about losses
+LONGEST = 200  # characters of what the far end says that are told
 PAUSES = Patience(shortest=0.25, longest=4.0, good=0.0)
 
 
@@ -80,18 +82,16 @@ class Delivery:
             except Exception as error:  # whatever a client library raises, records are kept and sent again
                 self.counts["lost connections"] += 1
                 kind = "" if isinstance(error, Away) else f"{type(error).__name__}: "
-                if f"{kind}{error}" != self._trouble:
-                    self._trouble = f"{kind}{error}"
-                    log.warning("%s: %s, records are kept and sent later", self._name, self._trouble)
+                trouble = _told(f"{kind}{error}")
+                if trouble != self._trouble:
+                    self._trouble = trouble
+                    log.warning("%s: %s, records are kept and sent later", self._name, trouble)
                 self._rest(self._backoff.pause(lasting=False))
         self._sync()
 
     def _converse(self) -> None:
         courier = self._connect()
         try:
-            if self._trouble:
-                self._trouble = ""
-                log.warning("%s: connected again", self._name)
             while not self._stopped.is_set():
                 self._sync_now_and_then()
                 if not self._lines:
@@ -112,6 +112,9 @@ class Delivery:
         self._lines = []
         self._spool.commit(self._place)
         self._backoff.reset()
+        if self._trouble:
+            self._trouble = ""
+            log.warning("%s: connected again", self._name)
 
     def _deliver_singly(self, courier: Courier, reason: str) -> None:
         """Find the records that are refused, count them, and deliver the others."""
@@ -123,7 +126,7 @@ class Delivery:
                 self.counts["refused"] += 1
                 reason = str(refused)
             del self._lines[0]
-        log.warning("%s: %s; refused so far: %d", self._name, reason, self.counts["refused"])
+        log.warning("%s: %s; refused so far: %d", self._name, _told(reason), self.counts["refused"])
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -150,3 +153,9 @@ class Delivery:
         if fresh:
             self._known += fresh
             log.warning("%s: spool is full, %d records lost, %d in all", self._name, fresh, self._known)
+
+
+def _told(words: str) -> str:
+    """Return words of the far end as one line that is safe to print."""
+    plain = "".join(char if char.isprintable() else " " for char in redact(words))
+    return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."

@@ -20,6 +20,7 @@ from typing import Any
 
 from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
+from streamer.child import Child
 from streamer.frame import Frame
 from streamer.sinks.address import Address
 from streamer.sinks.broadcast import Mux, Settings
@@ -194,7 +195,7 @@ class _Child:
     def _serve(self) -> str:
         """Start a child and feed it until it, or we, end; return why it did."""
         try:
-            process = subprocess.Popen(
+            process = Child(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         except OSError as error:
@@ -213,7 +214,7 @@ class _Child:
             listener.join(1.0)
         return redact(words[-1]) if words and reason == "it ended" else reason
 
-    def _feed(self, process: subprocess.Popen[bytes], tap: _Tap) -> str:
+    def _feed(self, process: Child, tap: _Tap) -> str:
         assert process.stdin is not None
         pipe = process.stdin.fileno()
         os.set_blocking(pipe, False)
@@ -240,7 +241,7 @@ class _Child:
                         return "it ended"
 
 
-def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+def _end(process: Child, patience: float) -> None:
     """Let a child that has its input's end finish; kill it if it does not."""
     assert process.stdin is not None
     with contextlib.suppress(OSError):

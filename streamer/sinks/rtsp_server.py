@@ -34,8 +34,10 @@ LONGEST_BODY = 65_536
 FULLEST = 1 << 20  # bytes that wait for one client; what comes then is not for it
 PATIENCE = 10.0  # seconds for which a client may take nothing of what waits
 IDLE = 60.0  # seconds for which a client that does not play may stay silent; told as the time-out
+HURRY = 10.0  # seconds that a client has to ask for something that it may have
 SILENCE = 2  # time-outs after which a viewer by UDP of whom nothing is heard is gone
 BACKLOG = 64  # pictures on their way from the encoder's thread to ours
+CSEQ = re.compile(r"[0-9]{1,10}")
 VERBS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -89,6 +91,7 @@ class Client:
         self.channel: Channel | None = None
         self.is_apart = True  # pictures are of no use to it before a keyframe
         self.lags = False  # it took nothing for a while
+        self.is_known = False  # it has asked for something that it may have
         self.heard = time.monotonic()  # when it last asked for or reported something
         self._since = 0.0  # time.monotonic() from which on it took nothing
         self._channels: tuple[int, int] | None = None  # of RTP and RTCP within the connection
@@ -141,10 +144,17 @@ class Client:
     @property
     def left(self) -> float | None:
         """Seconds for which it may say nothing more; None where a connection that takes data says enough."""
+        if not self.is_known:
+            return max(self.heard + HURRY - time.monotonic(), 0.0)
         plays = self.channel is not None and self in self.channel.viewers
         if plays and not self._sockets:
             return None
         return max(self.heard + (SILENCE if plays else 1) * IDLE - time.monotonic(), 0.0)
+
+    async def answer(self, text: str) -> None:
+        """Send the answer to a request, and wait while too much waits for the client already."""
+        self.writer.write(text.encode())
+        await asyncio.wait_for(self.writer.drain(), PATIENCE)
 
     @property
     def is_set_up(self) -> bool:
@@ -263,7 +273,7 @@ class RtspServer:
     async def _cut(self, channel: Channel) -> None:
         for client in tuple(self._clients):
             if client.channel is channel:
-                client.writer.close()
+                _hang_up(client.writer)
 
     async def _close(self) -> None:
         self._server.close()
@@ -274,9 +284,9 @@ class RtspServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._clients) >= MOST_CLIENTS:
+        if len(self._clients) >= MOST_CLIENTS and not self._make_room():
             writer.write(b"RTSP/1.0 503 Service Unavailable\r\n\r\n")
-            writer.close()
+            _hang_up(writer)
             return
         client = Client(reader, writer)
         self._clients.add(client)
@@ -289,16 +299,27 @@ class RtspServer:
         finally:
             self._leave(client)
             client.unset()
-            writer.close()
+            _hang_up(writer)
             self._clients.discard(client)
             self._tasks.discard(task)
+
+    def _make_room(self) -> bool:
+        """Cut whoever has long been here and uses it least; False where all are about to watch."""
+        idle = [client for client in self._clients if not client.is_set_up]
+        if not idle:
+            return False
+        least = min(idle, key=lambda client: (client.is_known, client.heard))
+        least.writer.transport.abort()
+        self._clients.discard(least)
+        return True
 
     async def _converse(self, client: Client) -> None:
         while True:
             start = await _first_byte(client)
             if start == b"$":  # a receiver's report
-                size = int.from_bytes((await client.reader.readexactly(3))[1:], "big")
-                await client.reader.readexactly(size)
+                head = await asyncio.wait_for(client.reader.readexactly(3), PATIENCE)
+                size = int.from_bytes(head[1:], "big")
+                await asyncio.wait_for(client.reader.readexactly(size), PATIENCE)
                 continue
             head = start + await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), PATIENCE)
             request, *lines = head.decode("latin-1").strip().split("\r\n")
@@ -307,11 +328,14 @@ class RtspServer:
                 if not 0 < body <= LONGEST_BODY:
                     raise ValueError("body")
                 await asyncio.wait_for(client.reader.readexactly(body), PATIENCE)
+            number = fields.get("cseq", "0")
+            if not CSEQ.fullmatch(number):
+                raise ValueError("CSeq")
             status, extra, content = await self._answer(client, request, fields)
-            reply = [f"RTSP/1.0 {status}", f"CSeq: {fields.get('cseq', '0')}", "Server: streamer", *extra]
+            reply = [f"RTSP/1.0 {status}", f"CSeq: {number}", "Server: streamer", *extra]
             if content:
                 reply.append(f"Content-Length: {len(content)}")
-            client.writer.write("\r\n".join([*reply, "", content]).encode())
+            await client.answer("\r\n".join([*reply, "", content]))
             if status.startswith("200") and request.startswith("PLAY "):
                 self._join(client)
             if request.startswith("TEARDOWN "):
@@ -326,6 +350,7 @@ class RtspServer:
         if version != "RTSP/1.0":
             raise ValueError(request)
         if verb == "OPTIONS":
+            client.is_known |= not any(channel.login for channel in self._channels.values())
             return "200 OK", [f"Public: {VERBS}"], ""
         channel = self._channels.get(_name_of(url))
         if channel is None and verb in ("DESCRIBE", "SETUP"):
@@ -333,6 +358,7 @@ class RtspServer:
         channel = channel or client.channel
         if channel is not None and not _is_welcome(channel.login, fields.get("authorization", "")):
             return "401 Unauthorized", ['WWW-Authenticate: Basic realm="streamer"'], ""
+        client.is_known |= channel is not None
         session = [f"Session: {client.session};timeout={IDLE:.0f}"]
         if verb == "DESCRIBE":
             base = f"Content-Base: {url.rstrip('/')}/"
@@ -359,6 +385,7 @@ class RtspServer:
         channel = client.channel
         if channel is not None and client not in channel.viewers:
             client.is_apart = True
+            client.writer.transport.set_write_buffer_limits(2 * FULLEST, FULLEST)  # pictures end at FULLEST
             channel.viewers = (*channel.viewers, client)
             channel.newcomers = True
 
@@ -376,6 +403,12 @@ def _keep_alive(writer: asyncio.StreamWriter) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(round(IDLE), 1))
 
 
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once what waits for it is taken, or is not for too long."""
+    writer.close()
+    asyncio.get_running_loop().call_later(PATIENCE, writer.transport.abort)
+
+
 async def _first_byte(client: Client) -> bytes:
     """Wait for what a client says next. Raises TimeoutError once nothing was heard of it for too long."""
     while True:
@@ -385,7 +418,8 @@ async def _first_byte(client: Client) -> bytes:
             if client.left:  # it has reported by UDP meanwhile
                 continue
             raise
-        client.heard = time.monotonic()
+        if client.is_known:
+            client.heard = time.monotonic()
         return byte
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import io
+import socket
+import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from streamer.sinks.delivery import Away, Refused
 from streamer.sinks.place import Place
@@ -14,7 +17,8 @@ from streamer.sinks.publish import Options
 
 __all__ = ["WebhookCourier"]
 
-PATIENCE = 10.0  # seconds for which the service may take to answer
+PATIENCE = 10.0  # seconds for which the service may take to answer, to its last byte
+LONGEST = 16_384  # bytes of an answer that are read
 FINAL = (400, 413, 415, 422)  # it understood, and will not take this
 
 
@@ -26,7 +30,7 @@ class WebhookOptions(Options):
 
 
 class WebhookCourier:
-    """One connection that is kept; any answer of 200 to 299 is an acknowledgement."""
+    """One connection that is kept; any answer of 200 to 299 is an acknowledgement, whatever its body."""
 
     options: ClassVar[Options] = WebhookOptions()
     needs: ClassVar[tuple[str, str]] = ("", "")
@@ -37,6 +41,7 @@ class WebhookCourier:
         secure = place.scheme.endswith("https")
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = kind(place.host, place.port or None, timeout=PATIENCE)
+        self._connection.response_class = _Answer
         self._path = "/" + place.path
         self._headers = {"Content-Type": "application/json"}
         if options.token:
@@ -48,9 +53,14 @@ class WebhookCourier:
     def send(self, lines: list[bytes]) -> None:
         """POST the records as one array and read the answer."""
         try:
+            if self._connection.sock is not None:
+                self._connection.sock.settimeout(PATIENCE)
             self._connection.request("POST", self._path, b"[" + b",".join(lines) + b"]", self._headers)
             answer = self._connection.getresponse()
-            answer.read()
+            answer.read(LONGEST)
+            if not answer.isclosed():  # there is more: the status counts, and the connection is of no use
+                answer.close()
+                self._connection.close()
         except (OSError, http.client.HTTPException) as error:
             raise Away(str(error) or type(error).__name__) from error
         if answer.status in FINAL:
@@ -65,3 +75,32 @@ class WebhookCourier:
         """Close the connection."""
         with contextlib.suppress(OSError):
             self._connection.close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that has a time limit as a whole, however it drips."""
+
+    def __init__(self, sock: socket.socket, *rest: Any, **more: Any) -> None:
+        super().__init__(sock, *rest, **more)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Hurried(sock, time.monotonic() + PATIENCE))
+
+
+class _Hurried(io.RawIOBase):
+    """What comes over a connection up to a moment."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rb", buffering=0)  # keeps it open when it is closed by name
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.settimeout(max(self._until - time.monotonic(), 0.001))
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

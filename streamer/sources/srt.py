@@ -7,6 +7,7 @@ import subprocess
 import threading
 
 from engines.errors import InputError
+from streamer.child import Child
 from streamer.ffmpeg import find_ffmpeg
 from streamer.sources import Unavailable
 from streamer.sources.container import Opening, open_container
@@ -19,7 +20,7 @@ __all__ = ["open_srt"]
 class Srt(Video):
     """The child's output as a live source; who stops it ends the child."""
 
-    child: subprocess.Popen[bytes]
+    child: Child
 
     def stop(self) -> None:
         """Ask, from any thread, that the iteration end."""
@@ -46,7 +47,7 @@ def open_srt(url: str, name: str) -> Srt:
             f"{redact(url)}: no ffmpeg that knows SRT, pip install 'streamer[publish]' brings one"
         )
     # The URL goes in by a pipe, since every user of a machine can read command lines.
-    child = subprocess.Popen(
+    child = Child(
         [
             *(program, "-hide_banner", "-loglevel", "error", "-fflags", "nobuffer", "-f", "concat"),
             *("-safe", "0", "-protocol_whitelist", "pipe,fd,srt,udp", "-i", "pipe:0"),
@@ -77,7 +78,7 @@ def open_srt(url: str, name: str) -> Srt:
     return source
 
 
-def _bury(child: subprocess.Popen[bytes]) -> None:
+def _bury(child: Child) -> None:
     """Wait for a killed child, so that nothing of it stays."""
     child.wait()
     if child.stdout is not None:

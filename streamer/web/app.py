@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from engines.errors import InputError, WorkError
@@ -130,15 +131,17 @@ class Api:
         """Serve pictures for as long as somebody looks."""
         show = self._shows[self._known(request)]
 
-        async def parts() -> AsyncIterator[bytes]:
-            with self._seat(show.pictures) as viewer, contextlib.suppress(Gone):
+        async def parts(viewer: Viewer[bytes]) -> AsyncIterator[bytes]:
+            with contextlib.suppress(Gone):
                 while True:
                     picture = await viewer.next()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
                     yield head.encode() + picture + b"\r\n"
 
-        self._check_seats()
-        return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=frame")
+        with contextlib.ExitStack() as seat:
+            viewer = seat.enter_context(self._seat(show.pictures))
+            media = "multipart/x-mixed-replace; boundary=frame"
+            return _Seated(parts(viewer), seat.pop_all(), media)
 
     async def hls(self, request: Request) -> Response:
         """Serve a file of the run's own HLS output."""
@@ -154,29 +157,31 @@ class Api:
     async def events(self, request: Request) -> Response:
         """Serve detections, events and figures as server-sent events."""
         kinds, stream = _wanted_notes(request)
-        self._check_seats()
 
-        async def lines() -> AsyncIterator[str]:
-            async for kind, text in self._notes(kinds, stream):
+        async def lines(viewer: Viewer[Note]) -> AsyncIterator[str]:
+            async for kind, text in self._notes(viewer, kinds, stream):
                 yield f"event: {kind}\ndata: {text}\n\n" if text else ":\n\n"
 
-        return StreamingResponse(lines(), media_type="text/event-stream")
+        with contextlib.ExitStack() as seat:
+            viewer = seat.enter_context(self._seat(self._shows.notes))
+            return _Seated(lines(viewer), seat.pop_all(), "text/event-stream")
 
     async def messages(self, socket: WebSocket) -> None:
         """Serve the same as messages of a WebSocket, one JSON object each."""
 
         async def tell() -> None:
-            async for _, text in self._notes(kinds, stream):
+            async for _, text in self._notes(viewer, kinds, stream):
                 if text:
                     await asyncio.wait_for(socket.send_text(text), PATIENCE)
 
-        try:
-            kinds, stream = _wanted_notes(socket)
-            self._check_seats()
-        except HTTPException as error:
-            return await socket.send_denial_response(_error(error.status_code, error.detail))
-        await socket.accept()
-        return await _serve(socket, tell())
+        with contextlib.ExitStack() as seat:
+            try:
+                kinds, stream = _wanted_notes(socket)
+                viewer = seat.enter_context(self._seat(self._shows.notes))
+            except HTTPException as error:
+                return await socket.send_denial_response(_error(error.status_code, error.detail))
+            await socket.accept()
+            return await _serve(socket, tell())
 
     async def video(self, socket: WebSocket) -> None:
         """Serve a stream as fragmented MP4."""
@@ -184,18 +189,20 @@ class Api:
         if name not in self._pipeline.streams:
             return await socket.send_denial_response(_error(404, f"stream {name!r}: there is none"))
         show = self._shows[name]
-        try:
-            self._check_seats()
-        except HTTPException as error:
-            return await socket.send_denial_response(_error(error.status_code, error.detail))
-        await socket.accept()
-        with self._seat(show.video) as viewer:
+        with contextlib.ExitStack() as seat:
+            try:
+                viewer = seat.enter_context(self._seat(show.video))
+            except HTTPException as error:
+                return await socket.send_denial_response(_error(error.status_code, error.detail))
+            await socket.accept()
             return await _serve(socket, _send(socket, viewer))
 
-    async def _notes(self, kinds: set[str], stream: str) -> AsyncIterator[tuple[str, str]]:
+    async def _notes(
+        self, viewer: Viewer[Note], kinds: set[str], stream: str
+    ) -> AsyncIterator[tuple[str, str]]:
         """Give kind and JSON of what is told, and something at least every second, be it empty."""
         due = time.monotonic()
-        with self._seat(self._shows.notes) as viewer, contextlib.suppress(Gone):
+        with contextlib.suppress(Gone):
             while True:
                 if time.monotonic() >= due:
                     due += TICK
@@ -220,13 +227,11 @@ class Api:
             raise HTTPException(404, f"stream {name!r}: there is none")
         return name
 
-    def _check_seats(self) -> None:
-        if self._seats <= 0:
-            raise HTTPException(503, "as many viewers as may be, try again later")
-
     @contextlib.contextmanager
     def _seat(self, audience: Audience[Any]) -> Iterator[Viewer[Any]]:
-        self._check_seats()
+        """Watch something. Raises HTTPException where all seats are taken: before an answer is begun."""
+        if self._seats <= 0:
+            raise HTTPException(503, "as many viewers as may be, try again later")
         self._seats -= 1
         viewer = audience.join()
         try:
@@ -234,6 +239,18 @@ class Api:
         finally:
             audience.leave(viewer)
             self._seats += 1
+
+
+class _Seated(StreamingResponse):
+    """Leaves its seat however it ends; what it sends from is closed only when it is collected."""
+
+    def __init__(self, content: AsyncIterator[str | bytes], seat: contextlib.ExitStack, media: str) -> None:
+        super().__init__(content, media_type=media)
+        self._seat = seat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._seat:
+            await super().__call__(scope, receive, send)
 
 
 def make_app(pipeline: Pipeline, shows: Shows, most_viewers: int) -> Starlette:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
+import resource
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -24,7 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Server", "bind"]
 
-BACKLOG = 128
+log = logging.getLogger(__name__)
+
+BACKLOG = 64
+MOST_CONNECTIONS = 256  # and twice the viewers, if that is more; less where the system allows few files
+FILES = 4  # of so many files that may be open one may be a connection
+SAY = 1.0  # seconds between two lines about what goes wrong outside of a request
 HURRY = 10.0  # seconds that a connection has to send its first request
 PING = 15.0  # seconds between two pings of a WebSocket, and for which an answer may take
 SEND_BUFFER = 256 * 1024  # bytes that the kernel holds for a slow viewer; more would only be seen later
@@ -33,12 +41,32 @@ MOST_HEADERS = 16 * 1024  # bytes
 
 
 class Prompt(H11Protocol):
-    """Closes a connection on which no request comes."""
+    """Closes a connection on which no request comes: in time, or as soon as others need its place."""
+
+    most = MOST_CONNECTIONS  # at one time
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
+        """Begin to wait; beyond the bound the one that has waited longest goes, else this one."""
         super().connection_made(transport)
         self._hurry = self.loop.call_later(HURRY, self._give_up)
+        if len(self.connections) > self.most:
+            idle = [one for one in self.connections if isinstance(one, Prompt) and one.is_idle]
+            min(idle, key=lambda one: one.deadline).drop()
+
+    @property
+    def is_idle(self) -> bool:
+        """True until a first whole request has come."""
+        return vars(self)["cycle"] is None
+
+    @property
+    def deadline(self) -> float:
+        """When it is given up, in the loop's time."""
+        return self._hurry.when()
+
+    def drop(self) -> None:
+        """Cut it."""
+        self.connections.discard(self)
+        self.transport.abort()
 
     def handle_events(self) -> None:
         """Stop waiting with the first whole request."""
@@ -52,9 +80,31 @@ class Prompt(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        transport, cycle = self.transport, vars(self)["cycle"]
-        if cycle is None and transport.get_protocol() is self:  # a WebSocket has one of its own
-            transport.abort()
+        if self.is_idle and self.transport.get_protocol() is self:  # a WebSocket has one of its own
+            self.drop()
+
+
+class Complaints:
+    """Says what goes wrong in the event loop outside of a request: one line a second at most."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._said = -SAY  # time.monotonic()
+        self._unsaid = 0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hear of an error, as asyncio tells it."""
+        now = time.monotonic()
+        if now - self._said < SAY:
+            self._unsaid += 1
+            return
+        words = [str(context["message"])]
+        if error := context.get("exception"):
+            words.append(f"{type(error).__name__}: {error}")
+        if self._unsaid:
+            words.append(f"and {self._unsaid} more")
+        self._said, self._unsaid = now, 0
+        log.error("%s: %s", self._where, ", ".join(words))
 
 
 class Server:
@@ -85,10 +135,16 @@ class Server:
             asyncio.run(self._serve())
 
     async def _serve(self) -> None:
+        class Bounded(Prompt):
+            most = _most_connections(self._listen.settings.viewers)
+
+        listen = self._listen
+        asyncio.get_running_loop().set_exception_handler(Complaints(f"http://{listen.host}:{listen.port}"))
         app: App = make_app(self._pipeline, self._shows, self._listen.settings.viewers)
         config = uvicorn.Config(
             Guard(app, self._listen),
-            http=Prompt,
+            http=Bounded,
+            backlog=BACKLOG,  # asyncio takes so many at once, before any of them can be cut
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
@@ -106,6 +162,12 @@ class Server:
         self._server = uvicorn.Server(config)
         self._serving.set()
         await self._server.serve(sockets=[self._socket])
+
+
+def _most_connections(viewers: int) -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = files // FILES if files != resource.RLIM_INFINITY else MOST_CONNECTIONS
+    return max(min(max(MOST_CONNECTIONS, 2 * viewers), allowed), 1)
 
 
 def bind(listen: Listen) -> socket.socket:

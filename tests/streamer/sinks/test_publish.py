@@ -19,7 +19,7 @@ from engines.detections import Detections
 from engines.errors import InputError
 from streamer.analytics.events import Event
 from streamer.frame import Frame
-from streamer.sinks import Sink, check_sink, sink_kind, target
+from streamer.sinks import Sink, check_sink, sink_kind, target, webhook
 from streamer.sinks.publish import COURIERS
 from tests.servers.camera import until
 
@@ -206,6 +206,117 @@ def test_a_service_in_trouble_gets_every_record_later_in_order(
     opened.close()
     assert [record["seq"] for record in hook.found] == list(range(40))
     assert opened.counts == {"appended": 40, "delivered": 40, "lost connections": 2}  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _answering(*pieces: bytes, pause: float = 0.0) -> Iterator[tuple[int, list[int]]]:
+    """Answer every connection's first request with the first piece, and the others over and over."""
+    server = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+    sent: list[int] = []  # bytes over each connection
+
+    def serve(peer: socket.socket) -> None:
+        sent.append(0)
+        at = len(sent) - 1
+        with suppress(OSError), peer:
+            peer.recv(65536)
+            peer.sendall(pieces[0])
+            while len(pieces) > 1 and not ended.wait(pause):
+                for piece in pieces[1:]:
+                    sent[at] += peer.send(piece)
+            while peer.recv(65536):
+                pass
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield server.getsockname()[1], sent
+    finally:
+        ended.set()
+        _hang_up(server)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(HEAD + b"\r\n", b"x" * 65536), (CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n")],
+    ids=["without length", "chunked"],
+)
+def test_an_answer_without_end_is_read_up_to_a_bound_and_its_status_counts(
+    tmp_path: Path, sink: Callable[..., Sink], frames: Callable[..., list[Frame]], pieces: tuple[bytes, ...]
+) -> None:
+    with _answering(*pieces) as (port, sent):
+        opened = sink(f"webhook+http://127.0.0.1:{port}?spool={tmp_path}/s&linger=20")
+        for frame in _inferred(frames([0.0, 0.1])):
+            opened.write(frame)
+            until(lambda: opened.counts["delivered"] == frame.index + 1)  # type: ignore[attr-defined]  # noqa: B023
+        opened.close()
+    assert len(sent) == 2
+    assert max(sent) < 32 << 20  # what the kernel holds for both ends, no more
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(HEAD + b"Content-Length: 9999\r\n\r\n", b"x"), (HEAD, b"X"), (b"H",)],
+    ids=["body", "head", "nothing"],
+)
+def test_an_answer_that_drips_is_given_up_after_one_time_limit(
+    tmp_path: Path,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    monkeypatch: pytest.MonkeyPatch,
+    pieces: tuple[bytes, ...],
+) -> None:
+    monkeypatch.setattr(webhook, "PATIENCE", 0.3)
+    with _answering(*pieces, pause=0.02) as (port, _):
+        opened = sink(f"webhook+http://127.0.0.1:{port}?spool={tmp_path}/s&linger=0")
+        opened.write(_inferred(frames([0.0]))[0])
+        until(lambda: opened.counts["lost connections"] >= 2)  # type: ignore[attr-defined]
+        opened.close()
+    assert opened.counts["delivered"] == 0  # type: ignore[attr-defined]
+
+
+def test_what_a_service_says_is_told_once_on_one_printable_line_and_its_return_after_a_delivery(
+    tmp_path: Path,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reply = b"HTTP/1.1 503 \x1b[31mred\x07" + b"y" * 500 + b"\r\nContent-Length: 0\r\n\r\n"
+    with caplog.at_level(logging.WARNING), _answering(reply) as (port, _):
+        opened = sink(f"webhook+http://127.0.0.1:{port}?spool={tmp_path}/s&linger=0")
+        opened.write(_inferred(frames([0.0]))[0])
+        until(lambda: opened.counts["lost connections"] >= 3)  # type: ignore[attr-defined]
+        opened.close()
+    first = caplog.messages[0]
+    assert first.isprintable()
+    assert "answers 503" in first
+    assert len(first) < 400
+    assert [line for line in caplog.messages if "answers" in line] == [first]
+    assert "connected again" not in caplog.text
+
+
+def test_the_return_of_a_service_is_told_once(
+    tmp_path: Path,
+    hook: Hook,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = iter([503, 503, 503])
+    hook.status = lambda records: next(refusals, 200)
+    with caplog.at_level(logging.WARNING):
+        opened = sink(f"webhook+http://127.0.0.1:{hook.port}?spool={tmp_path}/s&linger=20")
+        opened.write(_inferred(frames([0.0]))[0])
+        opened.close()
+    assert [line.rpartition(": ")[2] for line in caplog.messages if "again" in line] == ["connected again"]
 
 
 def test_a_record_that_is_refused_for_good_is_counted_and_the_others_go_on(

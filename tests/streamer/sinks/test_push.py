@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from streamer.sinks.push import NUT, _Tap
 from streamer.sinks.studio import Studio
 from tests.servers.camera import FPS, Camera, until
 from tests.servers.clip import number_of
+from tests.streamer.test_cli import start
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg: apt-get install ffmpeg"),
@@ -195,6 +197,28 @@ def test_the_end_of_the_run_ends_the_push(
     numbers = receiver.wait()
     assert numbers[-1] == (camera.written - 1) % 256
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGKILL], [signal.SIGINT, signal.SIGINT]], ids=["kill", "Ctrl-C twice"]
+)
+def test_a_run_that_is_ended_at_once_leaves_no_child_behind(port: int, signals: list[signal.Signals]) -> None:
+    """The child waits for an answer that does not come; its end closes the connection."""
+    with _deaf(port) as peers:
+        url = f"push+rtmp://127.0.0.1:{port}/live/cam"
+        run = start("run", "synthetic:?live=1&count=0", "-m", "tiny-yolo", "-q", "--sink", url)
+        try:
+            until(lambda: bool(peers))
+            for number in signals:
+                run.send_signal(number)
+            assert run.wait(20) in (-signal.SIGKILL, 128 + signal.SIGINT)
+            peers[0].settimeout(20)
+            with suppress(ConnectionError):
+                while peers[0].recv(65536):
+                    pass
+        finally:
+            run.kill()
+            run.wait()
 
 
 @pytest.mark.parametrize(

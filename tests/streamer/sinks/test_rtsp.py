@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -246,6 +247,7 @@ def test_a_login_is_asked_for(camera: Callable[..., tuple[str, Sink, Camera]]) -
         ("PLAY {} RTSP/1.0\r\n", "RTSP/1.0 455 Method Not Valid"),
         ("ANNOUNCE {} RTSP/1.0\r\n", "RTSP/1.0 501 Not Implemented"),
         ("GET {} HTTP/1.1\r\n", ""),
+        ("OPTIONS * RTSP/1.0\r\nCSeq: " + "7" * 7900 + "\r\nX-", ""),
         ("DESCRIBE {} RTSP/1.0\r\nContent-Length: 99999999\r\n", ""),
         ("DESCRIBE {} RTSP/1.0\r\nX: " + "x" * 20_000 + "\r\n", ""),
     ],
@@ -261,6 +263,87 @@ def test_what_is_no_sound_request_is_refused(
     assert said.startswith(answer)
     assert bool(said) == bool(answer)
     assert _talk(url, f"DESCRIBE {url} RTSP/1.0\r\n") == ["RTSP/1.0 200 OK"]
+
+
+def _waits(sink: Sink) -> list[int]:
+    """Return how many bytes wait for each connection of the sink's server."""
+    clients = sink._server._clients  # type: ignore[attr-defined]
+    return [client.writer.transport.get_write_buffer_size() for client in tuple(clients)]
+
+
+def test_one_that_asks_and_never_reads_is_bounded_and_cut(
+    camera: Callable[..., tuple[str, Sink, Camera]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rtsp_server, "PATIENCE", 0.5)
+    url, sink, _ = camera()
+    questions, most = b"OPTIONS * RTSP/1.0\r\nCSeq: 1234567890\r\n\r\n" * 1000, 0
+    with socket.create_connection(("127.0.0.1", sink.port)) as deaf:  # type: ignore[attr-defined]
+        deaf.settimeout(0.1)
+
+        def is_cut() -> bool:
+            nonlocal most
+            most = max(most, *_waits(sink), 0)
+            try:
+                deaf.send(questions)
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+            return False
+
+        until(is_cut, 20)
+    assert 0 < most < 1 << 20
+    until(lambda: not _waits(sink))
+    assert len(_watch(url, 3)) == 3
+
+
+def test_a_parting_client_that_reads_no_answer_is_gone_all_the_same(
+    camera: Callable[..., tuple[str, Sink, Camera]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rtsp_server, "PATIENCE", 0.5)
+    url, sink, _ = camera("?crf=0&gop=1")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", sink.port))  # type: ignore[attr-defined]
+        deaf.sendall(f"SETUP {url} RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n".encode())
+        deaf.sendall(f"PLAY {url} RTSP/1.0\r\n\r\n".encode())
+        until(lambda: max(_waits(sink), default=0) > 100_000)
+        (client,) = sink._server._clients  # type: ignore[attr-defined]
+        deaf.sendall(f"TEARDOWN {url} RTSP/1.0\r\n\r\n".encode())
+        until(lambda: client.writer.get_extra_info("socket").fileno() == -1)
+
+
+def test_those_who_say_nothing_keep_nobody_out(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
+    url, sink, _ = camera()
+    with ExitStack() as stack:
+        for _ in range(rtsp_server.MOST_CLIENTS + 8):
+            stack.enter_context(socket.create_connection(("127.0.0.1", sink.port)))  # type: ignore[attr-defined]
+        until(lambda: len(_waits(sink)) == rtsp_server.MOST_CLIENTS)
+        assert len(_watch(url, 3)) == 3
+        assert len(_waits(sink)) <= rtsp_server.MOST_CLIENTS
+
+
+@pytest.mark.parametrize(
+    ("login", "request_lines"),
+    [
+        ("", ""),
+        ("", "DESCRIBE {}x RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
+        ("me:secret@", "OPTIONS {} RTSP/1.0\r\nCSeq: 1\r\n\r\nDESCRIBE {} RTSP/1.0\r\nCSeq: 2\r\n\r\n"),
+    ],
+    ids=["silent", "of nothing", "without the login"],
+)
+def test_one_that_asks_for_nothing_that_it_may_have_is_cut_soon(
+    camera: Callable[..., tuple[str, Sink, Camera]],
+    monkeypatch: pytest.MonkeyPatch,
+    login: str,
+    request_lines: str,
+) -> None:
+    monkeypatch.setattr(rtsp_server, "HURRY", 0.3)
+    url, sink, _ = camera(login=login)
+    with socket.create_connection(("127.0.0.1", sink.port), 20) as peer:  # type: ignore[attr-defined]
+        peer.sendall(request_lines.replace("{}", url).encode())
+        while peer.recv(4096):
+            pass
 
 
 def test_viewers_are_told_when_the_stream_ends(sink: Callable[..., Sink]) -> None:

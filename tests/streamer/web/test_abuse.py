@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import resource
 import socket
 import subprocess
 import sys
@@ -11,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from streamer.web import app, server
+from streamer.web import app, guard, server
+from streamer.web.shows import Note, Shows
 from tests.servers.website import Site, live, running, wait_for
 
 UPGRADE = (
@@ -61,6 +65,92 @@ def test_half_a_handshake_is_cut_off(web: None, monkeypatch: pytest.MonkeyPatch)
         links = [dial(site, stack, UPGRADE.partition("Sec-")[0]) for _ in range(20)]
         for link in links:
             assert is_cut(link)
+
+
+def test_silent_connections_keep_nobody_out_and_are_bounded(
+    web: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 40)
+    with running(live(1), options="?viewers=4") as site, ExitStack() as stack:
+        links = [dial(site, stack, "") for _ in range(100)]
+        assert site.ask("/healthz").status == 200
+        for link in links[:60]:
+            assert is_cut(link)
+        links[-1].sendall(f"GET /healthz HTTP/1.1\r\nHost: {site.base}\r\n\r\n".encode())
+        assert links[-1].recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    ("files", "viewers", "most"),
+    [(1024, 64, 256), (256, 64, 64), (65536, 1000, 2000), (resource.RLIM_INFINITY, 64, 256)],
+)
+def test_connections_leave_most_open_files_to_the_run(
+    web: None, monkeypatch: pytest.MonkeyPatch, files: int, viewers: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (files, files))
+    assert server._most_connections(viewers) == most
+
+
+def test_a_loop_in_trouble_says_one_line_a_second(web: None, caplog: pytest.LogCaptureFixture) -> None:
+    hear = server.Complaints("http://here")
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(hear)
+    for _ in range(5):
+        loop.call_exception_handler({"message": "out of files", "exception": OSError(24, "Too many")})
+    hear._said -= server.SAY
+    loop.call_exception_handler({"message": "out of files"})
+    loop.close()
+    assert caplog.messages == [
+        "http://here: out of files, OSError: [Errno 24] Too many",
+        "http://here: out of files, and 4 more",
+    ]
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+STREAM = "GET {path} HTTP/1.1\r\nHost: {base}\r\n\r\n"
+WATCHED = {"/mjpeg/synthetic": STREAM, "/events": STREAM, "/messages": UPGRADE.replace("/{path}", "{path}")}
+
+STATUS = {path: b"101" if path == "/messages" else b"200" for path in WATCHED}
+
+
+def open_stream(site: Site, stack: ExitStack, path: str) -> socket.socket:
+    return dial(site, stack, WATCHED[path].replace("{path}", path))
+
+
+@pytest.mark.parametrize("path", WATCHED)
+def test_a_viewer_that_was_cut_leaves_its_seat_at_once(
+    web: None, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(app, "PATIENCE", 0.3)
+    monkeypatch.setattr(guard, "PATIENCE", 0.3)
+    made: list[Shows] = []
+    begin = Shows.__init__
+    monkeypatch.setattr(
+        Shows, "__init__", lambda shows, *given: (made.append(shows), begin(shows, *given))[1]
+    )
+    with running(live(1, fps=30), options="?viewers=2&quality=100") as site, ExitStack() as stack:
+        gc.disable()  # what is closed only when it is collected must hold no seat
+        stack.callback(gc.enable)
+        for _ in range(2):
+            links = [open_stream(site, stack, path) for _ in range(2)]
+            assert {link.recv(12)[9:] for link in links} == {STATUS[path]}
+
+            def are_gone() -> bool:
+                made[0].notes.offer(Note("detections", "synthetic", "x" * 1_000_000))
+                return not len(made[0].notes) and not len(made[0]["synthetic"].pictures)
+
+            wait_for(are_gone)
+
+
+@pytest.mark.parametrize("path", WATCHED)
+def test_of_more_viewers_at_once_than_seats_those_too_many_are_told(
+    web: None, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with running(live(1), options="?viewers=2") as site, ExitStack() as stack:
+        links = [open_stream(site, stack, path) for _ in range(8)]
+        answers = sorted(link.recv(12)[9:] for link in links)
+    assert answers == [STATUS[path]] * 2 + [b"503"] * 6
+    assert "Traceback" not in caplog.text
 
 
 def test_a_viewer_that_reads_a_byte_now_and_then_is_let_go(
