@@ -20,6 +20,7 @@ class AudioTrack:
     layout: str  # mono, stereo, 5.1
     time_base: Fraction  # unit of pts, dts and duration below
     extradata: bytes = field(default=b"", repr=False)
+    others: int = 0  # tracks of the source beside this one, which nobody carries
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import nearest
 from streamer import planes as pixels
-from streamer.audio import AudioPacket
+from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.sinks.fit import Fit
 from streamer.sinks.sound import Sound
@@ -97,17 +97,26 @@ class Film:
     def __init__(self, path: str, form: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
         import av
 
-        options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
         self.packets = 0  # written so far
         self._path = path
         self._fit = Fit(first.planes)
         self._clock = Clock(path)
         self._step = first.duration or (1 / info.fps if info.fps else 0.0)
         self._resized = False
-        self._container: OutputContainer = av.open(path, "w", format=form, options=options)
-        self._video = _add_video(self._container, self._fit, self._step, settings)
-        self._sound = self._add_sound(info, first)
-        self._container.start_encoding()
+        self._strayed = False  # and this was said
+        self._sound: Sound | None = None
+        self._open(form, settings)
+        if info.audio is not None:
+            self._sound = self._add_sound(info.audio, first)
+        try:
+            self._container.start_encoding()
+        except (OSError, av.FFmpegError) as error:
+            self._container.close()
+            if self._sound is None:
+                raise
+            self._lose_sound(error)
+            self._open(form, settings)
+            self._container.start_encoding()
 
     def write(self, frame: Frame) -> None:
         """Encode a frame and mux the sound that came with it. Raises OSError, av.FFmpegError."""
@@ -123,8 +132,9 @@ class Film:
             picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
             packets = self._video.encode(picture)
         self._mux(packets)
-        if self._sound is not None and frame.audio:
-            self._mux(self._sound.packets(_packets(frame), self._clock.shift))
+        if self._sound is not None:
+            self._mux(self._sound.packets(_packets(frame), self._clock.shift, pts / TICKS))
+            self._tell_of_strays()
 
     def close(self) -> None:
         """Write what the encoder holds and the container's end. Raises OSError, av.FFmpegError."""
@@ -133,19 +143,48 @@ class Film:
         finally:
             self._container.close()
 
-    def _add_sound(self, info: SourceInfo, first: Frame) -> Sound | None:
-        if info.audio is None:
-            return None
+    def _open(self, form: str, settings: Settings) -> None:
+        import av
+
+        options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
+        self._container: OutputContainer = av.open(self._path, "w", format=form, options=options)
+        self._video = _add_video(self._container, self._fit, self._step, settings)
+
+    def _add_sound(self, track: AudioTrack, first: Frame) -> Sound | None:
+        import av
+
         try:
-            return Sound(self._container, info.audio, _packets(first))
-        except ValueError:
-            log.warning("%s: %s sound does not fit this container, left out", self._path, info.audio.codec)
+            sound = Sound(self._container, track, _packets(first))
+        except (ValueError, OSError, av.FFmpegError):
+            log.warning("%s: %s sound does not fit this container, left out", self._path, track.codec)
             return None
+        if track.others:
+            log.warning(
+                "%s: one track of sound is kept (%s), %d left out", self._path, track.codec, track.others
+            )
+        return sound
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        """Hand packets to the muxer, which orders them: what it says of one may be meant for one before."""
         for packet in packets:
-            self._container.mux_one(packet)
-            self.packets += 1
+            try:
+                self._container.mux_one(packet)
+                self.packets += 1
+            except (PermissionError, ValueError) as error:  # EPERM, EINVAL, and data that is not valid
+                if self._sound is None:
+                    raise
+                self._lose_sound(error)
+
+    def _lose_sound(self, error: Exception) -> None:
+        """Go on without sound: if it was not to blame, the next picture fails too."""
+        self._sound = None
+        log.warning("%s: the sound cannot be written, left out from here: %s", self._path, _words(error))
+
+    def _tell_of_strays(self) -> None:
+        if self._sound is not None and self._sound.astray and not self._strayed:
+            self._strayed = True
+            away = self._sound.astray
+            log.warning("%s: sound lies %+.0f s from its picture, left out while it does", self._path, away)
 
 
 class Clock:
@@ -208,6 +247,10 @@ def _delays(size: tuple[int, int], step: float, settings: Settings) -> tuple[int
     wanted = 1 + size[0] * size[1] // PIXELS_PER_THREAD
     threads = settings.threads or min(wanted, cores, MAX_THREADS, 1 + held // 2)
     return threads, max(min(LOOKAHEAD[settings.preset], held - (threads - 1)), 0)
+
+
+def _words(error: Exception) -> str:
+    return (getattr(error, "strerror", "") or str(error)).lower()
 
 
 def _packets(frame: Frame) -> Sequence[AudioPacket]:

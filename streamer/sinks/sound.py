@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from streamer.audio import AudioPacket, AudioTrack
@@ -38,7 +39,14 @@ CODECS: dict[str, tuple[bytes, int]] = {
     "truehd": (b"A_TRUEHD", 0),
     "vorbis": (b"A_VORBIS", 0),
 }
+PCM = frozenset(name for name in CODECS if name.startswith("pcm_"))
+TAKEN = {  # by the muxer's name
+    "mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"}),
+    "mov": frozenset({"aac", "ac3", "alac", "eac3", "mp2", "mp3"}) | PCM,
+    "matroska": frozenset(CODECS) - {"pcm_alaw", "pcm_mulaw"},
+}
 WAVE_FORMATS = {"pcm_alaw": 6, "pcm_mulaw": 7}  # WAVEFORMATEX wFormatTag
+APART = 30.0  # seconds from a packet to its picture that no interleaving and no decoder's delay explains
 
 
 class Sound:
@@ -50,27 +58,47 @@ class Sound:
         ``first`` are the packets known so far. Audio may begin before zero, by the samples that prime its
         decoder; Matroska stores no time before zero, but that lead as the codec's delay.
         """
-        lead = max((-packet.pts * track.time_base for packet in first), default=0)
+        form = container.format.name
+        if track.codec not in TAKEN.get(form, ()) or (track.codec == "aac" and not track.extradata):
+            raise ValueError(f"{form} does not take {track.codec}, or it is not described")
+        leads = (-packet.pts * track.time_base for packet in first)
+        lead = max((lead for lead in leads if lead < APART), default=Fraction(0))
         self._stream = _add_stream(container, track, max(float(lead), 0.0))
-        self._matroska = container.format.name == "matroska"
+        self._matroska = form == "matroska"
         self._earliest = -round(lead / track.time_base) if self._matroska else None
         self._track = track
-        self._last: int | None = None
+        self._last: int | None = None  # dts in the unit of the packets given out
+        self._before: float | None = None  # where the picture before lies, in seconds
+        self.astray = 0.0  # seconds from a packet that was left out for it to its picture; the last one's
 
-    def packets(self, audio: Iterable[AudioPacket], shift: float) -> Iterator[Packet[Any]]:
-        """Yield packets ready to mux, ``shift`` seconds later; those that go back in time are left out."""
+    def packets(self, audio: Iterable[AudioPacket], shift: float, at: float) -> Iterator[Packet[Any]]:
+        """Yield packets ready to mux, ``shift`` seconds later, of a picture that lies ``at`` a second.
+
+        Left out are those that go back in time, and those that are far from the picture: the clock of one
+        of them is wrong, and FFmpeg's muxer for MP4 aborts the process where sound leaps by half a day.
+        """
         from av.packet import Packet
 
-        ticks = round(shift / self._track.time_base)
+        track = self._track
+        # Matroska takes several packets in one of its milliseconds; elsewhere no two may share a tick.
+        unit = track.time_base if self._matroska else self._stream.time_base or track.time_base
+        ticks, scale = round(shift / track.time_base), track.time_base / unit
+        earliest = (at if self._before is None else min(self._before, at)) - APART
+        self._before = at
         for piece in audio:
-            dts = piece.dts + ticks
+            time = float((piece.dts + ticks) * track.time_base)
+            dts = round((piece.dts + ticks) * scale)
+            if not earliest <= time <= at + APART:
+                self.astray = time - at
+                continue
             if (self._last is not None and dts <= self._last) or self._is_too_early(piece.pts + ticks):
                 continue
             self._last = dts
             packet = Packet(piece.data)
             packet.stream = self._stream
-            packet.time_base = self._track.time_base
-            packet.pts, packet.dts, packet.duration = piece.pts + ticks, dts, piece.duration
+            packet.time_base = unit
+            packet.pts, packet.dts = max(round((piece.pts + ticks) * scale), dts), dts
+            packet.duration = round(min(piece.duration * track.time_base, Fraction(1)) / unit)
             yield packet
 
     def _is_too_early(self, pts: int) -> bool:

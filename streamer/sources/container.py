@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COPYABLE", "Opening", "audio_of", "check_file", "open_container", "reason", "video_of"]
 
-COPYABLE = {
+COPYABLE = {  # sound that MP4 and Matroska both take
     "aac",
     "ac3",
     "alac",
@@ -45,7 +45,7 @@ COPYABLE = {
     "mp2",
     "mp3",
     "opus",
-}  # sound that MP4 and Matroska both take
+}
 REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
 NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
@@ -109,9 +109,10 @@ def video_of(container: InputContainer, url: str) -> VideoStream:
 
 
 def audio_of(container: InputContainer) -> AudioStream | None:
-    """Return the first stream of sound whose packets can be copied into MP4 and Matroska."""
-    streams = (stream for stream in container.streams.audio if stream.codec_context is not None)
-    return next((stream for stream in streams if stream.codec_context.name in COPYABLE), None)
+    """Return the first stream of sound whose packets can be copied into MP4 and Matroska, else the first."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    copyable = (stream for stream in streams if stream.codec_context.codec.canonical_name in COPYABLE)
+    return next(copyable, streams[0] if streams else None)
 
 
 def check_file(path: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import av
@@ -17,7 +19,7 @@ from av.error import FFmpegError
 from engines.errors import InputError, WorkError
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
-from streamer.sources import SourceInfo, Unavailable
+from streamer.sources import SourceInfo, Unavailable, adts
 from streamer.sources.complaints import LOST, Complaints
 from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
 from streamer.sources.timeline import TICK, Timeline
@@ -25,6 +27,7 @@ from streamer.sources.upright import UPRIGHT, orientation, upright
 from streamer.urls import encode_login, redact, scheme
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
@@ -35,8 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Video", "open_file", "open_network", "open_pattern"]
 
+log = logging.getLogger(__name__)
+
 OPEN_TIMEOUT, READ_TIMEOUT = 10.0, 5.0  # seconds; FFmpeg reports a stall after twice the second
 LARGE = 1280 * 720  # pixels from which on decoding is worth several threads
+MOST_AHEAD = 1000  # packets among which the first of the sound must be
 USUAL_STEP = 0.04  # seconds between pictures where nothing tells
 MENDED = 10.0  # seconds after which damage counts as refreshed in a stream that sends no keyframes
 
@@ -174,6 +180,9 @@ class Video:
         self._started = False  # a picture was decoded
         self._damaged_at = float("-inf")  # when the pictures were last damaged, and not refreshed since
         self._sound: list[AudioPacket] = []  # demuxed since the last picture
+        self._is_wrapped = self._audio is not None and _is_wrapped(self._audio)
+        self._has_changed = False  # and this was said
+        self._config = b""  # of AAC, from the head of its first packet where it has heads
 
     def _open_first(self) -> Frame:
         first = next(self._frames, None)
@@ -203,7 +212,12 @@ class Video:
             return None
         codec = self._audio.codec_context
         return AudioTrack(
-            codec.name, codec.sample_rate, codec.layout.name, self._audio.time_base, codec.extradata or b""
+            codec.codec.canonical_name,
+            codec.sample_rate,
+            codec.layout.name,
+            self._audio.time_base,
+            codec.extradata or self._config,
+            others=len(self._container.streams.audio) - 1,
         )
 
     def _look_ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -234,7 +248,9 @@ class Video:
     def _packets(self) -> Iterator[Packet[Stream] | None]:
         """Demux until the end or `stop`; None stands for the end after a failure, to empty the decoder."""
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
-        packets = self._container.demux(*streams)
+        packets: Iterator[Packet[Stream]] = self._container.demux(*streams)
+        if self._is_wrapped:
+            packets = self._listening(packets)
         while not self._stopped.is_set():
             try:
                 packet = next(packets)
@@ -252,6 +268,25 @@ class Video:
             if self._is_camera:
                 packet = owned(packet)
             yield packet
+
+    def _listening(self, packets: Iterator[Packet[Stream]]) -> Iterator[Packet[Stream]]:
+        """Read on to the first packet of sound before any is decoded: its head belongs to what we describe.
+
+        FFmpeg has read it already, to learn the rate.
+        """
+        ahead: list[Packet[Stream]] = []
+        try:
+            for packet in islice(packets, MOST_AHEAD):
+                ahead.append(packet)
+                if packet.stream is self._audio:
+                    with suppress(ValueError):
+                        self._config, _ = adts.unwrap(bytes(packet))
+                        break
+        except FFmpegError:
+            yield from ahead
+            raise
+        yield from ahead
+        yield from packets
 
     def _pictures(self, packet: Packet[Stream] | None) -> Sequence[av.VideoFrame]:
         if packet is not None and self.live:
@@ -319,7 +354,26 @@ class Video:
             return
         shift = round(self._timeline.offset / packet.time_base)
         dts = packet.dts if packet.dts is not None else pts
-        self._sound.append(AudioPacket(bytes(packet), pts + shift, dts + shift, packet.duration or 0))
+        data = self._unwrapped(bytes(packet)) if self._is_wrapped else bytes(packet)
+        if data:
+            self._sound.append(AudioPacket(data, pts + shift, dts + shift, packet.duration or 0))
+
+    def _unwrapped(self, data: bytes) -> bytes:
+        """Return AAC without its head; nothing of what is damaged, or does not go with the first packet."""
+        try:
+            config, content = adts.unwrap(data)
+        except ValueError:
+            return b""
+        if config != self._config and self._config and not self._has_changed:
+            self._has_changed = True
+            log.warning("%s: the sound changes its rate or channels, left out where it differs", self._url)
+        return content if config == self._config else b""
+
+
+def _is_wrapped(audio: AudioStream) -> bool:
+    """Tell whether a stream is AAC that is described by each of its packets only, and known to have some."""
+    codec = audio.codec_context
+    return codec.codec.canonical_name == "aac" and not codec.extradata and codec.sample_rate > 0
 
 
 def _sent(packet: Packet[Stream]) -> float:

@@ -26,7 +26,7 @@ def fragmented(
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.02, 0.5, 400)).tolist()
     pictures = frames(times, size=(32, 32))
-    starts = np.cumsum(rng.integers(100, 9000, 400)).tolist()
+    starts = [round(time * 44100) for time in times]
     for picture, start in zip(pictures, starts, strict=True):
         picture.audio = (AudioPacket(bytes(rng.bytes(60)), start, start, 1024),)
     track = AudioTrack("aac", 44100, "stereo", Fraction(1, 44100), b"\x12\x10")

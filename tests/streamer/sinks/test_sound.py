@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.graph import heir
 from streamer.inbox import Inbox
+from streamer.sinks.sound import TAKEN as FITTING
+from streamer.sinks.sound import Sound
 
 RATE = 48_000
 SECONDS = 3
@@ -63,7 +66,16 @@ def test_packets_arrive_as_they_left(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "codec"), [(".mp4", "pcm_mulaw"), (".mkv", "pcm_mulaw"), (".mp4", "speex"), (".mkv", "speex")]
+    ("suffix", "codec"),
+    [
+        (".mp4", "pcm_mulaw"),
+        (".mkv", "pcm_mulaw"),
+        (".mp4", "speex"),
+        (".mkv", "speex"),
+        (".mov", "flac"),
+        (".mov", "opus"),
+        (".mp4", "aac"),  # which nothing describes
+    ],
 )
 def test_a_codec_that_the_container_does_not_take_is_left_out_and_said_once(
     tmp_path: Path,
@@ -113,6 +125,121 @@ def test_packets_that_repeat_or_go_back_are_left_out(
     write(tmp_path / "a.mp4", pictures, audio=track)
     _, arrived = _read(tmp_path / "a.mp4")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets[:9]]
+
+
+def test_other_tracks_of_sound_are_left_out_and_said_once(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    write(tmp_path / "a.mp4", _together(frames, track, packets), audio=replace(track, others=2))
+    assert caplog.text.count("one track of sound is kept (aac), 2 left out") == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("leap", [50_000, -50_000, 60])
+def test_sound_whose_clock_leaps_is_left_out_until_it_comes_back(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    leap: int,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    pictures = _together(frames, track, packets)
+    for picture in pictures[20:40]:
+        picture.audio = tuple(
+            replace(packet, pts=packet.pts + leap * RATE, dts=packet.dts + leap * RATE)
+            for packet in picture.audio
+        )
+    path = tmp_path / f"a{suffix}"
+    write(path, pictures, audio=track)
+    _, arrived = _read(path)
+    kept = [packet.data for picture in pictures[:20] + pictures[40:] for packet in picture.audio]
+    assert [packet.data for packet in arrived] == kept
+    assert caplog.text.count("from its picture") == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_may_lie_anywhere_between_two_pictures(
+    tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    pictures = frames([0.0, 500.0])
+    pictures[0].audio = tuple(packets[:5])
+    late = round(495 * RATE)
+    pictures[1].audio = tuple(packets[5:70]) + tuple(
+        replace(packet, pts=packet.pts + late, dts=packet.dts + late) for packet in packets[70:80]
+    )
+    write(tmp_path / f"a{suffix}", pictures, audio=track)
+    _, arrived = _read(tmp_path / f"a{suffix}")
+    assert [packet.data for packet in arrived] == [packet.data for packet in packets[:80]]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_times_that_are_one_tick_of_the_file_cost_a_packet_and_no_picture(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    suffix: str,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    track = replace(track, time_base=Fraction(1, 90_000))
+    pictures = frames(index / 25 for index in range(25))
+    for index, picture in enumerate(pictures):
+        at = index * 3600
+        picture.audio = (
+            replace(packets[2 * index], pts=at, dts=at, duration=1800),
+            replace(packets[2 * index + 1], pts=at + 1, dts=at + 1, duration=1800),
+        )
+    path = tmp_path / f"a{suffix}"
+    write(path, pictures, audio=track)
+    assert len(times_of(path)) == 25
+    _, arrived = _read(path)
+    assert len(arrived) >= 25
+
+
+def test_sound_that_the_muxer_refuses_costs_the_sound_only(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    packets_of = Sound.packets
+
+    def repeat(*given: object) -> Iterator[av.Packet]:
+        for packet in packets_of(*given):  # type: ignore[arg-type]
+            packet.pts = packet.dts = min(packet.dts, RATE)
+            yield packet
+
+    monkeypatch.setattr(Sound, "packets", repeat)
+    path = tmp_path / "a.mp4"
+    write(path, _together(frames, track, packets), audio=track)
+    assert len(times_of(path)) == SECONDS * 25
+    assert caplog.text.count("sound cannot be written, left out from here: invalid argument") == 1
+
+
+def test_a_container_that_cannot_be_begun_with_sound_is_begun_without(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    track, packets = _encode(tmp_path, "flac")
+    monkeypatch.setitem(FITTING, "mov", frozenset({"flac"}))
+    path = tmp_path / "a.mov"
+    write(path, _together(frames, track, packets), audio=track)
+    assert len(times_of(path)) == SECONDS * 25
+    assert caplog.text.count("sound cannot be written") == 1
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

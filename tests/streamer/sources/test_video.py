@@ -123,10 +123,59 @@ def test_sound_rides_whole_on_the_pictures(film: Film):
     assert len(frames[-1].audio) > 40
 
 
-def test_sound_that_mp4_cannot_hold_is_left_out(film: Film):
-    path = film("pcm.mkv", sound=1.0, sound_codec="pcm_s16le")
-    assert open_source(str(path)).info.audio is None
-    assert not any(frame.audio for frame in frames_of(path))
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mkv", "pcm_s16le"), ("mkv", "libmp3lame"), ("webm", "libopus")]
+)
+def test_sound_of_every_codec_is_named_and_carried(film: Film, suffix: str, codec: str):
+    video = ("vp8", "yuv420p") if suffix == "webm" else ("libx264", "yuv420p")
+    path = film(f"a.{suffix}", codec=video[0], form=video[1], sound=1.0, sound_codec=codec)
+    track = open_source(str(path)).info.audio
+    assert track is not None
+    assert track.codec == {"libmp3lame": "mp3", "libopus": "opus"}.get(codec, codec)
+    assert any(frame.audio for frame in frames_of(path))
+
+
+def test_sound_that_mp4_can_hold_goes_before_other_sound(film: Film, tmp_path: Path):
+    path = tmp_path / "two.mkv"
+    names = [film("a.mkv", sound=0.5, sound_codec="pcm_s16le"), film("b.mkv", sound=0.5)]
+    with av.open(str(names[0])) as first, av.open(str(names[1])) as second, av.open(str(path), "w") as out:
+        tracks = [*first.streams, second.streams.audio[0]]
+        copies = {id(track): out.add_stream_from_template(track) for track in tracks}
+        for container in (first, second):
+            for packet in container.demux([track for track in tracks if track.container is container]):
+                if packet.size:
+                    packet.stream = copies[id(packet.stream)]
+                    out.mux(packet)
+    track = open_source(str(path)).info.audio
+    assert track is not None
+    assert (track.codec, track.others) == ("aac", 1)
+
+
+def test_aac_of_a_broadcast_is_described_and_bare(film: Film):
+    path = film("a.ts", sound=1.0)
+    source = open_source(str(path))
+    assert source.info.audio is not None
+    assert source.info.audio.extradata == bytes([0x11, 0x88])  # AAC LC, 48 kHz, mono
+    packets = [packet for frame in frames_of(path) for packet in frame.audio]
+    assert len(packets) > 45
+    assert not any(packet.data.startswith(b"\xff\xf1") for packet in packets)
+
+
+def test_sound_that_changes_its_form_is_left_out_where_it_differs(
+    film: Film, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    first, second = film("a.ts", sound=1.0), film("b.ts", sound=1.0)
+    data = bytearray(second.read_bytes())
+    at, heads = data.find(b"\xff\xf1\x4c"), 0
+    while at >= 0:
+        data[at + 2] = 0x50  # 44.1 kHz
+        at, heads = data.find(b"\xff\xf1\x4c", at + 1), heads + 1
+    assert heads > 40
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + data)
+    whole = sum(len(frame.audio) for frame in frames_of(first))
+    assert whole - 2 <= sum(len(frame.audio) for frame in frames_of(both)) <= whole
+    assert caplog.text.count("changes its rate or channels") == 1
 
 
 def broken_at(path: Path, target: Path, number: int) -> Path:
