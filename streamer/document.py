@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from engines.errors import InputError
+from engines.secrets import redact
 
 __all__ = ["Document", "Loc"]
 
@@ -60,7 +61,7 @@ class Document:
             line = _line(key)
         if about_key:
             where = where.rpartition(".")[0]
-        return line, f"{self.name}:{line}: {where + ': ' if where else ''}{sentence}"
+        return line, redact(f"{self.name}:{line}: {where + ': ' if where else ''}{sentence}")
 
     def _plain(self, node: yaml.Node, above: frozenset[int]) -> object:
         if id(node) in above:
@@ -88,13 +89,14 @@ class Document:
             yield key.value, value
 
     def _at(self, node: yaml.Node, text: str) -> InputError:
-        return InputError(f"{self.name}:{_line(node)}: {text}")
+        return InputError(redact(f"{self.name}:{_line(node)}: {text}"))
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> InputError:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         problem = (error.problem or "not YAML").replace("found character '\\t'", "found a tab")
-        return InputError(f"{self.name}{line}: YAML: {problem}, would be 'key: value' indented by spaces")
+        sentence = f"YAML: {problem}, would be 'key: value' indented by spaces"
+        return InputError(redact(f"{self.name}{line}: {sentence}"))
 
 
 def _line(node: yaml.Node) -> int:

@@ -28,6 +28,7 @@ from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gat
 from streamer.sources import Source, local_files
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
+from streamer.urls import discreet, redact
 from streamer.watch import Overload, Watch
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Pipeline:
         self.began = self.ended = 0.0  # time.perf_counter()
         self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
-        self._say = say
+        self._say = say = discreet(say)
         self.stopped = False
         sources, self.model = self._open(model)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
@@ -266,7 +267,9 @@ class Pipeline:
         for sink in self.settings.sinks:
             for name in sink.streams:
                 if name not in names:
-                    raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
+                    raise InputError(
+                        f"sink {redact(sink.url)}: streams: no stream {name!r}{nearest(name, names)}"
+                    )
         for told in self.settings.sources:
             self.outputs.targets.protect(local_files(told.url))
         for name in names:

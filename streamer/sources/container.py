@@ -118,13 +118,13 @@ def check_file(path: str) -> None:
     """Raise InputError for what can be said of a file without FFmpeg: missing, a folder, empty."""
     file = Path(path)
     if file.is_dir():
-        raise InputError(f"{path}: is a folder, a file would be right")
+        raise InputError(f"{redact(path)}: is a folder, a file would be right")
     if not file.exists():
         folder = file.parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise InputError(f"{path}: no such file{nearest(file.name, names)}")
+        raise InputError(f"{redact(path)}: no such file{nearest(file.name, names)}")
     if file.is_file() and file.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{redact(path)}: the file is empty")
 
 
 def reason(error: FFmpegError | OSError) -> str:

@@ -101,6 +101,8 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(film: Film, monkeypatch, tmp_
         ("lavfi:testsrc2=size=64x48", "lavfi"),
         ("photos/", "photos"),
         ("photos/*.jpg", "stream"),
+        ("rtsp://cam/user=admin_password=secret_channel=1.sdp", "user-admin_password-_channel-1"),
+        ("rtsp:/admin:secret@cam", "rtsp"),
     ],
 )
 def test_name_is_fit_for_a_file_and_without_secrets(url, name):
