@@ -14,6 +14,8 @@ __all__ = ["Document", "Loc"]
 
 Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
 
+DEEP = "lists or mappings too deep in each other, would be a few levels"
+
 
 class Document:
     """A YAML file as plain values, with the line of every one of them.
@@ -28,6 +30,8 @@ class Document:
         try:
             self._loader = yaml.SafeLoader(text)
             root = self._loader.get_single_node()
+        except RecursionError:
+            raise InputError(redact(f"{name}: {DEEP}")) from None
         except yaml.MarkedYAMLError as error:
             raise self._syntax(error) from None
         except yaml.reader.ReaderError as error:
@@ -41,7 +45,10 @@ class Document:
         """Return the document as dicts, lists and scalars; keys are the text as written."""
         if not isinstance(self._root, yaml.MappingNode):
             raise self._at(self._root, "not a mapping, would begin with 'sources:'")
-        found = self._plain(self._root, frozenset())
+        try:
+            found = self._plain(self._root, frozenset())
+        except RecursionError:
+            raise self._at(self._root, DEEP) from None
         assert isinstance(found, dict)
         return found
 

@@ -79,7 +79,7 @@ class Pipeline:
         if settings.latency:
             self.governor = Governor(settings.latency, self.batching, say)
         self.keys = self._keys()
-        self._watch = Watch(Overload(self, say).look, self._govern)
+        self._watch = Watch(Overload(self, say).look, self._govern, say=say)
         try:
             self._build(sources)
         except BaseException:

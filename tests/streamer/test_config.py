@@ -270,6 +270,11 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str, said: str) -> No
         load(tmp_path / name)
 
 
+@pytest.mark.parametrize("text", ["[" * 5000, "sources: " + "{a: " * 300 + "1" + "}" * 300])
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path: Path, text: str) -> None:
+    assert complaint(tmp_path, text).startswith("street.yaml:")
+
+
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "street.yaml"
     path.write_bytes(b"sources: \xff\xfe")
