@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,7 +37,16 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["COPYABLE", "Opening", "audio_of", "check_file", "open_container", "reason", "video_of"]
+__all__ = [
+    "COPYABLE",
+    "Opening",
+    "audio_of",
+    "bound_memory",
+    "check_file",
+    "open_container",
+    "reason",
+    "video_of",
+]
 
 COPYABLE = {
     "aac",
@@ -48,6 +60,7 @@ COPYABLE = {
 }  # sound that MP4 and Matroska both take
 REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
 NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
+LARGEST_BLOCK = 512 << 20  # bytes; a picture of 16384x16384 has 400 million
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
 
 
@@ -87,6 +100,19 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
         container.close()
         raise InputError(f"{redact(url)}: not a video but text")
     return container
+
+
+@cache
+def bound_memory() -> None:
+    """Let FFmpeg take no larger block of memory from now on, in this process.
+
+    A server of MJPEG may announce a picture of any size, which is read whole. PyAV has no word for the limit,
+    so av_max_alloc (libavutil/mem.h) is called by itself, where the library is found.
+    """
+    with suppress(OSError, AttributeError):
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        for library in {line[line.index("/") :] for line in maps if "/libavutil" in line}:
+            ctypes.CDLL(library).av_max_alloc(ctypes.c_size_t(LARGEST_BLOCK))
 
 
 def video_of(container: InputContainer, url: str) -> VideoStream:
