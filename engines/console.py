@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from engines.errors import InputError, WorkError
+from engines.secrets import redact
 
 if TYPE_CHECKING:
     import typer
@@ -42,7 +43,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     except (InputError, WorkError) as error:
         if "--debug" in words:
             raise
-        print(" ".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        print(redact(" ".join([f"error: {error}", *getattr(error, "__notes__", [])])), file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:  # one that came while an error was on its way
         interrupted.set()

@@ -117,6 +117,13 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def _named(name: str) -> str:
+    """Refuse a URL with a login where a name belongs: names are shown."""
+    if redact(name) != name:
+        raise ValueError(f"{_shown(name)}, would be a name of your own, like 'front: rtsp://...'")
+    return name
+
+
 class SourceConfig(_Strict):
     """One source; what is None is as the pipeline says."""
 
@@ -230,7 +237,9 @@ class AnalyticsConfig(_Strict):
 class PipelineConfig(_Strict):
     """A pipeline; what `model_fields_set` lacks was not in the file: flags and defaults fill it."""
 
-    sources: dict[Word, Annotated[SourceConfig, _short_form("url")]] = Field(default={}, min_length=1)
+    sources: dict[Annotated[Word, AfterValidator(_named)], Annotated[SourceConfig, _short_form("url")]] = (
+        Field(default={}, min_length=1)
+    )
     model: Annotated[ModelConfig, _short_form("path")] = ModelConfig()
     then: Annotated[tuple[Annotated[ThenConfig, _short_form("model")], ...], BeforeValidator(_listed)] = (
         Field(default=(), strict=False)
@@ -303,7 +312,7 @@ def read_analytics(told: object) -> Plan:
         for issue in error.errors():
             place = issue["loc"][:-1] if issue["type"] == "extra_forbidden" else issue["loc"]
             where = ".".join(str(step) for step in place)
-            lines.append(f"{where}: {_sentence(('analytics', *issue['loc']), issue)}")
+            lines.append(redact(f"{where}: {_sentence(('analytics', *issue['loc']), issue)}"))
         raise InputError("\n".join(lines)) from None
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import yaml
 
 from engines.errors import InputError
+from engines.secrets import redact
 
 __all__ = ["Document", "Loc"]
 
 Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
+
+DEEP = "lists or mappings too deep in each other, would be a few levels"
 
 
 class Document:
@@ -27,6 +30,8 @@ class Document:
         try:
             self._loader = yaml.SafeLoader(text)
             root = self._loader.get_single_node()
+        except RecursionError:
+            raise InputError(redact(f"{name}: {DEEP}")) from None
         except yaml.MarkedYAMLError as error:
             raise self._syntax(error) from None
         except yaml.reader.ReaderError as error:
@@ -40,7 +45,10 @@ class Document:
         """Return the document as dicts, lists and scalars; keys are the text as written."""
         if not isinstance(self._root, yaml.MappingNode):
             raise self._at(self._root, "not a mapping, would begin with 'sources:'")
-        found = self._plain(self._root, frozenset())
+        try:
+            found = self._plain(self._root, frozenset())
+        except RecursionError:
+            raise self._at(self._root, DEEP) from None
         assert isinstance(found, dict)
         return found
 
@@ -60,7 +68,7 @@ class Document:
             line = _line(key)
         if about_key:
             where = where.rpartition(".")[0]
-        return line, f"{self.name}:{line}: {where + ': ' if where else ''}{sentence}"
+        return line, redact(f"{self.name}:{line}: {where + ': ' if where else ''}{sentence}")
 
     def _plain(self, node: yaml.Node, above: frozenset[int]) -> object:
         if id(node) in above:
@@ -88,13 +96,14 @@ class Document:
             yield key.value, value
 
     def _at(self, node: yaml.Node, text: str) -> InputError:
-        return InputError(f"{self.name}:{_line(node)}: {text}")
+        return InputError(redact(f"{self.name}:{_line(node)}: {text}"))
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> InputError:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         problem = (error.problem or "not YAML").replace("found character '\\t'", "found a tab")
-        return InputError(f"{self.name}{line}: YAML: {problem}, would be 'key: value' indented by spaces")
+        sentence = f"YAML: {problem}, would be 'key: value' indented by spaces"
+        return InputError(redact(f"{self.name}{line}: {sentence}"))
 
 
 def _line(node: yaml.Node) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import InputError, WorkError
 from streamer.settings import Settings
+from streamer.urls import discreet
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
@@ -25,7 +26,7 @@ class Follower:
         self._path = path
         self._pipeline = pipeline
         self._read = read
-        self._say = say
+        self._say = discreet(say)
         self._settings = pipeline.settings
         self._seen = self._stamp()
 

@@ -28,6 +28,7 @@ from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gat
 from streamer.sources import Source, local_files
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
+from streamer.urls import discreet, redact
 from streamer.watch import Overload, Watch
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Pipeline:
         self.began = self.ended = 0.0  # time.perf_counter()
         self.desk: Desk | None = None  # the lines and zones as they are now; they need a tracker
         self._own_model = model is None
-        self._say = say
+        self._say = say = discreet(say)
         self.stopped = False
         sources, self.model = self._open(model)
         self.invalid_before = self.model.invalid  # by whoever used a given model before
@@ -78,7 +79,7 @@ class Pipeline:
         if settings.latency:
             self.governor = Governor(settings.latency, self.batching, say)
         self.keys = self._keys()
-        self._watch = Watch(Overload(self, say).look, self._govern)
+        self._watch = Watch(Overload(self, say).look, self._govern, say=say)
         try:
             self._build(sources)
         except BaseException:
@@ -266,7 +267,9 @@ class Pipeline:
         for sink in self.settings.sinks:
             for name in sink.streams:
                 if name not in names:
-                    raise InputError(f"sink {sink.url}: streams: no stream {name!r}{nearest(name, names)}")
+                    raise InputError(
+                        f"sink {redact(sink.url)}: streams: no stream {name!r}{nearest(name, names)}"
+                    )
         for sentence in self.settings.analytics.strangers(names):
             self._say(sentence)
         for told in self.settings.sources:

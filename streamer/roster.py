@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Roster", "Trunk"]
 
 _LOOK = 0.01  # seconds
+_OPENING = 10.0  # seconds for a file that is added; a camera that takes longer is tried on
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,12 @@ class Roster:
     def attach(self, told: SourceSettings) -> str:
         """Open a source and take it up; see `Pipeline.add_stream`."""
         pipeline, graph = self._pipeline, self._pipeline.graph
-        (source,) = settle([pipeline.opening(told)], wait=True)
+        until = time.monotonic() + _OPENING
+
+        def patient() -> bool:  # whoever waits for us holds up further changes, or the end of the process
+            return time.monotonic() < until and not pipeline.stopped
+
+        (source,) = settle([pipeline.opening(told)], wait=True, patient=patient)
         with self.lock:
             try:
                 self._check_open(source.name)

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from engines.errors import InputError, nearest
+from engines.secrets import redact
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     Options = TypeVar("Options", bound=DataclassInstance)
 
-__all__ = ["encode_login", "read_query", "redact", "scheme"]
+__all__ = ["discreet", "encode_login", "read_query", "redact", "scheme"]
 
-PASSWORD = re.compile(r"(://[^:/\s[]*):\S*@")  # to the last @: what of a URL is password is not always sure
-SECRET = re.compile(
-    r"([?&][^=&#\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|credential)[^=&#\s]*=)[^&#\s]+", re.IGNORECASE
-)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 PLAIN_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+\.?(?::\d*)?|[\w-]+:\d+|localhost|\[[\w:.%]+\](?::\d*)?")
 ANY_HOST = re.compile(r"[\w.-]+(?::\d*)?")
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-def redact(text: str) -> str:
-    """Return the text with the passwords and tokens of the URLs in it replaced by ``***``."""
-    return SECRET.sub(r"\1***", PASSWORD.sub(r"\1:***@", text))
+def discreet(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says a sentence without the secrets of the URLs in it."""
+    return lambda sentence: say(redact(sentence))
 
 
 def scheme(url: str) -> str:

@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["Overload", "Watch"]
 
 EVERY = 1.0  # seconds
+PATIENCE = 2.0  # seconds that the end waits for a look, which may hang on a dead file server
 NOTABLE = 0.1  # part of a stream's frames whose loss is worth a line
 CHANGED = 1.5  # factor by which the loss must change to be said again
 
 
 class Watch:
-    """Calls its functions every second from a thread of its own, until it is stopped."""
+    """Calls its functions every second from a thread of its own, until it is stopped.
 
-    def __init__(self, *looks: Callable[[], None]) -> None:
+    One that fails is called on; `say` is told of it once for each way in which it fails.
+    """
+
+    def __init__(self, *looks: Callable[[], None], say: Callable[[str], None]) -> None:
         self._looks = looks
+        self._say = say
+        self._failed: dict[Callable[[], None], str] = {}  # what was said of it last
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -36,15 +42,24 @@ class Watch:
             self._thread.start()
 
     def stop(self) -> None:
-        """End; what is being looked at is looked at to the end."""
+        """End; what is being looked at is looked at to the end, if that comes soon."""
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while not self._over.wait(EVERY):
             for look in self._looks:
-                look()
+                self._try(look)
+
+    def _try(self, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            if self._failed.get(look) != failure:
+                self._failed[look] = failure
+                self._say(f"{getattr(look, '__qualname__', 'look')}: failed, is tried on: {failure}")
 
 
 class Overload:

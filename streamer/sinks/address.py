@@ -49,25 +49,25 @@ def parse(url: str, stream: str, kinds: Iterable[str]) -> Address:
 def refuse_options(address: Address) -> None:
     """Raise InputError where a sink without options is given some."""
     if "?" in address.url:
-        raise InputError(f"{address.url}: takes no options, leave out what follows the question mark")
+        raise InputError(f"{redact(address.url)}: takes no options, leave out what follows the question mark")
 
 
 def check_writable(address: Address) -> None:
     """Raise InputError where no file can be made or replaced at the address' path; folders may be missing."""
     path = os.path.realpath(address.path)
     if os.path.isdir(path):
-        raise InputError(f"{address.url}: is a folder, a file was expected")
+        raise InputError(f"{redact(address.url)}: is a folder, a file was expected")
     if os.path.exists(path):
         if not os.access(path, os.W_OK):
-            raise InputError(f"{address.url}: cannot be overwritten, permission denied")
+            raise InputError(f"{redact(address.url)}: cannot be overwritten, permission denied")
         return
     folder = os.path.dirname(path)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
-        raise InputError(f"{address.url}: {folder}: is a file, a folder was expected")
+        raise InputError(f"{redact(address.url)}: {folder}: is a file, a folder was expected")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{address.url}: {folder}: is not writable")
+        raise InputError(f"{redact(address.url)}: {folder}: is not writable")
 
 
 def _safe(stream: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -155,12 +155,21 @@ class Mux:
     """A container for what an encoder makes. Raises OSError, av.FFmpegError where it cannot be opened."""
 
     def __init__(
-        self, out: Hose | str, form: tuple[str, Mapping[str, str]], encoder: Encoder, *, in_band: bool = False
+        self,
+        out: Hose | str,
+        form: tuple[str, Mapping[str, str]],
+        encoder: Encoder,
+        *,
+        in_band: bool = False,
+        io_open: Callable[[str, int, Mapping[str, str]], object] | None = None,
     ) -> None:
-        """Open a container by its name and options; ``in_band``: parameter sets before every keyframe."""
+        """Open a container by its name and options; ``in_band``: parameter sets before every keyframe.
+
+        ``io_open`` opens each file that the container consists of, by its URL, flags and options.
+        """
         import av
 
-        self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]))
+        self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]), io_open=io_open)
         self._stream = self._container.add_stream_from_template(encoder.stream)
         self._stream.time_base = TIME_BASE
         self._head = encoder.head if in_band else b""

@@ -22,7 +22,7 @@ from streamer.sinks.faststart import faststart
 from streamer.sinks.film import FRAGMENTS, TICKS
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
-from streamer.urls import read_query
+from streamer.urls import read_query, redact
 
 __all__ = ["ClipSettings", "ClipSink"]
 
@@ -71,7 +71,7 @@ class ClipSink:
 
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self.check(address)
-        self._url, self._folder = address.url, os.path.realpath(address.path)
+        self._url, self._folder = redact(address.url), os.path.realpath(address.path)
         self._settings = read_query(address.url, ClipSettings())
         self._names = spec.classes
         self._ring: deque[Encoded] = deque()
@@ -83,10 +83,10 @@ class ClipSink:
         """Raise InputError for an option or a place that cannot be used."""
         read_query(address.url, ClipSettings())
         if not address.path:
-            raise InputError(f"{address.url}: no folder, would be clips:FOLDER")
+            raise InputError(f"{redact(address.url)}: no folder, would be clips:FOLDER")
         path = os.path.realpath(address.path)
         if os.path.exists(path) and not (os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)):
-            raise InputError(f"{address.url}: is not a folder that can be written")
+            raise InputError(f"{redact(address.url)}: is not a folder that can be written")
 
     def use(self, studio: Studio) -> None:
         """Share the pictures of a studio."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 
 from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
@@ -15,6 +18,9 @@ from streamer.sources import SourceInfo
 from streamer.urls import read_query, redact
 
 __all__ = ["HlsSink"]
+
+DRAFT = ".tmp"  # the end of a file's name until it is whole: the muxer's, by its flag temp_file
+END = "#EXT-X-ENDLIST"  # RFC 8216, 4.3.3.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class HlsSink:
         self._settings = read_query(address.url, HlsSettings())
         self._share = Studio(fps=lambda: info.fps).share(self._settings)
         self._mux: Mux | None = None
+        self._files = _Files()
+        self._broken = False
         self._next = float("-inf")  # pts from which a new segment should begin
 
     @staticmethod
@@ -65,7 +73,9 @@ class HlsSink:
             for part in self._share.write(frame, key=key):
                 self._mux = self._mux or self._open()
                 self._mux.write(part)
+                self._files.check()
         except (OSError, av.FFmpegError) as error:
+            self._broken = True
             raise WorkError(f"{self._name}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
@@ -77,8 +87,18 @@ class HlsSink:
         try:
             if mux is not None:
                 mux.close()
+                self._files.check()
         except (OSError, av.FFmpegError) as error:
+            if self._broken:
+                self._end_playlist()
+                return  # said by write
             raise WorkError(f"{self._name}: cannot be finished: {error.strerror}") from error
+
+    def _end_playlist(self) -> None:
+        """Let players know that nothing follows the whole segments that are listed."""
+        with contextlib.suppress(OSError), open(self._path, "r+") as playlist:
+            if END not in playlist.read():
+                playlist.write(f"{END}\n")
 
     def _open(self) -> Mux:
         import av
@@ -96,6 +116,60 @@ class HlsSink:
         }
         try:
             os.makedirs(folder, exist_ok=True)
-            return Mux(self._path, ("hls", options), self._share.encoder)
+            return Mux(self._path, ("hls", options), self._share.encoder, io_open=self._files)
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._name}: cannot be opened: {error.strerror}") from error
+
+
+class _Files:
+    """Opens the files of a playlist; what fails first is kept, as FFmpeg's muxer passes over it.
+
+    From then on nothing is written: the playlist stays as it was when all was well.
+    """
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def __call__(self, url: str, flags: int, options: Mapping[str, str]) -> _File:
+        return _File(url.removeprefix("file:"), self)
+
+    def check(self) -> None:
+        """Raise what has failed."""
+        if self.error is not None:
+            raise self.error
+
+
+class _File:
+    """One of them; a draft that is not whole goes, so that it replaces nothing."""
+
+    def __init__(self, path: str, files: _Files) -> None:
+        self._path, self._files = path, files
+        self._file: FileIO | None = None
+        if files.error is None:
+            with self._noted():
+                self._file = FileIO(path, "w")
+
+    def write(self, data: bytes) -> int:
+        """Take all, and write it as long as nothing failed."""
+        rest = data
+        with self._noted():
+            while rest and self._file is not None and self._files.error is None:
+                rest = rest[self._file.write(rest) :]
+        return len(data)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._file is None:
+            return
+        with self._noted():
+            self._file.close()
+        if self._files.error is not None and self._path.endswith(DRAFT):
+            with contextlib.suppress(OSError):
+                os.remove(self._path)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._files.error = self._files.error or error

@@ -12,7 +12,7 @@ from streamer.sinks.address import Address, check_writable
 from streamer.sinks.faststart import faststart
 from streamer.sinks.film import Film, Settings
 from streamer.sources import SourceInfo
-from streamer.urls import read_query
+from streamer.urls import read_query, redact
 
 __all__ = ["VideoSink"]
 
@@ -31,7 +31,7 @@ class VideoSink:
 
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self.check(address)
-        self._url = address.url
+        self._url = redact(address.url)
         self._path = os.path.realpath(address.path)
         self._settings = read_query(address.url, Settings())
         self._form = FORMATS[address.kind]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,7 +37,16 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["COPYABLE", "Opening", "audio_of", "check_file", "open_container", "reason", "video_of"]
+__all__ = [
+    "COPYABLE",
+    "Opening",
+    "audio_of",
+    "bound_memory",
+    "check_file",
+    "open_container",
+    "reason",
+    "video_of",
+]
 
 COPYABLE = {  # sound that MP4 and Matroska both take
     "aac",
@@ -48,6 +60,7 @@ COPYABLE = {  # sound that MP4 and Matroska both take
 }
 REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
 NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
+LARGEST_BLOCK = 512 << 20  # bytes; a picture of 16384x16384 has 400 million
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
 
 
@@ -89,6 +102,19 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
     return container
 
 
+@cache
+def bound_memory() -> None:
+    """Let FFmpeg take no larger block of memory from now on, in this process.
+
+    A server of MJPEG may announce a picture of any size, which is read whole. PyAV has no word for the limit,
+    so av_max_alloc (libavutil/mem.h) is called by itself, where the library is found.
+    """
+    with suppress(OSError, AttributeError):
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        for library in {line[line.index("/") :] for line in maps if "/libavutil" in line}:
+            ctypes.CDLL(library).av_max_alloc(ctypes.c_size_t(LARGEST_BLOCK))
+
+
 def video_of(container: InputContainer, url: str) -> VideoStream:
     """Return the stream of moving pictures that FFmpeg holds for the best; a cover picture is none.
 
@@ -119,13 +145,13 @@ def check_file(path: str) -> None:
     """Raise InputError for what can be said of a file without FFmpeg: missing, a folder, empty."""
     file = Path(path)
     if file.is_dir():
-        raise InputError(f"{path}: is a folder, a file would be right")
+        raise InputError(f"{redact(path)}: is a folder, a file would be right")
     if not file.exists():
         folder = file.parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise InputError(f"{path}: no such file{nearest(file.name, names)}")
+        raise InputError(f"{redact(path)}: no such file{nearest(file.name, names)}")
     if file.is_file() and file.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{redact(path)}: the file is empty")
 
 
 def reason(error: FFmpegError | OSError) -> str:

@@ -12,7 +12,7 @@ from streamer.sources.knock import knocker
 from streamer.sources.link import Link
 from streamer.sources.quarantine import KINDS, Quarantine
 from streamer.sources.reconnect import Reconnect
-from streamer.urls import scheme
+from streamer.urls import redact, scheme
 
 __all__ = ["Opening", "settle"]
 
@@ -31,6 +31,7 @@ class Opening:
         withheld: Sequence[str] = KINDS,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        self._shown = redact(url)
         self._name = name or stream_name(url)
         self._opener, self._knock = opener_of(url, self._name)
         self._withheld = frozenset(withheld)
@@ -42,8 +43,10 @@ class Opening:
         """Return the source: itself if it has an end, else wrapped, open already or not.
 
         Raises:
-            InputError: it can never be opened.
+            InputError: it can never be opened, or is a file that has not opened so far.
         """
+        if self.is_local and not self.link.settled.is_set():
+            raise InputError(f"{self._shown}: does not open, is it a pipe that nobody writes to?")
         refusal = self.link.refusal
         if refusal is not None and not isinstance(refusal, Unavailable):
             raise refusal
@@ -84,10 +87,13 @@ def opener_of(url: str, name: str) -> tuple[Callable[[], Source], Callable[[], b
     return partial(open_source, url, name=name), knocker(url)
 
 
-def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
+def settle(
+    openings: Sequence[Opening], *, wait: bool = False, patient: Callable[[], bool] = lambda: True
+) -> list[Source]:
     """Return all sources as soon as it is known how they do; those that are away are tried on for ever.
 
-    Files are waited for, however slowly they open: what is taken for live loses frames.
+    Files are waited for, however slowly they open, as long as one is `patient`: what is taken for live loses
+    frames.
 
     If none of several can be opened, or a lone one cannot, that is an error unless told to `wait` for them.
 
@@ -96,7 +102,7 @@ def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     """
     links = [opening.link for opening in openings]
     try:
-        _await(openings)
+        _await(openings, patient)
         sources = [opening.source() for opening in openings]
         away = [link.refusal for link in links if isinstance(link.refusal, InputError)]
         if len(away) == len(links) and not wait:
@@ -108,11 +114,13 @@ def settle(openings: Sequence[Opening], *, wait: bool = False) -> list[Source]:
     return sources
 
 
-def _await(openings: Sequence[Opening]) -> None:
+def _await(openings: Sequence[Opening], patient: Callable[[], bool]) -> None:
     """Wait until all files are settled, and the others too, or one is open and their grace is over."""
     opened_at = float("inf")
     for opening in sorted(openings, key=lambda opening: not opening.is_local):
         while not opening.link.settled.wait(LOOK):
+            if not patient():
+                return
             if opened_at == float("inf") and any(other.link.source is not None for other in openings):
                 opened_at = time.monotonic()
             if not opening.is_local and time.monotonic() - opened_at > GRACE:

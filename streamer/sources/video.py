@@ -21,7 +21,15 @@ from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.sources import SourceInfo, Unavailable, adts
 from streamer.sources.complaints import LOST, Complaints
-from streamer.sources.container import Opening, audio_of, check_file, open_container, reason, video_of
+from streamer.sources.container import (
+    Opening,
+    audio_of,
+    bound_memory,
+    check_file,
+    open_container,
+    reason,
+    video_of,
+)
 from streamer.sources.timeline import TICK, Timeline
 from streamer.sources.upright import UPRIGHT, orientation, upright
 from streamer.urls import encode_login, redact, scheme
@@ -79,6 +87,7 @@ def open_network(url: str, name: str) -> Video:
         Unavailable: nothing answers there in time, it is refused, or gives no picture.
         InputError: it holds no video, or FFmpeg was built without the protocol.
     """
+    bound_memory()
     options = dict(OPTIONS.get(scheme(url), {}))
     if scheme(url).startswith("rtsp"):
         options["timeout"] = str(round(READ_TIMEOUT * 1e6))

@@ -44,6 +44,13 @@ def noted(error: Exception, note: str) -> Exception:
         pytest.param(
             raiser(InputError("a.mp4: no such file")), [], 2, "error: a.mp4: no such file\n", id="input"
         ),
+        pytest.param(
+            raiser(InputError("http:/me:hush@h/m.onnx: no such file")),
+            [],
+            2,
+            "error: http:/me:***@h/m.onnx: no such file\n",
+            id="secret",
+        ),
         pytest.param(raiser(WorkError("disk full")), [], 1, "error: disk full\n", id="work"),
         pytest.param(
             raiser(noted(WorkError("broke"), "in stage x")), [], 1, "error: broke in stage x\n", id="note"

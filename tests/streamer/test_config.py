@@ -242,6 +242,25 @@ def test_the_secret_of_a_url_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "sources: {rtsp://me:hush@cam/1: }",
+        "sources: {rtsp://me:hush@cam/1: rtsp://cam/1}",
+        "sources: {a: {rtsp://me:hush@cam/1: 3}}",
+        "rtsp://me:hush@cam/1: 3",
+        "sources: {a: x.mp4}\ntrack: rtsp://me:hush@cam/1",
+        "sources: {a: x.mp4}\nkey_interval: rtsp://me:hush@cam/1",
+        "sources: {a: x.mp4}\nsinks: {b: {url: b.mp4, streams: [rtsp://me:hush@cam/1]}}",
+        "rtsp://me:hush@cam/1: 3\nrtsp://me:hush@cam/1: 3",
+    ],
+)
+def test_a_url_in_the_place_of_another_thing_shows_no_secret(tmp_path: Path, text: str) -> None:
+    found = complaint(tmp_path, text)
+    assert "hush" not in found
+    assert "street.yaml:" in found
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [("absent.yaml", "absent.yaml: No such file"), ("", "Is a directory")],
     ids=["missing", "directory"],
@@ -249,6 +268,11 @@ def test_the_secret_of_a_url_is_not_repeated(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_named(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "sources: " + "{a: " * 300 + "1" + "}" * 300])
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path: Path, text: str) -> None:
+    assert complaint(tmp_path, text).startswith("street.yaml:")
 
 
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from streamer.report import report
 from streamer.settings import Settings, gather, merge
 from streamer.sinks.video import VideoSink
 from streamer.stateful import Stateful
+from streamer.watch import Watch
 from tests.servers.website import free_port
 
 from .test_pipeline import GreyModel, records
@@ -172,6 +174,23 @@ def test_mistakes_are_refused_and_change_nothing(pipeline):
     with pytest.raises(InputError, match="no such file"):
         pipeline.add_stream("nowhere.mp4")
     assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
+
+
+def test_a_pipe_that_nobody_writes_to_holds_up_no_further_change(pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamer.roster._OPENING", 0.2)
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(InputError, match=r"/p: does not open, is it a pipe that nobody writes to\?"):
+        pipeline.add_stream(str(tmp_path / "p"))
+    assert pipeline.add_stream(LIVE, "yard") == "yard"
+
+
+def test_a_stream_that_does_not_open_holds_up_no_end(pipeline, tmp_path):
+    os.mkfifo(tmp_path / "p")
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(pipeline.add_stream, str(tmp_path / "p"))
+        until(lambda: any(thread.name == "read:p" for thread in threading.enumerate()))
+        pipeline.stop()
+        assert isinstance(adding.exception(timeout=5), InputError)
 
 
 def test_a_pipeline_that_has_ended_takes_no_stream():
@@ -378,6 +397,29 @@ def test_a_broken_edit_is_refused_with_its_line_and_all_goes_on(file):
     until(lambda: results(file.pipeline, "a") > before + 3)
     file.path.unlink()
     assert "all goes on as before" in "".join(file.look())
+
+
+def test_a_file_that_nests_without_end_is_a_mistake_as_any_other(file):
+    file.path.write_text("[" * 5000)
+    assert "too deep" in "".join(file.look())
+    file.write(f"a: {LIVE}", f"b: {LIVE}")
+    assert file.look() == ["b: added"]
+
+
+def test_a_look_that_fails_is_said_once_and_ends_no_other(monkeypatch):
+    monkeypatch.setattr("streamer.watch.EVERY", 0.001)
+    looks, said = Counter[str](), list[str]()
+
+    def fails() -> None:
+        looks["fails"] += 1
+        raise KeyError("x")
+
+    watch = Watch(fails, lambda: looks.update(goes=1), say=said.append)
+    watch.start()
+    until(lambda: min(looks["fails"], looks["goes"]) > 3)
+    watch.stop()
+    (line,) = said
+    assert "fails: failed, is tried on: KeyError: 'x'" in line
 
 
 def test_what_needs_a_new_start_is_said(file):

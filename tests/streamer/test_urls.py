@@ -32,10 +32,29 @@ from streamer.urls import encode_login, read_query, redact, scheme
         ("rtsp://[fe80::1]:554/a@b, me@firm.com", "rtsp://[fe80::1]:554/a@b, me@firm.com"),
         ("rtsp://admin:hunter2@[fe80::1]/1", "rtsp://admin:***@[fe80::1]/1"),
         ("clips/a@b:c.mp4", "clips/a@b:c.mp4"),
+        (
+            "rtsp://cam/user=admin_password=hunter2_channel=1_stream=0.sdp",
+            "rtsp://cam/user=admin_password=***_channel=1_stream=0.sdp",
+        ),
+        ("rtsp://cam/user=a&password=hunter2&channel=1", "rtsp://cam/user=a&password=***&channel=1"),
+        ("http://cam/v?loginuse=a&loginpas=hunter2", "http://cam/v?loginuse=a&loginpas=***"),
+        ("http://cam/v?u=a&p=hunter2&psw=hunter2", "http://cam/v?u=a&p=***&psw=***"),
+        ("srt://cam:9000?streamid=#!::u=a,s=hunter2&mode=caller", "srt://cam:9000?streamid=***&mode=caller"),
+        ("https://cdn/a.m3u8?hdnts=exp=1~hmac=hunter2", "https://cdn/a.m3u8?hdnts=***"),
+        ("rtsp://us/er:hunter2@cam/1", "rtsp://us/er:***@cam/1"),
+        ("rtsp:/admin:hunter2@cam/1", "rtsp:/admin:***@cam/1"),
+        ("rtsp//admin:hunter2@cam/1", "rtsp//admin:***@cam/1"),
+        ("mqtt:admin:hunter2@broker/cams", "mqtt:admin:***@broker/cams"),
+        ("http:/admin:hunter2@host/m.onnx", "http:/admin:***@host/m.onnx"),
     ],
 )
 def test_secrets_are_hidden_and_the_rest_is_kept(text, shown):
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize("options", ["fps=3&preset=fast&count=2&pattern=a", "keep=5&segment=2&sport=b&mp=4"])
+def test_ordinary_options_are_kept(options):
+    assert redact(f"synthetic:?{options}") == f"synthetic:?{options}"
 
 
 @pytest.mark.parametrize(

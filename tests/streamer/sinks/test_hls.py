@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from streamer import planes as pixels
 from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink
@@ -100,6 +102,39 @@ def test_a_picture_of_another_size_is_fitted_into_the_first(
     write(f"{path}?keep=0", frames)
     with av.open(str(path)) as container:
         assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(320, 180)}
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """Let no file grow beyond 50 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def _write(sink: Sink, frames: list[Frame]) -> None:
+    for frame in frames:
+        sink.write(frame)
+
+
+def test_a_full_disk_is_said_and_the_playlist_keeps_what_is_whole(
+    tmp_path: Path, sink: Callable[..., Sink]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    opened = sink(f"{path}?segment=0.5&keep=0")
+    for frame in _film(40):
+        opened.write(frame)
+    whole = _lengths(path)
+    assert len(whole) == 2
+    with _full_disk(), pytest.raises(WorkError, match=r"live\.m3u8.*cannot be written: File too large"):
+        _write(opened, _film(80)[40:])
+    opened.close()
+    assert _lengths(path) == whole
+    assert len(_numbers(path)) == 30
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,17 @@ def test_a_file_that_opens_slowly_is_waited_for_and_stays_a_file(monkeypatch, ur
     gate.set()
     for source in sources:
         source.close()
+
+
+def test_a_file_that_does_not_open_is_given_up_by_who_has_no_more_patience(monkeypatch):
+    gate, slow = threading.Event(), Camera(live=False)
+
+    def opener(wanted: str, *, name: str = "") -> Camera:
+        gate.wait()
+        return slow
+
+    monkeypatch.setattr("streamer.sources.opening.open_source", opener)
+    with pytest.raises(InputError, match=r"share/a\.mp4: does not open"):
+        settle([Opening("share/a.mp4")], patient=lambda: False)
+    gate.set()
+    assert slow.closed.wait(5)

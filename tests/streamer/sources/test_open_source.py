@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +103,8 @@ def test_a_file_with_a_colon_in_its_name_is_a_file(film: Film, monkeypatch, tmp_
         ("lavfi:testsrc2=size=64x48", "lavfi"),
         ("photos/", "photos"),
         ("photos/*.jpg", "stream"),
+        ("rtsp://cam/user=admin_password=secret_channel=1.sdp", "user-admin_password-_channel-1"),
+        ("rtsp:/admin:secret@cam", "rtsp"),
     ],
 )
 def test_name_is_fit_for_a_file_and_without_secrets(url, name):
@@ -339,3 +343,32 @@ def test_motion_jpeg_is_stamped_on_arrival():
     assert len(frames) >= 11
     spread = frames[-1].pts - frames[0].pts
     assert spread == pytest.approx(frames[-1].captured - frames[0].captured, abs=len(frames) * 0.001)
+
+
+@pytest.mark.parametrize(("megabytes", "read"), [(8, 0), (64, 20_000_000)])
+def test_a_picture_that_takes_more_memory_than_is_allowed_is_not_read(megabytes, read):
+    """In a process of its own, since the limit holds for the whole of it."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(4096)
+        head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n"
+        connection.sendall(head + b"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: 20000000\r\n\r\n")
+        with suppress(OSError):
+            connection.sendall(bytes(20_000_000))
+
+    reader = """
+import sys
+from av.error import FFmpegError
+from streamer.sources import container
+url, megabytes = sys.argv[1:]
+container.LARGEST_BLOCK = int(megabytes) << 20
+container.bound_memory()
+try:
+    print(next(container.open_container(url, url, container.Opening(format="mpjpeg")).demux()).size)
+except FFmpegError:
+    print(0)
+"""
+    with tcp_server(serve) as port:
+        words = [sys.executable, "-c", reader, f"http://127.0.0.1:{port}/video", str(megabytes)]
+        found = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    assert int(found.stdout or -1) == read, found.stderr
