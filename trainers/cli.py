@@ -83,9 +83,11 @@ def evaluate(
 
         plot_report(plots, report)
     typer.echo(f"{model}: {report.pictures} pictures, {of}")
-    typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
-    for name, (ap, ap50) in report.figures().items():
-        typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")
+    figures = report.figures()
+    wide = max(len(name) for name in ("class", *figures))
+    typer.echo(f"{'class':<{wide}} {'AP':>6} {'AP50':>6}")
+    for name, (ap, ap50) in figures.items():
+        typer.echo(f"{name:<{wide}} {ap:6.3f} {ap50:6.3f}")
 
 
 @app.command()

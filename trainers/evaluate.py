@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from trainers.confusion import confusion
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
-__all__ = ["Predict", "Report", "evaluate", "measure", "opened", "predictor", "task_of"]
+__all__ = ["Predict", "Report", "classes_of", "evaluate", "measure", "opened", "predictor", "task_of"]
 
 _FILLED = 0.53  # share of a person's box that the person fills: COCO's scale of a pose is the mask's area
 
@@ -63,10 +63,40 @@ def task_of(model: str | Path) -> Task:
         return loaded.spec.task
 
 
-def evaluate(model: str | Path, samples: list[Sample]) -> Report:
-    """Measure a checkpoint (.pt) by torch, or a model file (.onnx, ...) through `engines.load`."""
+def classes_of(model: str | Path) -> tuple[str, ...]:
+    """Return the names of the classes that a checkpoint or a model file knows."""
+    if Path(model).suffix == ".pt":
+        from trainers.checkpoints import load
+
+        return load(model).classes
+    from engines.description import describe
+
+    return describe(model).spec.classes
+
+
+def evaluate(model: str | Path, samples: Sequence[Sample], names: Sequence[str] = ()) -> Report:
+    """Measure a checkpoint (.pt) by torch, or a model file (.onnx, ...) through `engines.load`.
+
+    ``names`` are those of its classes that are measured, in the order of the samples'; none = all.
+    """
     with opened(model) as (predict, classes):
-        return measure(predict, samples, classes)
+        if not names:
+            return measure(predict, samples, classes)
+        return measure(_only(predict, [classes.index(name) for name in names]), samples, tuple(names))
+
+
+def _only(predict: Predict, classes: Sequence[int]) -> Predict:
+    """Return a function that finds these classes only, each by its place among them."""
+    place = {number: row for row, number in enumerate(classes)}
+
+    def chosen(images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        kept = [found[np.isin(found.classes, classes)] for found in predict(images)]
+        return [
+            replace(found, classes=np.array([place[k] for k in found.classes.tolist()], np.int32))
+            for found in kept
+        ]
+
+    return chosen
 
 
 @contextlib.contextmanager
@@ -140,12 +170,17 @@ def _extras(
     return {}
 
 
-def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -> Report:
+def measure(predict: Predict, samples: Sequence[Sample], classes: tuple[str, ...]) -> Report:
     """Compare predictions with the samples by COCO's rules.
 
-    Masks and keypoints are measured where the samples have them; keypoints of classes that have any.
+    Masks and keypoints are measured where the samples have them; keypoints of classes that have any. Each
+    sample is asked for once, and its pixels are not kept.
     """
-    found = [detections for sample in samples for detections in predict([sample.image])]
+    found, seen = [], []
+    for sample in samples:
+        found += predict([sample.image])
+        seen.append(replace(sample, image=np.zeros((*sample.image.shape[:2], 0), np.uint8)))
+    samples = seen
     precision = _precision(samples, found, classes, "bbox")
     by_class = {
         name: (_mean(precision[:, :, k]), _mean(precision[:1, :, k])) for k, name in enumerate(classes)
@@ -166,7 +201,7 @@ def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -
 
 
 def _precision(
-    samples: list[Sample], found: list[Detections], classes: tuple[str, ...], kind: str
+    samples: Sequence[Sample], found: Sequence[Detections], classes: tuple[str, ...], kind: str
 ) -> NDArray[np.float64]:
     """Return pycocotools' precision (IoU thresholds, recall steps, classes); -1 where a class is absent.
 
