@@ -126,8 +126,11 @@ def export(
     elif checkpoint is None:
         raise InputError("export: nothing to export, a checkpoint or --weights FILE --model NAME is right")
     else:
+        from trainers.card import check_rendered
         from trainers.export import export as run
 
+        if card:
+            check_rendered(checkpoint)
         path = run(checkpoint, output or checkpoint.with_suffix(".onnx"), half=half)
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     if card and checkpoint is not None:
