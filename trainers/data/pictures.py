@@ -14,13 +14,26 @@ from engines.errors import InputError
 from engines.spec import Task
 from trainers.data.batch import Sample
 
-__all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures", "read_image"]
+__all__ = [
+    "SUFFIXES",
+    "Pictures",
+    "Record",
+    "check_keypoints",
+    "check_picture",
+    "find_pictures",
+    "is_far",
+    "read_image",
+]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ENDS = {
     b"\xff\xd8\xff": b"\xff\xd9",
     b"\x89PNG": b"IEND",
 }  # first bytes -> bytes near the end of a whole file
+_LENGTHS = (
+    (b"BM", 2, 0),
+    (b"RIFF", 4, 8),
+)  # first bytes, where they tell the file's length, how many it omits
 
 Outline = tuple[NDArray[np.float32], ...]  # polygons (P, 2) x, y
 
@@ -69,22 +82,44 @@ def find_pictures(folder: Path) -> dict[str, Path]:
 
 
 def check_picture(path: Path, said: str) -> None:
-    """Raise InputError, beginning with ``said``, for a picture that is missing, empty or cut off.
+    """Raise InputError, beginning with ``said``, for a picture that is missing, empty, cut off, or none.
 
     Only its first and last bytes are read.
     """
+    import cv2
+
     try:
         with path.open("rb") as file:
-            start = file.read(4)
-            file.seek(max(path.stat().st_size - 65536, 0))
+            start = file.read(12)
+            whole = path.stat().st_size
+            file.seek(max(whole - 65536, 0))
             rest = file.read()
     except OSError as error:
         raise InputError(f"{said}: {path}: {error.strerror}") from None
     for head, tail in _ENDS.items():
         if start.startswith(head) and tail not in rest:
             raise InputError(f"{said}: {path}: broken picture, its end is missing")
+    for head, place, more in _LENGTHS:
+        if start.startswith(head) and int.from_bytes(start[place : place + 4], "little") + more > whole:
+            raise InputError(f"{said}: {path}: broken picture, its end is missing")
     if len(start) < 4:
         raise InputError(f"{said}: {path}: broken picture, it is empty")
+    if not cv2.haveImageReader(str(path)):
+        raise InputError(f"{said}: {path}: broken picture, its first bytes are of no kind that is known")
+
+
+def check_keypoints(points: NDArray[np.float32], said: str) -> None:
+    """Raise InputError, beginning with ``said``, for keypoints (K, 3) in shares that no picture can have."""
+    seen = points[:, 2]
+    for v in seen[~np.isin(seen, (0, 1, 2))]:
+        raise InputError(f"{said}: keypoints: v {v:g}, 0, 1 or 2 is right")
+    if is_far(points[seen > 0, :2]):
+        raise InputError(f"{said}: keypoints are far outside the picture")
+
+
+def is_far(points: NDArray[np.float32]) -> bool:
+    """Tell whether points (..., 2) in shares lie further outside a picture than it is wide or high."""
+    return bool((np.abs(points - 0.5) > 1.5).any())
 
 
 def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:

@@ -14,8 +14,19 @@ import numpy as np
 from engines.errors import InputError
 from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
 from trainers.data.pictures import Outline, Record, check_picture
+from trainers.data.rows import CATEGORY, OBJECT, VIDEO, Rule
 
 __all__ = ["read_ytvis"]
+
+_FRAMES = Rule(lambda value: isinstance(value, list), "a list with an entry for each frame", needed=False)
+_KEYS = {
+    "videos": ("video", VIDEO),
+    "annotations": (
+        "annotation",
+        OBJECT | {"video_id": VIDEO["id"], "bboxes": _FRAMES, "segmentations": _FRAMES},
+    ),
+    "categories": ("category", CATEGORY),
+}
 
 
 def read_ytvis(
@@ -26,7 +37,7 @@ def read_ytvis(
     ``classes`` keeps only these, in this order. Frames without objects are there too. InputError names the
     file and the id of the video or the annotation.
     """
-    tree = parse(labels, ("videos", "annotations", "categories"))
+    tree = parse(labels, _KEYS)
     names, index = kinds_of(tree, labels, classes)
     rows = sorted_by(tree, labels, "video", index)
     return [_video(labels, images, video, rows[video["id"]]) for video in tree["videos"]], names
@@ -49,7 +60,7 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
             if row["bboxes"][frame] is not None:
                 said = f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}"
                 box = shares_of(row["bboxes"][frame], size, said)
-                outline: Outline = outline_of(row["segmentations"][frame], size, box)
+                outline: Outline = outline_of(row["segmentations"][frame], size, box, said)
                 boxes.append(box)
                 kinds.append(row["class"])
                 outlines.append(outline)
