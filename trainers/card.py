@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -161,8 +162,9 @@ def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for title, seed, report in reports:
-        for name, (ap, ap50) in report.figures().items():
-            lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap:.3f} | {ap50:.3f} |")
+        for name, pair in report.figures().items():
+            ap, ap50 = ("-" if math.isnan(figure) else f"{figure:.3f}" for figure in pair)
+            lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap} | {ap50} |")
     lines += [
         "",
         "Held-out scenes have limb widths, colours, car bodies and a background that training never shows.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -86,8 +87,9 @@ def evaluate(
     figures = report.figures()
     wide = max(len(name) for name in ("class", *figures))
     typer.echo(f"{'class':<{wide}} {'AP':>6} {'AP50':>6}")
-    for name, (ap, ap50) in figures.items():
-        typer.echo(f"{name:<{wide}} {ap:6.3f} {ap50:6.3f}")
+    for name, pair in figures.items():
+        said = ["-" if math.isnan(figure) else f"{figure:.3f}" for figure in pair]
+        typer.echo(f"{name:<{wide}} {said[0]:>6} {said[1]:>6}")
 
 
 @app.command()

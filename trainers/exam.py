@@ -49,7 +49,7 @@ def examine(model: str | Path, pictures: int, split: str, *, held_out: bool) -> 
 
 
 def examine_labels(model: str | Path, config: Config) -> Report:
-    """Measure a checkpoint or a model file on the val pictures of a training file.
+    """Measure a checkpoint or a model file on the val pictures of a training file, as large as they are.
 
     Classes are matched by name, those of the labels are measured; InputError for one that the model does not
     know. Of a model that sees one person at a time it is the people in them, as of `examine`.
@@ -57,7 +57,7 @@ def examine_labels(model: str | Path, config: Config) -> Report:
     if size := _one_person(model):
         single = config.data.model_copy(update={"people": True})
         config = config.model_copy(update={"size": size, "data": single})
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, longest=0)
     known = classes_of(model)
     for name in dataset.classes:
         if name not in known:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.detections import Detections
+from engines.detections import EMPTY, Detections
 from engines.errors import InputError
 from trainers import evaluate
 from trainers.cli import main
@@ -65,6 +65,21 @@ def test_classes_are_matched_by_name(
     monkeypatch.setattr(evaluate, "opened", opened)
     report = examine_labels(checkpoint, config(labelled(tmp_path, "ball", "person")))
     assert report.classes == {"ball": (0.0, 0.0), "person": pytest.approx((1.0, 1.0))}
+
+
+def test_pictures_are_measured_as_large_as_they_are(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    @contextlib.contextmanager
+    def opened(model: Path) -> Iterator[Any]:
+        yield lambda images: [shown.append(images[0].shape) or EMPTY], ("person", "car", "ball")
+
+    monkeypatch.setattr(evaluate, "opened", opened)
+    small = config(labelled(tmp_path, "person")).model_copy(update={"size": (32, 32)})
+    examine_labels(checkpoint, small)
+    assert shown == [(64, 96, 3), (64, 96, 3)]
 
 
 def test_a_model_that_sees_one_person_is_measured_on_people(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError, nearest
-from trainers.data.pictures import Outline, Record, check_keypoints, check_picture, is_far
+from trainers.data.pictures import Crowd, Outline, Record, check_keypoints, check_picture, is_far
 from trainers.data.rows import CATEGORY, IMAGE, OBJECT, Rule, are_numbers, check_rows, once, short
 
 __all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of", "sorted_by"]
@@ -41,8 +41,8 @@ def read_coco(
     """Return the pictures of a COCO file and its class names, in the order of their ids.
 
     ``classes`` keeps only these, in this order. ``keypoints`` is how many each object must have, 0 = none are
-    read. Crowds are no objects: they are left out. So are boxes without area, which COCO's own files have:
-    ``say`` is told how many. InputError names the file and the id of the image or the annotation.
+    read. Crowds are no objects: they are kept apart. Boxes without area, which COCO's own files have, are
+    left out: ``say`` is told how many. InputError names the file and the id of the image or the annotation.
     """
     tree = parse(labels, _KEYS)
     wide = [row for row in tree["annotations"] if not _is_flat(row.get("bbox"))]
@@ -79,8 +79,8 @@ def sorted_by(
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the annotations of each image or video (``what``) by its id, each with its ``class``.
 
-    Crowds and what `kinds_of` does not keep are left out; InputError for ids that are not there, and where no
-    annotation is left.
+    What `kinds_of` does not keep is left out; InputError for ids that are not there, and where no annotation
+    is left but crowds.
     """
     once(labels, what, tree[f"{what}s"])
     rows: dict[int, list[dict[str, Any]]] = {owner["id"]: [] for owner in tree[f"{what}s"]}
@@ -90,9 +90,9 @@ def sorted_by(
             raise InputError(f"{said}: {what}_id {row[f'{what}_id']!r} is none of its {what}s")
         if row["category_id"] not in index:
             raise InputError(f"{said}: category_id {row['category_id']} is none of its categories")
-        if index[row["category_id"]] >= 0 and not row.get("iscrowd"):
+        if index[row["category_id"]] >= 0:
             rows[row[f"{what}_id"]].append(row | {"class": index[row["category_id"]]})
-    if not any(rows.values()):
+    if not any(not row.get("iscrowd") for each in rows.values() for row in each):
         kept = [row["name"] for row in tree["categories"] if index[row["id"]] >= 0]
         raise InputError(f"{labels}: no objects: not one annotation is of {', '.join(kept[:5])}")
     return rows
@@ -118,18 +118,30 @@ def _record(
 ) -> Record:
     path, size = images / image["file_name"], np.array([image["width"], image["height"]], np.float32)
     check_picture(path, f"{labels}: image {image['id']}")
-    boxes = np.zeros((len(rows), 4), np.float32)
-    points = np.zeros((len(rows), keypoints, 3), np.float32)
-    outlines = []
-    for number, row in enumerate(rows):
+    boxes, kinds, outlines, points, areas, crowds = [], [], [], [], [], []
+    for row in rows:
         said = f"{labels}: annotation {row['id']} of image {image['id']}"
-        boxes[number] = shares_of(row.get("bbox"), size, said)
-        outlines.append(outline_of(row.get("segmentation"), size, boxes[number], said))
+        box = shares_of(row.get("bbox"), size, said)
+        outline = outline_of(row.get("segmentation"), size, box, said)
+        if row.get("iscrowd"):
+            crowds.append(Crowd(box, row["class"], outline))
+            continue
+        boxes.append(box)
+        kinds.append(row["class"])
+        outlines.append(outline)
+        areas.append((row.get("area") or 0.0) / float(size.prod()))
         if keypoints:
-            points[number] = _points(row.get("keypoints"), keypoints, size, said)
-    classes = np.array([row["class"] for row in rows], np.int64)
-    sides = (round(image["width"]), round(image["height"]))
-    return Record(path, boxes, classes, tuple(outlines), points if keypoints else None, sides)
+            points.append(_points(row.get("keypoints"), keypoints, size, said))
+    return Record(
+        path,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(kinds, np.int64),
+        tuple(outlines),
+        np.array(points, np.float32).reshape(-1, keypoints, 3) if keypoints else None,
+        (round(image["width"]), round(image["height"])),
+        np.array(areas, np.float32),
+        tuple(crowds),
+    )
 
 
 def _points(flat: Any, count: int, size: NDArray[np.float32], said: str) -> NDArray[np.float32]:

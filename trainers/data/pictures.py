@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from engines.detections import Masks
 from engines.errors import InputError
 from engines.spec import Task
-from trainers.data.batch import Sample
+from trainers.data.batch import Crowds, Sample
 
 __all__ = [
     "SUFFIXES",
+    "Crowd",
     "Pictures",
     "Record",
     "check_keypoints",
@@ -38,6 +40,14 @@ _LENGTHS = (
 Outline = tuple[NDArray[np.float32], ...]  # polygons (P, 2) x, y
 
 
+class Crowd(NamedTuple):
+    """Where many objects are that are not told apart."""
+
+    box: NDArray[np.float32]  # (4,) xyxy 0..1
+    kind: int  # their class
+    outline: Outline
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
     """One picture and its objects; coordinates are shares of its width and height."""
@@ -48,6 +58,10 @@ class Record:
     outlines: tuple[Outline, ...] = ()  # M of them, or none
     keypoints: NDArray[np.float32] | None = None  # (M, K, 3) x, y 0..1, COCO's v 0..2
     size: tuple[int, int] = (0, 0)  # width, height that the label file tells; 0, 0: it tells none
+    areas: NDArray[np.float32] = field(  # (M,) shares that each object fills, 0 = not told; or none at all
+        default_factory=lambda: np.zeros(0, np.float32)
+    )
+    crowds: tuple[Crowd, ...] = ()
 
 
 class Pictures(Sequence[Sample]):
@@ -68,7 +82,18 @@ class Pictures(Sequence[Sample]):
             masks = _masks(record.outlines, image.shape[:2])
         if self.task == "pose" and record.keypoints is not None:
             keypoints = record.keypoints * np.array([*sides, 1], np.float32)
-        return Sample(image, record.boxes * np.tile(sides, 2), record.classes, masks, keypoints)
+        boxes, areas = record.boxes * np.tile(sides, 2), record.areas * sides.prod()
+        crowds = self._crowds(record.crowds, image) if record.crowds else Crowds()
+        return Sample(image, boxes, record.classes, masks, keypoints, areas, crowds)
+
+    def _crowds(self, crowds: Sequence[Crowd], image: NDArray[np.uint8]) -> Crowds:
+        return Crowds(
+            np.stack([crowd.box for crowd in crowds]) * np.tile(np.array(image.shape[1::-1], np.float32), 2),
+            np.array([crowd.kind for crowd in crowds], np.int64),
+            _masks(tuple(crowd.outline for crowd in crowds), image.shape[:2])
+            if self.task == "segment"
+            else Masks(),
+        )
 
 
 def find_pictures(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.errors import InputError
 from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
-from trainers.data.pictures import Outline, Record, check_picture
+from trainers.data.pictures import Crowd, Outline, Record, check_picture
 from trainers.data.rows import CATEGORY, OBJECT, VIDEO, Rule
 
 __all__ = ["read_ytvis"]
@@ -55,12 +55,15 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
     records = []
     for frame, name in enumerate(video["file_names"]):
         check_picture(images / name, f"{labels}: video {video['id']}")
-        boxes, kinds, outlines = [], [], []
+        boxes, kinds, outlines, crowds = [], [], [], []
         for row in rows:
             if row["bboxes"][frame] is not None:
                 said = f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}"
                 box = shares_of(row["bboxes"][frame], size, said)
                 outline: Outline = outline_of(row["segmentations"][frame], size, box, said)
+                if row.get("iscrowd"):
+                    crowds.append(Crowd(box, row["class"], outline))
+                    continue
                 boxes.append(box)
                 kinds.append(row["class"])
                 outlines.append(outline)
@@ -71,6 +74,7 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
                 np.array(kinds, np.int64),
                 tuple(outlines),
                 size=(round(video["width"]), round(video["height"])),
+                crowds=tuple(crowds),
             )
         )
     return records

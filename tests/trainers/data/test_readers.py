@@ -78,6 +78,15 @@ def test_every_reader_reads_the_same_box(tmp_path: Path) -> None:
     check(read_yolo(yolo(tmp_path / "yolo"), tmp_path / "yolo", CLASSES)[0])
 
 
+def test_crowds_and_areas_of_coco_are_kept_for_measuring(tmp_path: Path) -> None:
+    records, _ = read_coco(tmp_path, coco(tmp_path))
+    sample = Pictures(records, 20, "segment")[0]
+    assert sample.areas.tolist() == [50]  # of 200 pixels at half the size
+    assert sample.crowds.boxes == pytest.approx(np.array([[5, 2.5, 15, 7.5]]))
+    assert sample.crowds.classes.tolist() == [1]
+    assert len(sample.crowds.masks) == 1
+
+
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
 def test_outlines_become_masks(kind: str, tmp_path: Path) -> None:
     if kind == "coco":
