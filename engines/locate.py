@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,10 @@ __all__ = ["Located", "card_named", "locate"]
 
 _CARDS = Path(__file__).parent / "known"  # in a checkout a link to configs/models
 _KEY, _BETWEEN = ".key.onnx", ".between.onnx"  # how the two files of a model for video end
+# what only a training file has at its top: `trainers export` leaves a model beside it under the same name
+_TRAINING = re.compile(
+    r"^(?:(?:seed|val_every|data|augment|optim|loss|start|teacher)\s*:|model\s*:\s*(?:[{#]|$))", re.MULTILINE
+)
 _SUFFIXES = (".onnx", ".yaml", ".yml", ".xml")
 
 
@@ -73,6 +78,10 @@ def _located(model: str | Path) -> Located:
     if path.suffix.lower() in (".yaml", ".yml"):
         from engines.cards import between_of, model_of
 
+        if not _describes(path):
+            raise InputError(
+                f"model: {path}: a training file, the .onnx file that `trainers export` writes is needed"
+            )
         found = model_of(path)
         return Located(found, path, between_of(path) or _between(found))
     return _beside(path)
@@ -96,13 +105,18 @@ def _beside(path: Path) -> Located:
         key = path.with_name(path.name.removesuffix(_BETWEEN) + _KEY)
         raise InputError(f"model: {path}: it is for frames between key frames, {key.name} is to be given")
     cards = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    card = next((card for card in cards if card.is_file()), None) or _by_content(path)
+    card = next((card for card in cards if _describes(card)), None) or _by_content(path)
     named = None
     if card is not None:
         from engines.cards import between_of
 
         named = between_of(card)
     return Located(path, card, named or _between(path))
+
+
+def _describes(path: Path) -> bool:
+    """Tell whether a file is there and is a card; only its text is looked at, so it may still be wrong."""
+    return path.is_file() and not _TRAINING.search(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _between(key: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,7 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from engines import shipped
+from engines.errors import InputError
+from engines.spec import Resize
 from trainers import checkpoints
+from trainers.checkpoints import Checkpoint
 from trainers.config import Config
 from trainers.data.scenes import SEEDS
 from trainers.evaluate import Report
@@ -20,8 +25,11 @@ from trainers.exam import examine
 if TYPE_CHECKING:
     from engines.video import Video
 
-__all__ = ["write_card"]
+__all__ = ["check_rendered", "write_card"]
 
+_RESIZED: dict[Resize, str] = {
+    "letterbox": "letterboxed", "letterbox-topleft": "letterboxed at the top left", "stretch": "stretched",
+}  # fmt: skip
 _CLIPS, _RATES = 60, (30.0, 10.0)
 _SPLITS = (("held-out", "held_out", True), ("as trained", "val", False))  # title, seeds, appearance
 
@@ -30,8 +38,9 @@ def write_card(checkpoint: str | Path, model: str | Path, pictures: int = 400) -
     """Measure an exported file through `engines.load` and write ``<model>.md`` beside it; return its path.
 
     ``pictures`` are rendered for each of two measurements: the appearance that training never shows, and the
-    usual one from other seeds.
+    usual one from other seeds. Raises InputError as `check_rendered` does.
     """
+    check_rendered(checkpoint)
     saved = checkpoints.load(checkpoint)
     config = Config.model_validate(saved.config)
     reports = []
@@ -39,16 +48,34 @@ def write_card(checkpoint: str | Path, model: str | Path, pictures: int = 400) -
         reports.append((title, SEEDS[split], examine(model, pictures, split, held_out=held_out)))
     model = Path(model)
     path = model.with_name(model.name.removesuffix(".onnx").removesuffix(".key") + ".md")
-    made = _Made(saved.step, _minutes(Path(checkpoint)))
+    made = _made(saved, config, _minutes(Path(checkpoint)))
     path.write_text(_text(config, made, model, reports) + _video(model), encoding="utf-8")
     return path
 
 
+def check_rendered(checkpoint: str | Path) -> None:
+    """Raise InputError for a checkpoint that learnt from other than scenes: a card tells of those."""
+    kind = Config.model_validate(checkpoints.load(checkpoint).config).data.kind
+    if kind != "scenes":
+        raise InputError(
+            f"card: {checkpoint}: data.kind: {kind}, scenes is right: a card tells how good a model is on "
+            "rendered scenes; `trainers evaluate MODEL --data CONFIG` tells it of your own pictures"
+        )
+
+
 class _Made(NamedTuple):
-    """What a run took."""
+    """What a run took and made."""
 
     steps: int
     minutes: int  # 0: not known
+    weights: int  # parameters
+    resize: str  # how pictures are laid into the input
+
+
+def _made(saved: Checkpoint, config: Config, minutes: int) -> _Made:
+    net = checkpoints.build(config, len(saved.classes))
+    weights = sum(parameter.numel() for parameter in net.parameters())
+    return _Made(saved.step, minutes, weights, _RESIZED[net.input.resize])
 
 
 def _minutes(checkpoint: Path) -> int:
@@ -92,9 +119,23 @@ def _video(model: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def _others(config: Config) -> str:
+    """Say what of anyone else went into a model of rendered scenes."""
+    given = [
+        f"{words} {source}"
+        for words, source in (
+            ("it began from the weights of", config.start.weights),
+            ("it learnt from the answers of", config.teacher.checkpoint),
+        )
+        if source and source not in shipped.names()
+    ]
+    if not given:
+        return "no picture or weight of anyone else went into it."
+    return f"no picture of anyone else went into it here, but {' and '.join(given)}."
+
+
 def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int, Report]]) -> str:
     width, height = config.size
-    weights = sum(parameter.numel() for parameter in checkpoints.build(config, 3).parameters())
     began = f" from the weights of {config.start.weights}" if config.start.weights else ""
     took = f", {made.minutes} minutes on a shared machine of two cores" if made.minutes else ""
     files = [model, model.with_name(model.name.replace(".key.", ".between."))]
@@ -104,10 +145,9 @@ def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int
         "",
         config.description,
         "",
-        f"- Input {width}x{height}, letterboxed; {weights / 1e6:.2f} M parameters, "
+        f"- Input {width}x{height}, {made.resize}; {made.weights / 1e6:.2f} M parameters, "
         f"{size / 1e6:.2f} MB (weights stored as FP16, computed as FP32).",
-        f"- Licence: {config.licence}. The data is rendered by `engines.scenes`; no picture or weight of "
-        "anyone else went into it.",
+        f"- Licence: {config.licence}. The data is rendered by `engines.scenes`; {_others(config)}",
         f"- Made by `trainers train configs/train/{config.name}.yaml`{began}, seed {config.seed}, "
         f"{made.steps} steps of {config.optim.batch} pictures{took}, then "
         f"`trainers export runs/{config.name}/last.pt {config.name}.onnx --card`.",
@@ -122,8 +162,9 @@ def _text(config: Config, made: _Made, model: Path, reports: list[tuple[str, int
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for title, seed, report in reports:
-        for name, (ap, ap50) in report.figures().items():
-            lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap:.3f} | {ap50:.3f} |")
+        for name, pair in report.figures().items():
+            ap, ap50 = ("-" if math.isnan(figure) else f"{figure:.3f}" for figure in pair)
+            lines.append(f"| {title} | {report.pictures} | {seed} | {name} | {ap} | {ap50} |")
     lines += [
         "",
         "Held-out scenes have limb widths, colours, car bodies and a background that training never shows.",

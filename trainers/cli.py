@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -83,9 +84,12 @@ def evaluate(
 
         plot_report(plots, report)
     typer.echo(f"{model}: {report.pictures} pictures, {of}")
-    typer.echo(f"{'class':<10} {'AP':>6} {'AP50':>6}")
-    for name, (ap, ap50) in report.figures().items():
-        typer.echo(f"{name:<10} {ap:6.3f} {ap50:6.3f}")
+    figures = report.figures()
+    wide = max(len(name) for name in ("class", *figures))
+    typer.echo(f"{'class':<{wide}} {'AP':>6} {'AP50':>6}")
+    for name, pair in figures.items():
+        said = ["-" if math.isnan(figure) else f"{figure:.3f}" for figure in pair]
+        typer.echo(f"{name:<{wide}} {said[0]:>6} {said[1]:>6}")
 
 
 @app.command()
@@ -124,8 +128,11 @@ def export(
     elif checkpoint is None:
         raise InputError("export: nothing to export, a checkpoint or --weights FILE --model NAME is right")
     else:
+        from trainers.card import check_rendered
         from trainers.export import export as run
 
+        if card:
+            check_rendered(checkpoint)
         path = run(checkpoint, output or checkpoint.with_suffix(".onnx"), half=half)
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
     if card and checkpoint is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from engines.errors import InputError, nearest
 from trainers.sizes import check, sides
@@ -15,7 +16,17 @@ __all__ = ["Augment", "Config", "Data", "Loss", "Network", "Optimizer", "Start",
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise PydanticCustomError("twice", f"{name!r} is there twice, once is right")
+    return names
+
+
+_Name = Annotated[str, Field(min_length=1)]
 
 
 class Network(_Strict):
@@ -36,7 +47,9 @@ class Data(_Strict):
     labels: str = ""  # COCO, YouTube-VIS: the JSON file; YOLO, VOC: the folder of label files
     val_images: str = ""  # none: validation sees the training pictures
     val_labels: str = ""
-    classes: tuple[str, ...] = ()  # names in the order of their ids; COCO: those to keep, none = all
+    classes: Annotated[
+        tuple[_Name, ...], AfterValidator(_once)
+    ] = ()  # names in the order of their ids; COCO: those to keep, none = all
     keypoints: int = Field(0, ge=0)  # that each object of the labels has; 0 = none are read
     train: int = Field(3000, ge=1)  # pictures
     val: int = Field(120, ge=1)  # pictures of the same appearance, other seeds

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,19 @@ from trainers.confusion import confusion
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
-__all__ = ["Predict", "Report", "evaluate", "measure", "opened", "predictor", "task_of"]
+__all__ = ["Predict", "Report", "classes_of", "evaluate", "measure", "opened", "predictor", "task_of"]
 
-_FILLED = 0.53  # share of a person's box that the person fills: COCO's scale of a pose is the mask's area
+_FILLED = 0.53  # share of a person's box that the person fills, where no area is labelled
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], list[Detections]]  # RGB pictures -> what is in them
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """COCO's box AP (mean over IoU .50:.95) and AP at IoU .50, over all and for each class; 0..1."""
+    """COCO's box AP (mean over IoU .50:.95) and AP at IoU .50, over all and for each class; 0..1.
+
+    NaN is of what the pictures have no object of.
+    """
 
     ap: float
     ap50: float
@@ -63,10 +67,40 @@ def task_of(model: str | Path) -> Task:
         return loaded.spec.task
 
 
-def evaluate(model: str | Path, samples: list[Sample]) -> Report:
-    """Measure a checkpoint (.pt) by torch, or a model file (.onnx, ...) through `engines.load`."""
+def classes_of(model: str | Path) -> tuple[str, ...]:
+    """Return the names of the classes that a checkpoint or a model file knows."""
+    if Path(model).suffix == ".pt":
+        from trainers.checkpoints import load
+
+        return load(model).classes
+    from engines.description import describe
+
+    return describe(model).spec.classes
+
+
+def evaluate(model: str | Path, samples: Sequence[Sample], names: Sequence[str] = ()) -> Report:
+    """Measure a checkpoint (.pt) by torch, or a model file (.onnx, ...) through `engines.load`.
+
+    ``names`` are those of its classes that are measured, in the order of the samples'; none = all.
+    """
     with opened(model) as (predict, classes):
-        return measure(predict, samples, classes)
+        if not names:
+            return measure(predict, samples, classes)
+        return measure(_only(predict, [classes.index(name) for name in names]), samples, tuple(names))
+
+
+def _only(predict: Predict, classes: Sequence[int]) -> Predict:
+    """Return a function that finds these classes only, each by its place among them."""
+    place = {number: row for row, number in enumerate(classes)}
+
+    def chosen(images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        kept = [found[np.isin(found.classes, classes)] for found in predict(images)]
+        return [
+            replace(found, classes=np.array([place[k] for k in found.classes.tolist()], np.int32))
+            for found in kept
+        ]
+
+    return chosen
 
 
 @contextlib.contextmanager
@@ -140,12 +174,17 @@ def _extras(
     return {}
 
 
-def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -> Report:
+def measure(predict: Predict, samples: Sequence[Sample], classes: tuple[str, ...]) -> Report:
     """Compare predictions with the samples by COCO's rules.
 
-    Masks and keypoints are measured where the samples have them; keypoints of classes that have any.
+    Masks and keypoints are measured where the samples have them; keypoints of classes that have any. What is
+    found in crowds counts neither for nor against. Each sample is asked for once, its pixels are not kept.
     """
-    found = [detections for sample in samples for detections in predict([sample.image])]
+    found, seen = [], []
+    for sample in samples:
+        found += predict([sample.image])
+        seen.append(replace(sample, image=np.zeros((*sample.image.shape[:2], 0), np.uint8)))
+    samples = seen
     precision = _precision(samples, found, classes, "bbox")
     by_class = {
         name: (_mean(precision[:, :, k]), _mean(precision[:1, :, k])) for k, name in enumerate(classes)
@@ -166,7 +205,7 @@ def measure(predict: Predict, samples: list[Sample], classes: tuple[str, ...]) -
 
 
 def _precision(
-    samples: list[Sample], found: list[Detections], classes: tuple[str, ...], kind: str
+    samples: Sequence[Sample], found: Sequence[Detections], classes: tuple[str, ...], kind: str
 ) -> NDArray[np.float64]:
     """Return pycocotools' precision (IoU thresholds, recall steps, classes); -1 where a class is absent.
 
@@ -180,15 +219,8 @@ def _precision(
     results: list[dict[str, Any]] = []
     for image, (sample, detections) in enumerate(zip(samples, found, strict=True)):
         shape = (sample.image.shape[1], sample.image.shape[0])
-        real = Detections.of(
-            sample.boxes,
-            np.ones(len(sample.boxes)),
-            sample.classes,
-            masks=sample.masks,
-            **({"keypoints": sample.keypoints} if len(sample.keypoints) else {}),
-        )
-        for row in _rows(real, kind, image, shape):
-            truth.append(row | {"id": len(truth) + 1, "iscrowd": 0})
+        for row in (*_objects(sample, kind, image, shape), *_crowds(sample, kind, image, shape)):
+            truth.append(row | {"id": len(truth) + 1})
         results += _rows(detections, kind, image, shape)
     if kind == "keypoints":
         truth = [row for row in truth if row["category_id"] in posed]
@@ -203,7 +235,9 @@ def _precision(
         "categories": [{"id": number, "name": name} for number, name in enumerate(classes)],
     }
     if not results:
-        return np.zeros((10, 101, len(classes)))
+        known = {row["category_id"] for row in truth if not row["iscrowd"] and row.get("num_keypoints", 1)}
+        none = np.where([number in known for number in range(len(classes))], 0.0, -1.0)
+        return np.broadcast_to(none, (10, 101, len(classes)))
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
         scored = COCOeval(coco, coco.loadRes(results), kind)
@@ -211,6 +245,34 @@ def _precision(
         scored.accumulate()
     precision: NDArray[np.float64] = scored.eval["precision"][:, :, :, 0, -1]
     return precision
+
+
+def _objects(sample: Sample, kind: str, image: int, shape: tuple[int, int]) -> list[dict[str, Any]]:
+    """Write the objects of a sample as COCO's annotations."""
+    real = Detections.of(
+        sample.boxes,
+        np.ones(len(sample.boxes)),
+        sample.classes,
+        masks=sample.masks,
+        **({"keypoints": sample.keypoints} if len(sample.keypoints) else {}),
+    )
+    rows = _rows(real, kind, image, shape)
+    for row, area in zip(rows, sample.areas.tolist() or [0.0] * len(rows), strict=False):
+        row |= {"iscrowd": 0, "area": area or row["area"]}
+    return rows
+
+
+def _crowds(sample: Sample, kind: str, image: int, shape: tuple[int, int]) -> list[dict[str, Any]]:
+    """Write the crowds of a sample as COCO's annotations; they have no keypoints."""
+    count, joints = len(sample.crowds.boxes), sample.keypoints.shape[1]
+    real = Detections.of(
+        sample.crowds.boxes,
+        np.ones(count),
+        sample.crowds.classes,
+        masks=sample.crowds.masks,
+        keypoints=np.zeros((count, joints, 3), np.float32),
+    )
+    return [row | {"iscrowd": 1} for row in _rows(real, kind, image, shape)]
 
 
 def _rows(found: Detections, kind: str, image: int, shape: tuple[int, int]) -> list[dict[str, Any]]:
@@ -246,4 +308,4 @@ def _xywh(boxes: NDArray[np.float32]) -> list[list[float]]:
 
 def _mean(precision: NDArray[np.float64]) -> float:
     known = precision[precision > -1]
-    return float(known.mean()) if known.size else 0.0
+    return float(known.mean()) if known.size else math.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -114,13 +115,13 @@ class Log:
         }
         row |= {name: f"{value:.5f}" for name, value in means.items()}
         if report is not None:
-            row |= {"ap": f"{report.ap:.4f}", "ap50": f"{report.ap50:.4f}"}
-            row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.classes.items()}
-            row |= {f"ap50_{name}": f"{ap50:.4f}" for name, (_, ap50) in report.parts.items()}
+            row |= {"ap": _figure(report.ap), "ap50": _figure(report.ap50)}
+            row |= {f"ap50_{name}": _figure(ap50) for name, (_, ap50) in report.classes.items()}
+            row |= {f"ap50_{name}": _figure(ap50) for name, (_, ap50) in report.parts.items()}
         self.rows.append(row)
         self._write()
-        self._scalars("epoch", {name: float(value) for name, value in row.items()})
-        self.say(" ".join([*(f"{key} {value}" for key, value in row.items()), f"eta {self._left()}"]))
+        self._scalars("epoch", {name: float(value) for name, value in row.items() if value})
+        self.say(" ".join([*(f"{key} {value or '-'}" for key, value in row.items()), f"eta {self._left()}"]))
         self._sums, self._since = {}, 0
 
     def _left(self) -> timedelta:
@@ -142,6 +143,11 @@ class Log:
         writer.writeheader()
         writer.writerows(self.rows)
         files.write(self._path, text.getvalue().encode())
+
+
+def _figure(value: float) -> str:
+    """Write an AP; nothing where there is none."""
+    return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def _open_board(output: Path, resume_at: int) -> Any:

@@ -37,7 +37,7 @@ class Run:
     def note(self, report: Report) -> None:
         """Remember the best validation, and how long ago it was."""
         better = report.ap > self.best
-        self.best, self.stale = max(report.ap, self.best), 0 if better else self.stale + 1
+        self.best, self.stale = max(self.best, report.ap), 0 if better else self.stale + 1
 
     def checkpoint(self, config: Config) -> Checkpoint:
         """Return the state before the next step."""

@@ -47,6 +47,25 @@ def test_the_card_beside_a_file_goes_with_it(tmp_path: Path) -> None:
     assert locate(tmp_path / "a.onnx").card == tmp_path / "a.yml"
 
 
+TRAINING = "name: a\nsize: [96, 64]\nval_every: 1\ndata: {train: 4}\n"
+
+
+@pytest.mark.parametrize("text", [TRAINING, "name: a\nmodel:\n  arch: yolo\n", "name: a\nmodel: {neck: 8}\n"])
+def test_the_training_file_beside_its_model_is_no_card(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "a.yaml").write_text(text)
+    assert locate(tmp_path / "a.onnx").card is None
+    with pytest.raises(InputError, match=r"a\.yaml: a training file, the \.onnx file .* is needed"):
+        locate(tmp_path / "a.yaml")
+
+
+def test_a_card_may_describe_the_training_file_s_model(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "a.yaml").write_text(TRAINING)
+    (tmp_path / "a.yml").write_text("model: a.onnx\nconf: 0.5\n")
+    assert locate(tmp_path / "a.onnx").card == tmp_path / "a.yml"
+
+
 def test_a_known_file_is_known_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hashlib import sha256
 

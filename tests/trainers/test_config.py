@@ -53,6 +53,11 @@ def test_an_override_replaces_its_key_only(override: str, get, value, tmp_path: 
             (),
             "augment.multi_scale: ssd300_vgg16 takes one size only",
         ),
+        (
+            "name: a\ndata: {classes: [car, car]}\n",
+            (),
+            r"a.yaml: data.classes: \['car', 'car'\], 'car' is there twice, once is right",
+        ),
         ("seed: 1\n", (), "a.yaml: name: .*, field required"),
         ("- 1\n", (), "a.yaml: list, a mapping of keys is right"),
         ("a: [\n", (), "a.yaml: cannot be read as YAML"),

@@ -12,7 +12,7 @@ import engines
 from engines.detections import EMPTY, Detections, Masks
 from engines.scenes import Scene
 from engines.spec import Task
-from trainers.data.batch import Sample
+from trainers.data.batch import Crowds, Sample
 from trainers.data.scenes import scene_sample
 from trainers.evaluate import Predict, measure, opened
 
@@ -61,6 +61,56 @@ def test_each_class_has_its_own_figures() -> None:
     report = measure(answering(Detections.of(TRUTH[:1], [0.9], [0])), SAMPLES, CLASSES)
     assert report.classes["person"] == pytest.approx((1.0, 1.0))
     assert report.classes["car"] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("answer", [EMPTY, Detections.of(TRUTH, [0.9, 0.8], [0, 1])], ids=["nothing", "all"])
+def test_what_no_picture_has_is_not_measured(answer: Detections) -> None:
+    report = measure(answering(answer), SAMPLES, CLASSES)
+    assert np.isnan(report.classes["ball"]).all()
+    assert report.ap == pytest.approx(float(len(answer) > 0))
+
+
+CROWD = np.array([[60, 60, 100, 100]], np.float32)
+
+
+def filled(boxes: np.ndarray) -> Masks:
+    return Masks(tuple(np.ones((4, 4), np.float32) for _ in boxes), boxes)
+
+
+def posed(boxes: np.ndarray) -> np.ndarray:
+    """All joints of each box in its middle."""
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    seen = np.full((len(boxes), 1), 2)
+    return np.repeat(np.hstack([middles, seen])[:, None], 17, axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "pose"])
+def test_what_is_found_in_a_crowd_is_not_wrong(task: Task) -> None:
+    """Twice within the crowd, before the object itself: an AP of a third if it counted."""
+    boxes = np.vstack([[[62, 62, 80, 98], [80, 62, 98, 98]], TRUTH[:1]]).astype(np.float32)
+    sample = replace(SAMPLES[0], boxes=boxes[2:], classes=np.array([0]), crowds=Crowds(CROWD, np.array([0])))
+    found = Detections.of(boxes, [0.9, 0.8, 0.7], [0, 0, 0])
+    if task == "segment":
+        sample = replace(sample, masks=filled(boxes[2:]), crowds=replace(sample.crowds, masks=filled(CROWD)))
+        found = replace(found, masks=filled(boxes))
+    if task == "pose":
+        sample = replace(sample, keypoints=posed(boxes[2:]))
+        found = replace(found, keypoints=posed(boxes))
+    report = measure(lambda images: [found], [sample], CLASSES)
+    assert report.ap == pytest.approx(1.0)
+    assert [ap for ap, _ in report.parts.values()] == [pytest.approx(1.0)] * (task != "detect")
+    assert report.confusion[3][0] == 0
+
+
+def test_keypoints_are_measured_by_the_labelled_area() -> None:
+    points = posed(TRUTH[:1])
+    sample = replace(SAMPLES[0], boxes=TRUTH[:1], classes=np.array([0]), keypoints=points)
+    found = Detections.of(TRUTH[:1], [0.9], [0], keypoints=points + np.float32(3))
+    large, small = (
+        measure(lambda images: [found], [replace(sample, areas=np.array([area], np.float32))], CLASSES)
+        for area in (1600, 200)
+    )
+    assert large.parts["keypoints"][0] > small.parts["keypoints"][0]
 
 
 def rendered(task: Task) -> list[Sample]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.detections import Detections
-from trainers import exam
+from engines.errors import InputError
+from trainers import evaluate, exam
+from trainers.data.batch import Sample
 from trainers.data.crops import people
 from trainers.data.scenes import render_scenes
 
@@ -41,3 +43,46 @@ def test_scenes_come_with_what_the_model_gives() -> None:
     assert sample.image.shape == (360, 640, 3)
     assert not len(sample.masks)
     assert not sample.keypoints.size
+
+
+@pytest.fixture
+def knowing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a model of these classes find a person, a car and a ball where a person and a ball are."""
+    boxes = np.array([[10, 10, 50, 50], [60, 10, 90, 40], [60, 60, 80, 80]], np.float32)
+    sample = Sample(np.zeros((100, 100, 3), np.uint8), boxes[[0, 2]], np.array([0, 2]))
+
+    def given(*names: str) -> None:
+        @contextlib.contextmanager
+        def opened(model: Any) -> Iterator[Any]:
+            said = [names.index(name) for name in ("person", "car", "sports ball") if name in names]
+            found = Detections.of(boxes[: len(said)], np.ones(len(said)), said)
+            yield lambda images: [found], names
+
+        monkeypatch.setattr(evaluate, "opened", opened)
+        monkeypatch.setattr(exam, "classes_of", lambda model: names)
+        monkeypatch.setattr(exam, "rendered", lambda *how, held_out: [sample])
+        monkeypatch.setattr(exam, "_one_person", lambda model: None)
+
+    return given
+
+
+def test_scenes_measure_the_classes_that_a_model_shares_by_name(knowing: Callable[..., None]) -> None:
+    knowing("bicycle", "sports ball", "person", "car")
+    report = exam.examine("any", 1, "val", held_out=False)
+    assert list(report.classes) == ["person", "car", "sports ball"]
+    assert report.classes["person"] == report.classes["sports ball"] == pytest.approx((1.0, 1.0))
+
+
+def test_a_model_of_one_class_is_measured_on_that_alone(knowing: Callable[..., None]) -> None:
+    knowing("person")
+    report = exam.examine("any", 1, "val", held_out=False)
+    assert report.classes == {"person": pytest.approx((1.0, 1.0))}
+    assert report.confusion == ((1, 0), (0, 0))
+
+
+def test_a_model_of_none_of_the_scenes_classes_is_refused(knowing: Callable[..., None]) -> None:
+    knowing("face")
+    with pytest.raises(
+        InputError, match=r"its classes, face, are none of the scenes': person, car, ball; --d"
+    ):
+        exam.examine("any", 1, "val", held_out=False)

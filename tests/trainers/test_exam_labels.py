@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from engines.detections import EMPTY, Detections
 from engines.errors import InputError
-from trainers import exam
+from trainers import evaluate
 from trainers.cli import main
 from trainers.config import Config, Data
 from trainers.exam import examine_labels
@@ -51,10 +55,31 @@ def config(data: dict[str, str]) -> Config:
 def test_classes_are_matched_by_name(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    monkeypatch.setattr(exam, "evaluate", lambda _, samples: seen.extend(samples))
-    examine_labels(checkpoint, config(labelled(tmp_path, "ball", "person")))
-    assert [sample.classes.tolist() for sample in seen] == [[2, 0], [2, 0]]
+    """A person is the labels' second class and the model's first."""
+
+    @contextlib.contextmanager
+    def opened(model: Path) -> Iterator[Any]:
+        person = Detections.of([[20, 10, 40, 40]], [0.9], [0])
+        yield lambda images: [person], ("person", "car", "ball")
+
+    monkeypatch.setattr(evaluate, "opened", opened)
+    report = examine_labels(checkpoint, config(labelled(tmp_path, "ball", "person")))
+    assert report.classes == {"ball": (0.0, 0.0), "person": pytest.approx((1.0, 1.0))}
+
+
+def test_pictures_are_measured_as_large_as_they_are(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    @contextlib.contextmanager
+    def opened(model: Path) -> Iterator[Any]:
+        yield lambda images: [shown.append(images[0].shape) or EMPTY], ("person", "car", "ball")
+
+    monkeypatch.setattr(evaluate, "opened", opened)
+    small = config(labelled(tmp_path, "person")).model_copy(update={"size": (32, 32)})
+    examine_labels(checkpoint, small)
+    assert shown == [(64, 96, 3), (64, 96, 3)]
 
 
 def test_a_model_that_sees_one_person_is_measured_on_people(tmp_path: Path) -> None:
@@ -91,5 +116,5 @@ def test_the_command_tells_every_class_and_leaves_plots(
     assert not end.value.code
     said = capsys.readouterr().out
     assert f"2 pictures, of {file}" in said
-    assert all(name in said for name in ("all", "person", "car", "ball"))
+    assert all(name in said for name in ("all", "person", "ball"))
     assert sorted(path.name for path in plots.iterdir()) == ["confusion.png", "precision.png"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import signal
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from trainers import train as loop
 from trainers.config import Config, Loss, Optimizer
 from trainers.data.batch import collate
 from trainers.data.scenes import CLASSES, render_scenes
-from trainers.evaluate import evaluate, measure, predictor
+from trainers.evaluate import Report, evaluate, measure, predictor
+from trainers.log import Log
 from trainers.models.yolact import FineProtonet
 from trainers.models.yolo import Yolo
 from trainers.optimise import learning_rate
@@ -114,6 +116,17 @@ def test_every_epoch_leaves_a_row_and_the_last_is_measured(tmp_path: Path) -> No
     assert not rows[0]["ap"]
     assert last == tmp_path / "last.pt"
     assert (tmp_path / "best.pt").exists()
+
+
+def test_the_log_leaves_out_what_no_picture_has(tmp_path: Path) -> None:
+    report = Report(0.5, 0.6, {"person": (0.5, 0.6), "car": (math.nan, math.nan)}, 1)
+    with Log(tmp_path, quiet=True) as log:
+        log.start(1, 1)
+        log.step(1, {"boxes": 1.0}, 0.1)
+        log.epoch(1, 0.1, report)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["ap50_person"], row["ap50_car"]) == ("0.6000", "")
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_terms(

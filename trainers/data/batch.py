@@ -13,7 +13,18 @@ from torch import Tensor
 from engines.detections import Masks
 from engines.masks import bitmap
 
-__all__ = ["Batch", "Sample", "collate"]
+__all__ = ["Batch", "Crowds", "Sample", "collate"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crowds:
+    """Regions of many objects not told apart: nothing learns from them, what is found there is not wrong."""
+
+    boxes: NDArray[np.float32] = field(  # (C, 4) xyxy pixels
+        default_factory=lambda: np.zeros((0, 4), np.float32)
+    )
+    classes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (C,)
+    masks: Masks = field(default_factory=Masks)  # C of them, or none at all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +38,11 @@ class Sample:
     keypoints: NDArray[np.float32] = field(  # (M, K, 3) x, y, COCO's v 0..2; K = 0: none are known
         default_factory=lambda: np.zeros((0, 0, 3), np.float32)
     )
+    # what measuring alone asks for; no augmentation moves it
+    areas: NDArray[np.float32] = field(  # (M,) pixels that each object fills, 0 = not known; or none at all
+        default_factory=lambda: np.zeros(0, np.float32)
+    )
+    crowds: Crowds = field(default_factory=Crowds)
 
     def take(self, keep: NDArray[np.bool_]) -> Sample:
         """Return the sample with only these objects."""
@@ -36,6 +52,8 @@ class Sample:
             self.classes[keep],
             self.masks[keep] if len(self.masks) else self.masks,
             self.keypoints[keep] if len(self.keypoints) else self.keypoints,
+            self.areas[keep] if len(self.areas) else self.areas,
+            self.crowds,
         )
 
 

@@ -67,6 +67,8 @@ def _each(record: Record) -> list[Record]:
             classes=record.classes[row : row + 1],
             outlines=(),
             keypoints=record.keypoints[row : row + 1],
+            areas=record.areas[row : row + 1],
+            crowds=(),
         )
         for row in _rows(record.keypoints, record.boxes * np.float32(height))
     ]

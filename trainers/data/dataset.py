@@ -39,9 +39,12 @@ class Dataset:
         self.classes, self.samples, self.remarks = classes, samples, remarks
 
 
-def open_dataset(config: Config) -> Dataset:
-    """Read and check all labels of the data set; InputError says where they are wrong."""
-    data, longest = config.data, max(config.size) * 5 // 4
+def open_dataset(config: Config, longest: int | None = None) -> Dataset:
+    """Read and check all labels of the data set; InputError says where they are wrong.
+
+    ``longest`` is the most pixels of a picture's longer side, 0 = as it is; none = enough for the input.
+    """
+    data, longest = config.data, max(config.size) * 5 // 4 if longest is None else longest
     if data.kind == "scenes" and data.people:
         return Dataset(CLASSES[:1], lambda task, tell: _people(data, config.size, tell))
     if data.kind == "scenes":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,38 @@ from numpy.typing import NDArray
 from engines.detections import Masks
 from engines.errors import InputError
 from engines.spec import Task
-from trainers.data.batch import Sample
+from trainers.data.batch import Crowds, Sample
 from trainers.data.outlines import Outline, painted
 
-__all__ = ["SUFFIXES", "Pictures", "Record", "check_picture", "find_pictures", "read_image"]
+__all__ = [
+    "SUFFIXES",
+    "Crowd",
+    "Pictures",
+    "Record",
+    "check_keypoints",
+    "check_picture",
+    "find_pictures",
+    "is_far",
+    "read_image",
+]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ENDS = {
     b"\xff\xd8\xff": b"\xff\xd9",
     b"\x89PNG": b"IEND",
 }  # first bytes -> bytes near the end of a whole file
+_LENGTHS = (
+    (b"BM", 2, 0),
+    (b"RIFF", 4, 8),
+)  # first bytes, where they tell the file's length, how many it omits
+
+
+class Crowd(NamedTuple):
+    """Where many objects are that are not told apart."""
+
+    box: NDArray[np.float32]  # (4,) xyxy 0..1
+    kind: int  # their class
+    outline: Outline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +57,10 @@ class Record:
     outlines: tuple[Outline, ...] = ()  # M of them, or none
     keypoints: NDArray[np.float32] | None = None  # (M, K, 3) x, y 0..1, COCO's v 0..2
     size: tuple[int, int] = (0, 0)  # width, height that the label file tells; 0, 0: it tells none
+    areas: NDArray[np.float32] = field(  # (M,) shares that each object fills, 0 = not told; or none at all
+        default_factory=lambda: np.zeros(0, np.float32)
+    )
+    crowds: tuple[Crowd, ...] = ()
 
 
 class Pictures(Sequence[Sample]):
@@ -54,7 +81,18 @@ class Pictures(Sequence[Sample]):
             masks = painted(record.outlines, image.shape[:2])
         if self.task == "pose" and record.keypoints is not None:
             keypoints = record.keypoints * np.array([*sides, 1], np.float32)
-        return Sample(image, record.boxes * np.tile(sides, 2), record.classes, masks, keypoints)
+        boxes, areas = record.boxes * np.tile(sides, 2), record.areas * sides.prod()
+        crowds = self._crowds(record.crowds, image) if record.crowds else Crowds()
+        return Sample(image, boxes, record.classes, masks, keypoints, areas, crowds)
+
+    def _crowds(self, crowds: Sequence[Crowd], image: NDArray[np.uint8]) -> Crowds:
+        return Crowds(
+            np.stack([crowd.box for crowd in crowds]) * np.tile(np.array(image.shape[1::-1], np.float32), 2),
+            np.array([crowd.kind for crowd in crowds], np.int64),
+            painted(tuple(crowd.outline for crowd in crowds), image.shape[:2])
+            if self.task == "segment"
+            else Masks(),
+        )
 
 
 def find_pictures(folder: Path) -> dict[str, Path]:
@@ -68,22 +106,44 @@ def find_pictures(folder: Path) -> dict[str, Path]:
 
 
 def check_picture(path: Path, said: str) -> None:
-    """Raise InputError, beginning with ``said``, for a picture that is missing, empty or cut off.
+    """Raise InputError, beginning with ``said``, for a picture that is missing, empty, cut off, or none.
 
     Only its first and last bytes are read.
     """
+    import cv2
+
     try:
         with path.open("rb") as file:
-            start = file.read(4)
-            file.seek(max(path.stat().st_size - 65536, 0))
+            start = file.read(12)
+            whole = path.stat().st_size
+            file.seek(max(whole - 65536, 0))
             rest = file.read()
     except OSError as error:
         raise InputError(f"{said}: {path}: {error.strerror}") from None
     for head, tail in _ENDS.items():
         if start.startswith(head) and tail not in rest:
             raise InputError(f"{said}: {path}: broken picture, its end is missing")
+    for head, place, more in _LENGTHS:
+        if start.startswith(head) and int.from_bytes(start[place : place + 4], "little") + more > whole:
+            raise InputError(f"{said}: {path}: broken picture, its end is missing")
     if len(start) < 4:
         raise InputError(f"{said}: {path}: broken picture, it is empty")
+    if not cv2.haveImageReader(str(path)):
+        raise InputError(f"{said}: {path}: broken picture, its first bytes are of no kind that is known")
+
+
+def check_keypoints(points: NDArray[np.float32], said: str) -> None:
+    """Raise InputError, beginning with ``said``, for keypoints (K, 3) in shares that no picture can have."""
+    seen = points[:, 2]
+    for v in seen[~np.isin(seen, (0, 1, 2))]:
+        raise InputError(f"{said}: keypoints: v {v:g}, 0, 1 or 2 is right")
+    if is_far(points[seen > 0, :2]):
+        raise InputError(f"{said}: keypoints are far outside the picture")
+
+
+def is_far(points: NDArray[np.float32]) -> bool:
+    """Tell whether points (..., 2) in shares lie further outside a picture than it is wide or high."""
+    return bool((np.abs(points - 0.5) > 1.5).any())
 
 
 def read_image(path: Path, longest: int = 0, told: tuple[int, int] = (0, 0)) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def render_scenes(
     task: Task = "detect",
     tell: Callable[[int], None] = lambda done: None,
 ) -> list[Sample]:
-    """Render ``count`` pictures, the longer side at most ``longest`` pixels; the same call gives the same.
+    """Render ``count`` pictures, the longer side at most ``longest`` pixels, 0 = any; same call, same ones.
 
     ``clutter`` is the share of scenes before a background of no meaning; ``fixed`` renders all at one size.
     Masks come with the task ``segment``, keypoints with ``pose``. ``tell`` is called with the number of
@@ -52,11 +52,11 @@ def render_scenes(
 
 
 def scene_sample(scene: Scene, index: int, longest: int, task: Task = "detect") -> Sample:
-    """Return one picture of a scene as a sample, the longer side at most ``longest`` pixels."""
+    """Return one picture of a scene as a sample, the longer side at most ``longest`` pixels, 0 for any."""
     import cv2
 
     image, truth = scene.render(index)
-    ratio = min(longest / max(scene.size), 1.0)
+    ratio = min(longest / max(scene.size), 1.0) if longest else 1.0
     sides = (round(scene.size[0] * ratio), round(scene.size[1] * ratio))
     gain = np.array([sides[0] / scene.size[0], sides[1] / scene.size[1]], np.float32)
     if ratio < 1:

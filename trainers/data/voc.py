@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
@@ -30,18 +30,15 @@ def _record(path: Path, pictures: dict[str, Path], images: Path, classes: tuple[
     if path.stem not in pictures:
         raise InputError(f"{path}: no picture {path.stem} in {images}")
     check_picture(pictures[path.stem], str(path))
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        tree = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}:{error.position[0]}: not XML: {error}") from None
+    tree, lines = _parsed(path)
     try:
         size = np.array(
             [float(tree.findtext(f"size/{side}", "")) for side in ("width", "height")], np.float32
         )
     except ValueError:
-        raise InputError(f"{path}: size: width and height in pixels are right") from None
-    lines = [text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"<object\b", text)]
+        size = np.zeros(2, np.float32)
+    if not (np.isfinite(size) & (size >= 1)).all():
+        raise InputError(f"{path}: size: width and height in pixels are right")
     boxes, kinds = [], []
     for line, node in zip(lines, tree.findall("object"), strict=True):
         said, name = f"{path}:{line}", node.findtext("name", "").strip()
@@ -50,7 +47,9 @@ def _record(path: Path, pictures: dict[str, Path], images: Path, classes: tuple[
         try:
             corners = [float(node.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
         except ValueError:
-            raise InputError(f"{said}: bndbox: four numbers are right") from None
+            corners = []
+        if not corners or not np.isfinite(corners).all():
+            raise InputError(f"{said}: bndbox: four numbers are right")
         box = np.array(corners, np.float32) - np.array([1, 1, 0, 0], np.float32)
         if (box[2:] <= box[:2]).any():
             raise InputError(f"{said}: bndbox {corners} has no area")
@@ -63,3 +62,28 @@ def _record(path: Path, pictures: dict[str, Path], images: Path, classes: tuple[
     boxes_ = np.array(boxes, np.float32).reshape(-1, 4)
     sides = (round(float(size[0])), round(float(size[1])))
     return Record(pictures[path.stem], boxes_, np.array(kinds, np.int64), size=sides)
+
+
+def _parsed(path: Path) -> tuple[ElementTree.Element, list[int]]:
+    """Return the tree of a file, and the line of each of its objects."""
+    data, depth, lines = path.read_bytes(), 0, []
+    parser = expat.ParserCreate()
+
+    def begin(name: str, _: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 2 and name == "object":
+            lines.append(parser.CurrentLineNumber)
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    try:
+        parser.Parse(data, True)
+        return ElementTree.fromstring(data), lines
+    except expat.ExpatError as error:
+        raise InputError(f"{path}:{error.lineno}: not XML: {error}") from None
+    except (ValueError, LookupError) as error:  # an encoding that the parser does not know
+        raise InputError(f"{path}: not XML: {error}, utf-8 is right") from None

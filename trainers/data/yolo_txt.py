@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.errors import InputError
 from trainers.data.outlines import Outline
-from trainers.data.pictures import Record, check_picture, find_pictures
+from trainers.data.pictures import Record, check_keypoints, check_picture, find_pictures
 
 __all__ = ["read_yolo"]
 
@@ -42,7 +42,7 @@ def read_yolo(images: Path, labels: Path, classes: tuple[str, ...], keypoints: i
 def _record(picture: Path, text: Path | None, classes: tuple[str, ...], keypoints: int) -> Record:
     check_picture(picture, str(text or picture))
     boxes, kinds, outlines, points = [], [], [], []
-    lines = text.read_text(encoding="utf-8", errors="replace").splitlines() if text else []
+    lines = text.read_text(encoding="utf-8-sig", errors="replace").splitlines() if text else []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -51,6 +51,8 @@ def _record(picture: Path, text: Path | None, classes: tuple[str, ...], keypoint
             values = np.array([float(word) for word in line.split()], np.float32)
         except ValueError as error:
             raise InputError(f"{said}: {error}, numbers are right") from None
+        if not np.isfinite(values).all():
+            raise InputError(f"{said}: {line.strip()[:60]!r}, finite numbers are right")
         kind = int(values[0])
         if kind != values[0] or not 0 <= kind < len(classes):
             raise InputError(f"{said}: class {values[0]:g}, 0..{len(classes) - 1} is right")
@@ -59,6 +61,7 @@ def _record(picture: Path, text: Path | None, classes: tuple[str, ...], keypoint
         kinds.append(kind)
         outlines.append(outline)
         points.append(values[5:].reshape(-1, 3) if keypoints else np.zeros((0, 3), np.float32))
+        check_keypoints(points[-1], said)
     return Record(
         picture,
         np.array(boxes, np.float32).reshape(-1, 4),
@@ -86,6 +89,8 @@ def _shape(values: NDArray[np.float32], keypoints: int, said: str) -> tuple[NDAr
     else:
         outline = values.reshape(-1, 2)
         corners = np.concatenate([outline.min(0), outline.max(0)])
+        if (corners[2:] <= corners[:2]).any():
+            raise InputError(f"{said}: an outline without area, corners of a polygon are right")
     if corners.min() < -_SLACK or corners.max() > 1 + _SLACK:
         raise InputError(f"{said}: reaches outside the picture, shares 0..1 are right")
     return np.clip(corners, 0, 1), (np.clip(outline, 0, 1),)

@@ -14,9 +14,20 @@ import numpy as np
 from engines.errors import InputError
 from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
 from trainers.data.outlines import Outline
-from trainers.data.pictures import Record, check_picture
+from trainers.data.pictures import Crowd, Record, check_picture
+from trainers.data.rows import CATEGORY, OBJECT, VIDEO, Rule
 
 __all__ = ["read_ytvis"]
+
+_FRAMES = Rule(lambda value: isinstance(value, list), "a list with an entry for each frame", needed=False)
+_KEYS = {
+    "videos": ("video", VIDEO),
+    "annotations": (
+        "annotation",
+        OBJECT | {"video_id": VIDEO["id"], "bboxes": _FRAMES, "segmentations": _FRAMES},
+    ),
+    "categories": ("category", CATEGORY),
+}
 
 
 def read_ytvis(
@@ -27,7 +38,7 @@ def read_ytvis(
     ``classes`` keeps only these, in this order. Frames without objects are there too. InputError names the
     file and the id of the video or the annotation.
     """
-    tree = parse(labels, ("videos", "annotations", "categories"))
+    tree = parse(labels, _KEYS)
     names, index = kinds_of(tree, labels, classes)
     rows = sorted_by(tree, labels, "video", index)
     return [_video(labels, images, video, rows[video["id"]]) for video in tree["videos"]], names
@@ -45,12 +56,15 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
     records = []
     for frame, name in enumerate(video["file_names"]):
         check_picture(images / name, f"{labels}: video {video['id']}")
-        boxes, kinds, outlines = [], [], []
+        boxes, kinds, outlines, crowds = [], [], [], []
         for row in rows:
             if row["bboxes"][frame] is not None:
                 said = f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}"
                 box = shares_of(row["bboxes"][frame], size, said)
-                outline: Outline = outline_of(row["segmentations"][frame], size, box)
+                outline: Outline = outline_of(row["segmentations"][frame], size, box, said)
+                if row.get("iscrowd"):
+                    crowds.append(Crowd(box, row["class"], outline))
+                    continue
                 boxes.append(box)
                 kinds.append(row["class"])
                 outlines.append(outline)
@@ -61,6 +75,7 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
                 np.array(kinds, np.int64),
                 tuple(outlines),
                 size=(round(video["width"]), round(video["height"])),
+                crowds=tuple(crowds),
             )
         )
     return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from engines.errors import InputError
 from engines.masks import bitmap
 from trainers.config import Config
-from trainers.data.coco import read_coco
+from trainers.data.coco import _runs, read_coco
 from trainers.data.dataset import open_dataset
-from trainers.data.pictures import Pictures, Record
+from trainers.data.pictures import Pictures, Record, check_picture
 from trainers.data.voc import read_voc
 from trainers.data.yolo_txt import read_yolo
 from trainers.train import train
@@ -77,6 +78,15 @@ def test_every_reader_reads_the_same_box(tmp_path: Path) -> None:
     check(read_yolo(yolo(tmp_path / "yolo"), tmp_path / "yolo", CLASSES)[0])
 
 
+def test_crowds_and_areas_of_coco_are_kept_for_measuring(tmp_path: Path) -> None:
+    records, _ = read_coco(tmp_path, coco(tmp_path))
+    sample = Pictures(records, 20, "segment")[0]
+    assert sample.areas.tolist() == [50]  # of 200 pixels at half the size
+    assert sample.crowds.boxes == pytest.approx(np.array([[5, 2.5, 15, 7.5]]))
+    assert sample.crowds.classes.tolist() == [1]
+    assert len(sample.crowds.masks) == 1
+
+
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
 def test_outlines_become_masks(kind: str, tmp_path: Path) -> None:
     if kind == "coco":
@@ -127,6 +137,9 @@ def test_a_large_picture_shrinks_with_its_boxes(tmp_path: Path) -> None:
         ("1 .5 .5 0 .2\n", r"a\.txt:1: width 0 and height 0\.2"),
         ("1 .5 x .2 .2\n", r"a\.txt:1: could not convert .*'x', numbers are right"),
         ("\n", r"no objects: every label file is empty"),
+        ("1 nan .5 .2 .2\n", r"a\.txt:1: '1 nan \.5 \.2 \.2', finite numbers are right"),
+        ("inf .5 .5 .2 .2\n", r"a\.txt:1: 'inf .*', finite numbers are right"),
+        ("1 .1 .5 .5 .5 .7 .5\n", r"a\.txt:1: an outline without area, corners of a polygon are right"),
     ],
 )
 def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_path: Path) -> None:
@@ -141,8 +154,8 @@ def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_pa
         ({"image_id": 4}, r"annotation 7: image_id 4 is none"),
         ({"bbox": [30, 5, 20, 10]}, r"annotation 7 of image 3: bbox .* reaches outside its picture of 40x20"),
         ({"bbox": [10, 5, -3, 10]}, r"annotation 7 of image 3: bbox .* has no area"),
-        ({"bbox": None}, r"annotation 7 of image 3: bbox None, \[x, y, width, height\] is right"),
-        ({"bbox": [10, 5]}, r"annotation 7 of image 3: bbox \[10, 5\], \[x, y, width, height\] is right"),
+        ({"bbox": None}, r"annotation 7 of image 3: bbox: none, \[x, y, width, height\] is right"),
+        ({"bbox": [10, 5]}, r"annotation 7 of image 3: bbox: \[10, 5\], \[x, y, width, height\] is right"),
         ({"bbox": [10, 5, 0, 10]}, r"labels\.json: no objects"),
         ({"iscrowd": 1}, r"labels\.json: no objects"),
         ({"keypoints": [1, 2]}, r"annotation 7 of image 3: 2 numbers of keypoints, 3 are right"),
@@ -151,6 +164,94 @@ def test_yolo_mistakes_are_named_with_file_and_line(text: str, said: str, tmp_pa
 def test_coco_mistakes_are_named_with_ids(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         read_coco(tmp_path, coco(tmp_path, **changes), keypoints=1)
+
+
+AT = r"labels\.json: annotation 7 of image 3: "
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bbox", ["10", "5", "20", "10"], AT + r"bbox: \['10', '5', '20', '10'\], \[x, y, width"),
+        ("bbox", 5, AT + r"bbox: 5, \[x, y"),
+        ("bbox", {"x": 1}, AT + r"bbox: \{'x': 1\}, \[x, y"),
+        ("bbox", [10, math.nan, 20, 10], AT + r"bbox: \[10, nan, 20, 10\], \[x, y"),
+        ("bbox", [10, 5, 20, 10**400], AT + r"bbox: .*, \[x, y"),
+        ("id", None, r"annotation number 1: id: none, a whole number or a word is right"),
+        ("image_id", [3], r"annotation 7: image_id: \[3\], a whole number or a word is right"),
+        ("category_id", [18], r"annotation 7: category_id: \[18\], a whole number is right"),
+        ("iscrowd", "0", r"annotation 7: iscrowd: '0', 0 or 1 is right"),
+        ("area", "big", r"annotation 7: area: 'big', a number of pixels is right"),
+        ("area", math.nan, r"annotation 7: area: nan, a number of pixels is right"),
+        ("segmentation", "abc", AT + r"segmentation: 'abc', polygons or a run-length code is right"),
+        ("segmentation", [[]], AT + r"segmentation: \[\], polygons as \[x1, y1, .*\] are right"),
+        ("segmentation", [10, 5, 30, 5, 30, 15], AT + r"segmentation: 10, polygons as"),
+        ("segmentation", [[10, 5, 30, 5, 30]], AT + r"segmentation: \[10, 5, 30, 5, 30\], polygons as"),
+        ("segmentation", [[10, 5, 30, 15]], AT + r"segmentation: .*, polygons as"),
+        ("segmentation", [[10, 5, 30, math.nan, 30, 15]], AT + r"segmentation: .*, polygons as"),
+        ("segmentation", [[10, 5, 30, 5, 30, 9e8]], AT + r"segmentation: .* is far outside its picture"),
+        ("segmentation", {"counts": [800]}, AT + r"segmentation\.size: none, the picture's \[20, 40\]"),
+        ("segmentation", {"size": [40, 20], "counts": [800]}, AT + r"segmentation\.size: \[40, 20\], the"),
+        ("segmentation", {"size": [20, 40]}, AT + r"segmentation\.counts: none, runs of all 800 pixels"),
+        ("segmentation", {"size": [20, 40], "counts": [9, 9]}, AT + r"segmentation\.counts: \[9, 9\], runs"),
+        ("segmentation", {"size": [20, 40], "counts": [-1, 801]}, AT + r"segmentation\.counts: .*, runs"),
+        ("segmentation", {"size": [20, 40], "counts": "P1"}, AT + r"segmentation\.counts: 'P1', runs"),
+        ("segmentation", {"size": [20, 40], "counts": "zz##"}, AT + r"segmentation\.counts: 'zz##', runs"),
+        ("keypoints", None, AT + r"keypoints: none, 3 numbers are right"),
+        ("keypoints", ["a", 1, 2], AT + r"keypoints: \['a', 1, 2\], 3 numbers are right"),
+        ("keypoints", [20, math.nan, 2], AT + r"keypoints: \[20, nan, 2\], 3 numbers are right"),
+        ("keypoints", [20, 10, 7], AT + r"keypoints: v 7, 0, 1 or 2 is right"),
+        ("keypoints", [2000, 10, 2], AT + r"keypoints are far outside the picture"),
+    ],
+)  # fmt: skip
+def test_every_value_of_coco_is_checked_and_named(key: str, value: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        read_coco(tmp_path, coco(tmp_path, **{key: value}), keypoints=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "row", "said"),
+    [
+        ("images", "x", r"image number 2: 'x', an object with id, file_name, width, height is right"),
+        ("images", {"id": 4, "file_name": 5}, r"image 4: file_name: 5, the name of a file is right"),
+        (
+            "images",
+            {"id": 4, "file_name": "a.jpg"},
+            r"image 4: width: none, a number of pixels, 1\.\.65535, is",
+        ),
+        (
+            "images",
+            {"id": 3, "file_name": "b.jpg", "width": 9, "height": 9},
+            r"image 3: id: 3 is there twice",
+        ),
+        (
+            "annotations",
+            None,
+            r"annotation number 3: none, an object with id, category_id, image_id is right",
+        ),
+        ("categories", {"name": "z"}, r"category number 3: id: none, a whole number is right"),
+        ("categories", {"id": "19", "name": "z"}, r"category 19: id: '19', a whole number is right"),
+        ("categories", {"id": 19}, r"category 19: name: none, a word is right"),
+        ("categories", {"id": 18, "name": "z"}, r"category 18: id: 18 is there twice, once is right"),
+        ("categories", {"id": 19, "name": "cat"}, r"category 19: name: 'cat' is there twice, once is right"),
+    ],
+)
+def test_every_row_of_coco_is_checked_and_named(what: str, row: Any, said: str, tmp_path: Path) -> None:
+    labels = coco(tmp_path)
+    tree = json.loads(labels.read_text())
+    tree[what].append(row)
+    labels.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=rf"labels\.json: {said}"):
+        read_coco(tmp_path, labels)
+
+
+def test_the_pixels_of_a_packed_code_are_counted_without_decoding() -> None:
+    from pycocotools import mask
+
+    rng = np.random.default_rng(2)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        bitmap = np.asfortranarray((rng.random((37, 53)) < share).astype(np.uint8))
+        assert _runs(mask.encode(bitmap)["counts"].decode()) == 37 * 53
 
 
 def test_coco_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -174,6 +275,7 @@ def test_coco_boxes_without_area_are_left_out_and_counted(tmp_path: Path) -> Non
         ("dog", (31, 6, 30, 15), r"a\.xml:3: bndbox .* has no area"),
         ("dog", ("", 6, 30, 15), r"a\.xml:3: bndbox: four numbers are right"),
         ("dog</name>", (11, 6, 30, 15), r"a\.xml:3: not XML"),
+        ("dog", ("nan", 6, 30, 15), r"a\.xml:3: bndbox: four numbers are right"),
     ],
 )
 def test_voc_mistakes_are_named_with_file_and_line(
@@ -181,6 +283,70 @@ def test_voc_mistakes_are_named_with_file_and_line(
 ) -> None:
     with pytest.raises(InputError, match=said):
         read_voc(voc(tmp_path, name, box), tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("side", ["nan", "0", ""])
+def test_voc_without_a_size_is_refused(side: str, tmp_path: Path) -> None:
+    path = voc(tmp_path) / "a.xml"
+    path.write_text(path.read_text().replace("<width>40", f"<width>{side}"))
+    with pytest.raises(InputError, match=r"a\.xml: size: width and height in pixels are right"):
+        read_voc(tmp_path, tmp_path, CLASSES)
+
+
+def test_what_only_looks_like_an_object_of_voc_is_none(tmp_path: Path) -> None:
+    path = voc(tmp_path) / "a.xml"
+    text = path.read_text().replace("</annotation>", "<!--\n<object>old</object> --><object-count/>\n")
+    path.write_text(f"{text}<object><name>dig</name></object></annotation>")
+    with pytest.raises(InputError, match=r"a\.xml:8: class 'dig'"):
+        read_voc(tmp_path, tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
+def test_voc_is_read_in_the_encoding_that_it_declares(encoding: str, tmp_path: Path) -> None:
+    path = voc(tmp_path, "Rüde") / "a.xml"
+    declared = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>'
+    path.write_bytes((declared + path.read_text()).encode(encoding))
+    assert read_voc(tmp_path, tmp_path, ("Rüde",))[0].classes.tolist() == [0]
+
+
+def test_an_encoding_that_the_parser_does_not_know_is_named(tmp_path: Path) -> None:
+    path = voc(tmp_path) / "a.xml"
+    path.write_bytes(b'<?xml version="1.0" encoding="gbk"?>' + path.read_bytes())
+    with pytest.raises(InputError, match=r"a\.xml: not XML: .*, utf-8 is right"):
+        read_voc(tmp_path, tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [(".5 .5 9", r"keypoints: v 9, 0, 1 or 2 is right"), ("3.4 .5 2", r"keypoints are far outside the")],
+)
+def test_keypoints_of_yolo_that_no_picture_has_are_refused(points: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"a\.txt:1: {said}"):
+        read_yolo(yolo(tmp_path, f"1 .5 .5 .5 .5 {points}\n"), tmp_path, CLASSES, keypoints=1)
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_a_byte_order_mark_is_no_part_of_the_labels(kind: str, tmp_path: Path) -> None:
+    path = coco(tmp_path) if kind == "coco" else yolo(tmp_path) / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    read = read_coco(tmp_path, path)[0] if kind == "coco" else read_yolo(tmp_path, tmp_path, CLASSES)
+    check(read[0])
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
+def test_a_picture_that_is_cut_off_is_found_by_its_ends(suffix: str, tmp_path: Path) -> None:
+    path = picture(tmp_path / f"a{suffix}")
+    check_picture(path, "labels")
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(InputError, match=r"labels: .*: broken picture, its end is missing"):
+        check_picture(path, "labels")
+
+
+def test_what_is_no_picture_is_found_by_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"hello world" * 9)
+    with pytest.raises(InputError, match=r"labels: .*a\.jpg: broken picture, its first bytes are of no kind"):
+        check_picture(path, "labels")
 
 
 @pytest.mark.parametrize("kind", ["coco", "yolo", "voc"])
@@ -256,7 +422,7 @@ def test_a_smaller_copy_of_a_picture_has_the_labels_of_the_large_one(kind: str, 
 
 def test_a_picture_that_does_not_decode_is_named(tmp_path: Path) -> None:
     yolo(tmp_path)
-    (tmp_path / "a.png").write_bytes(b"BM of nothing")
+    (tmp_path / "a.png").write_bytes(b"\xff\xd8\xff of nothing \xff\xd9")
     records = read_yolo(tmp_path, tmp_path, CLASSES)
     with pytest.raises(InputError, match=r"a\.png: broken picture, it cannot be decoded"):
         Pictures(records, 640, "detect")[0]

@@ -75,6 +75,15 @@ def test_classes_choose_what_is_kept(tmp_path: Path) -> None:
     [
         ({"bboxes": [None]}, "annotation 1 of video 7: 1 bboxes, 2 are right, one for each frame"),
         ({"segmentations": None}, "annotation 1 of video 7: 0 segmentations, 2 are right"),
+        (
+            {"bboxes": [[10, 10, "20", 10], None]},
+            r"annotation 1, frame 0 of video 7: bbox: .*, \[x, y, width",
+        ),
+        (
+            {"segmentations": [None, 5]},
+            "annotation 1, frame 1 of video 7: segmentation: 5, polygons or a run",
+        ),
+        ({"bboxes": "ab"}, "annotation 1: bboxes: 'ab', a list with an entry for each frame is right"),
         ({"video_id": 9}, "annotation 1: video_id 9 is none of its videos"),
         ({"category_id": 9}, "annotation 1: category_id 9 is none of its categories"),
         ({"bboxes": [None, [50, 10, 20, 10]]}, "annotation 1, frame 1 of video 7: bbox .* reaches outside"),
@@ -83,3 +92,25 @@ def test_classes_choose_what_is_kept(tmp_path: Path) -> None:
 def test_mistakes_are_named_with_ids(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         read_ytvis(*written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "video 7: id: 7 is there twice, once is right"),
+        ({"id": 8, "width": None}, "video 8: width: none, a number of pixels"),
+        (
+            {"id": 8, "file_names": "v/0.png"},
+            "video 8: file_names: 'v/0.png', a list of files' names is right",
+        ),
+    ],
+)
+def test_a_video_that_is_wrong_or_there_twice_is_named(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    folder, labels = written(tmp_path)
+    tree = json.loads(labels.read_text())
+    tree["videos"].append(tree["videos"][0] | changes)
+    labels.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=said):
+        read_ytvis(folder, labels)
