@@ -46,6 +46,7 @@ class Feed:
         self._playing = threading.Event()
         self._playing.set()
         self._failed: Counter[str] = Counter()  # of this round's source, as far as the tally knows
+        self._held_up = 0.0  # seconds that it was paused, where frames wait for that
         self._given = 0
         self._first = 0.0  # pts of the first frame
         self._index = 0  # of the next frame, over all rounds
@@ -78,7 +79,7 @@ class Feed:
                     if self.source.live:
                         self._lose({"paused": 1})
                         continue
-                    self._playing.wait()
+                    self._wait(frame)
                 if self._spent(frame):
                     break
                 self._given += 1
@@ -88,6 +89,13 @@ class Feed:
         finally:
             self._count_failures()
             self.source.close()
+
+    def _wait(self, frame: Frame) -> None:
+        """Hold a frame until it is to be played, and what follows as much later."""
+        began = time.monotonic()
+        self._playing.wait()
+        frame.captured = time.monotonic()
+        self._held_up += frame.captured - began
 
     def _spent(self, frame: Frame) -> bool:
         if not self._given:
@@ -99,7 +107,7 @@ class Feed:
         for frame in self._rounds():
             if began < 0:
                 began, first = time.monotonic(), frame.pts
-            due = began + frame.pts - first
+            due = began + self._held_up + frame.pts - first
             self._stopped.wait(max(due - time.monotonic(), 0.0))
             frame.captured = time.monotonic()
             yield frame

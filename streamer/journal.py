@@ -2,7 +2,8 @@
 
 One JSON array a line: time.monotonic() seconds, stream, index, stage, and what happened there: "in", "out",
 or why the frame was lost. An index of -1 stands for frames without one; then a count follows. The line in
-which a source gives out a frame ends with the time at which it was captured.
+which a source gives out a frame ends with the time at which it was captured. The first line tells what this
+is, and how many events are missing because the disk did not take them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,24 +58,28 @@ class Several:
 
     def close(self) -> None:
         """Close all."""
-        for one in self._those:
-            one.close()
+        with ExitStack() as stack:
+            for one in self._those:
+                stack.callback(one.close)
 
 
 class Journal:
     """Writes from a thread of its own, so that a slow disk holds up no frame."""
 
     def __init__(self, path: Path) -> None:
-        self.left_out = 0  # events that the disk was too slow for
+        self.left_out = 0  # events that the disk was too slow for, or did not take
         self._path = path
+        self._failure = ""  # the last one of the disk, in its words
+        self._size = 0  # bytes of whole lines
         self._lines: deque[tuple[Any, ...]] = deque()
         self._over = threading.Event()
+        self._began = {"wall": time.time(), "monotonic": time.monotonic()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8")
+            self._file = FileIO(path, "w")
+            self._write(self._head())
         except OSError as error:
             raise InputError(f"--ledger {path}: cannot be written: {error.strerror}") from error
-        self._file.write(json.dumps({**HEAD, "wall": time.time(), "monotonic": time.monotonic()}) + "\n")
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -86,14 +93,17 @@ class Journal:
         self._add((time.monotonic(), stream, -1, stage, event, frames))
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write what waits and close the file. Raises WorkError where the disk did not take all."""
         self._over.set()
         self._thread.join()
-        if self.left_out:
-            self._file.write(
-                json.dumps([time.monotonic(), "", -1, "ledger", "left out", self.left_out]) + "\n"
-            )
-        self._file.close()
+        try:
+            if self.left_out:
+                self._mark()
+            self._file.close()
+        except OSError as error:
+            self._failure = self._failure or str(error.strerror)
+        if self._failure:
+            raise WorkError(f"--ledger {self._path}: {self.left_out} events are missing: {self._failure}")
 
     def _add(self, line: tuple[Any, ...]) -> None:
         if len(self._lines) < MOST:
@@ -109,10 +119,36 @@ class Journal:
     def _flush(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         try:
-            self._file.write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines))
-            self._file.flush()
-        except OSError:
+            self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines))
+        except OSError as error:
+            self._failure = str(error.strerror)
             self.left_out += len(lines)
+            with suppress(OSError):
+                self._mark()
+
+    def _write(self, text: str) -> None:
+        """Add whole lines, or none."""
+        rest = text.encode()
+        size = len(rest)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.seek(self._size)
+                self._file.truncate()
+            raise
+        self._size += size
+
+    def _mark(self) -> None:
+        """Say in the first line, which takes no more room, what is missing."""
+        self._file.seek(0)
+        self._file.write(self._head().encode())
+        self._file.seek(self._size)
+
+    def _head(self) -> str:
+        """Return the first line, as long whatever it says."""
+        return f'{json.dumps({**HEAD, **self._began})[:-1]}, "left_out": {self.left_out:>12}}}\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +194,10 @@ def read(path: Path, *, frame: int | None = None) -> Story:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(_whole_lines(path, file)):
-                _take(story, line, frame) if number else _check(path, line)
+                if number:
+                    _take(story, line, frame)
+                else:
+                    story.left_out = _left_out(path, line)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except (ValueError, IndexError, TypeError) as error:
@@ -178,20 +217,19 @@ def _whole_lines(path: Path, file: Iterator[str]) -> Iterator[str]:
         raise InputError(f"{path}: is empty, a file that --ledger wrote would be right")
 
 
-def _check(path: Path, line: str) -> None:
+def _left_out(path: Path, line: str) -> int:
+    """Return how many events are missing by the first line of a ledger. InputError where it is of none."""
     try:
         head = json.loads(line)
     except ValueError:
         head = None
     if not isinstance(head, dict) or head.get("ledger") != HEAD["ledger"]:
         raise InputError(f"{path}: is no ledger, a file that --ledger wrote would be right")
+    return int(head.get("left_out", 0))
 
 
 def _take(story: Story, line: str, frame: int | None) -> None:
     at, stream, index, stage, what, *rest = json.loads(line)
-    if stage == "ledger":
-        story.left_out += rest[0]
-        return
     tally, count = story.tallies[stage, stream], rest[0] if index < 0 else 1
     if what == "in":
         tally.offered += count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -35,16 +35,17 @@ class Outputs:
         self._lone: dict[str, Node] = {}  # URL -> the sink that takes one stream only
         self._forgetters: list[Callable[[str], None]] = []  # of sinks that keep something of each stream
 
-    def check(self, stream: str) -> None:
-        """Raise InputError where a sink would have a stream of this name write over a source."""
+    def check(self, stream: str, others: Iterable[str]) -> None:
+        """Raise InputError where a sink would have a stream of this name write over a source, or another."""
         for sink in self._pipeline.settings.sinks:
-            if not sink.streams or stream in sink.streams:
+            if _takes(sink, stream):
                 self.targets.check(sink.url, stream)
+                self.targets.check_apart(sink.url, stream, [other for other in others if _takes(sink, other)])
 
     def connect(self, stream: Stream) -> None:
         """Send a stream to every sink that takes it, and to the caller."""
         for sink in self._pipeline.settings.sinks:
-            if not sink.streams or stream.name in sink.streams:
+            if _takes(sink, stream.name):
                 self._connect(sink, stream)
         if self.caller is not None:
             self._give(stream, self.caller, before_output(stream.source, prompt=True))
@@ -128,3 +129,7 @@ class Outputs:
         self._pipeline.graph.connect(
             self._tail, node, stream=stream.name, policy=room.policy, capacity=room.capacity
         )
+
+
+def _takes(sink: SinkSettings, stream: str) -> bool:
+    return not sink.streams or stream in sink.streams

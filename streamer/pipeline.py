@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.errors import InputError, nearest
+from engines.errors import InputError, WorkError, nearest
 from streamer import shots, stages
 from streamer.batching import Batching
 from streamer.frame import Frame
@@ -60,8 +61,9 @@ class Pipeline:
     ) -> None:
         settings.check_sinks()
         self.settings = settings
-        self.journal = _notes(settings)
-        self.graph = Graph(self.journal, on_abort=self.stop)
+        _check_ledger(settings)
+        self.journal: Notes | None = None  # opened last, so that a mistake empties no file
+        self.graph = Graph(on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
         self.batching = Batching()
         self.latency = Histogram()  # seconds from capture to result
@@ -91,17 +93,18 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.stop()
         self.graph.abort()
         self.graph.wait(10.0)
         self._watch.stop()
         for source in self.sources:
             source.close()
-        if self.journal is not None:
-            self.journal.close()
         for model in (*self._further, *([self.model] if self._own_model else [])):
             model.close()
+        if self.journal is not None:
+            with suppress(*([WorkError] if any(raised) else [])):
+                self.journal.close()
 
     def run(self) -> Report:
         """Run to the end of every source, or until `stop`; every sink is closed when it returns."""
@@ -274,8 +277,9 @@ class Pipeline:
             self._say(sentence)
         for told in self.settings.sources:
             self.outputs.targets.protect(local_files(told.url))
-        for name in names:
-            self.outputs.check(name)
+        for at, name in enumerate(names):
+            self.outputs.check(name, names[:at])
+        self.journal = self.graph.journal = _notes(self.settings)
         for told, source in zip(self.settings.sources, sources, strict=True):
             self._roster.add(told, source)
 
@@ -328,12 +332,16 @@ def stream(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), *
         yield from pipeline.frames()
 
 
-def _notes(settings: Settings) -> Notes | None:
-    """Return who is told what becomes of each frame. InputError where that would write over a source."""
+def _check_ledger(settings: Settings) -> None:
+    """Raise InputError where the ledger would be written over a source."""
     if settings.ledger and os.path.exists(settings.ledger):
         files = (file for told in settings.sources for file in local_files(told.url))
         if any(os.path.samefile(file, settings.ledger) for file in files):
             raise InputError(f"--ledger: {settings.ledger}: is a source, another place would be right")
+
+
+def _notes(settings: Settings) -> Notes | None:
+    """Open whoever is told what becomes of each frame. InputError where that cannot be."""
     those: list[Notes] = [Journal(Path(settings.ledger))] if settings.ledger else []
     if settings.traces:
         from streamer.traces import Traces

@@ -80,7 +80,7 @@ class Roster:
             try:
                 self._check_open(source.name)
                 pipeline.outputs.targets.protect(local_files(told.url))
-                pipeline.outputs.check(source.name)
+                pipeline.outputs.check(source.name, tuple(self.streams))
                 before = set(graph.nodes)
                 self.add(told, source)
             except BaseException:

@@ -44,6 +44,16 @@ class Targets:
         if lost is not None:
             raise InputError(f"sink {path}: would write over {lost}, a source; another place would be right")
 
+    def check_apart(self, url: str, stream: str, others: Iterable[str]) -> None:
+        """Raise InputError where a stream's place is another's: a file's name has fewer characters."""
+        path = target(url, stream)
+        for other in others if "{stream}" in url else ():
+            if other != stream and target(url, other) == path:
+                raise InputError(
+                    f"sink {path}: streams {other!r} and {stream!r} would both write to it, "
+                    "a name of one that differs in its letters or digits would be right"
+                )
+
     def claim(self, url: str, stream: str) -> str:
         """Return the URL to open for a sink's URL and a stream: ``a.mp4``, the next time ``a-2.mp4``.
 

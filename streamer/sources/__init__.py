@@ -46,9 +46,10 @@ class SourceInfo:
 class Unavailable(InputError):  # noqa: N818 - a state, not a mistake
     """A source that is not there now, and may be there later."""
 
-    def __init__(self, message: str, *, lasting: bool = False) -> None:
+    def __init__(self, message: str, *, lasting: bool = False, absent: bool = False) -> None:
         super().__init__(message)
         self.lasting = lasting  # not mended by waiting: a wrong password, a path that is not there
+        self.absent = absent  # the server knows no such path, as one that has just begun, too
 
 
 class Source(Protocol):
@@ -99,6 +100,8 @@ def open_source(url: str, *, name: str = "") -> Source:
     Raises:
         InputError: it cannot be opened, in one sentence that shows no password.
     """
+    if not url.strip():
+        raise InputError("source: empty, a file, camera or URL would be right")
     target = SOURCES.get(_kind(url))
     if target is None:
         hint = nearest(scheme(url), SOURCES) or f", known are {', '.join(SOURCES)}"

@@ -32,6 +32,7 @@ SPELLS = ("black", "freeze", "refuse", "stall")  # last for a while: KEY=DURATIO
 STEPS = ("clock", "eof", "resize")  # happen once: clock=SHIFT@WHEN, eof@WHEN, resize@WHEN
 SHARES = ("corrupt", "drop")  # of the packets: KEY=PERCENT%
 KNOWN = (*SPELLS, *STEPS, *SHARES, "jitter", "seed")
+UNCODED = "wrapped_avframe"  # FFmpeg's name: a packet holds a structure of pointers, which must stay whole
 SPOILT = 8  # bytes that are changed in a corrupt packet
 
 
@@ -53,8 +54,8 @@ class Plan:
         Raises:
             InputError: an unknown key or an impossible value.
         """
-        self.url, _, query = url.removeprefix("chaos:").rpartition("?")
-        if not self.url:
+        self.url, mark, query = url.removeprefix("chaos:").rpartition("?")
+        if not mark:
             self.url, query = query, ""
         self.faults: list[Fault] = []
         self.drop = self.corrupt = self.jitter = 0.0
@@ -151,7 +152,13 @@ def open_chaos(url: str, name: str, plan: Plan | None = None) -> Chaos:
     plan.begin()
     if plan.left("refuse"):
         raise Unavailable(f"{redact(url)}: refused on purpose")
-    return Chaos(open_source(plan.url, name=name), plan)
+    source = open_source(plan.url, name=name)
+    if plan.corrupt and source.info.codec == UNCODED:
+        source.close()
+        raise InputError(
+            f"{redact(url)}: corrupt: {UNCODED}: pictures that are not coded, drop would be right"
+        )
+    return Chaos(source, plan)
 
 
 class Chaos:

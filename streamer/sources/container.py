@@ -95,7 +95,8 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
         sentence = f"{redact(url)}: {_explain(error, place, opening, time.monotonic() - began)}"
         if not any(opening.timeout) or isinstance(error, NEVER):
             raise InputError(sentence) from None
-        raise Unavailable(sentence, lasting=isinstance(error, REFUSED)) from None
+        absent = isinstance(error, HTTPNotFoundError)
+        raise Unavailable(sentence, lasting=isinstance(error, REFUSED), absent=absent) from None
     if container.format.name in NOT_VIDEO:
         container.close()
         raise InputError(f"{redact(url)}: not a video but text")

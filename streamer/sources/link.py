@@ -35,9 +35,12 @@ _LAST_WAIT = 1.0  # seconds at the end of the process
 class Lost(Exception):  # noqa: N818 - a state, not a defect
     """There is no connection, or none any more; the message says why, without secrets."""
 
-    def __init__(self, reason: str, *, lasting: bool = False, final: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, lasting: bool = False, absent: bool = False, final: bool = False
+    ) -> None:
         super().__init__(reason)
         self.lasting = lasting  # not mended by waiting: a wrong password, a path that is not there
+        self.absent = absent  # the server knows no such path, as one that has just begun, too
         self.final = final  # the source has an end, and this is it
 
 
@@ -147,7 +150,7 @@ class Link:
             is_over = source is not None and (not source.live or source.info.frames > 0)
             return Lost("the stream ended", final=is_over)
         if isinstance(error, Unavailable):
-            return Lost(str(error), lasting=error.lasting)
+            return Lost(str(error), lasting=error.lasting, absent=error.absent)
         if isinstance(error, InputError):
             return Lost(str(error), lasting=True)
         if isinstance(error, WorkError):

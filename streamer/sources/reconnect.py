@@ -274,18 +274,20 @@ class Reconnect:
         """Pause before the next attempt; an open port where none was ends the pause."""
         if self._stopped:
             return
+        # A server that knows no such path after it has given pictures is starting anew, and has it soon.
+        lasting = lost.lasting and not (lost.absent and self._last is not None)
         had_pictures = self.health.state in ("playing", "stalled", "frozen")
         if str(lost) != self.health.reason:
-            again = ", to be mended by you; tried again now and then" if lost.lasting else ", trying again"
+            again = ", to be mended by you; tried again now and then" if lasting else ", trying again"
             self._say(f"{self.name}: {lost}{again}")
         self.health = replace(
             self.health,
             reason=str(lost),
-            is_lasting=lost.lasting,
+            is_lasting=lasting,
             losses=self.health.losses + had_pictures,
         )
         self._enter("waiting")
-        pause = self._backoff.pause(lasting=lost.lasting)
+        pause = self._backoff.pause(lasting=lasting)
         due = max(began + pause, self._clock.now() + pause / 4)
         was_open = self._knock is None or had_pictures or self._knock()
         while not self._stopped and (left := due - self._clock.now()) > 0:

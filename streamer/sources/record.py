@@ -87,8 +87,10 @@ class Record:
         self.piles_up = source.piles_up
         self._source = source
         self._template = source.stream
+        self._path = path.with_suffix(".nut")
+        self._broken = False
         try:
-            self._film: Any = av.open(str(path.with_suffix(".nut")), "w", options=NUT)
+            self._film: Any = av.open(str(self._path), "w", options=NUT)
             self._times = path.with_suffix(".times").open("w", buffering=1)
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from error
@@ -111,10 +113,25 @@ class Record:
     def close(self) -> None:
         """Complete the recording and free everything; called by the thread that iterated."""
         self._source.close()
-        self._film.close()
-        self._times.close()
+        try:
+            self._film.close()
+            self._times.close()
+        except (OSError, av.FFmpegError) as error:
+            if not self._broken:
+                raise self._failure(error) from error
 
     def _keep(self, packet: Packet[Stream], arrived: float) -> bool:
+        try:
+            self._write(packet, arrived)
+        except (OSError, av.FFmpegError) as error:
+            self._broken = True
+            raise self._failure(error) from error
+        return True
+
+    def _failure(self, error: OSError | av.FFmpegError) -> WorkError:
+        return WorkError(f"{self._path}: cannot be written: {error.strerror}")
+
+    def _write(self, packet: Packet[Stream], arrived: float) -> None:
         dts = packet.dts if packet.dts is not None else packet.pts
         if dts is None:  # as that of RTSP's first picture
             dts = max(self._last + 1, 0) - self._shift
@@ -128,7 +145,6 @@ class Record:
         copy.stream = self._kept
         self._film.mux_one(copy)
         self._times.write(f"{arrived:.6f}\n")
-        return True
 
 
 class Reel:

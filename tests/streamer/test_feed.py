@@ -1,5 +1,6 @@
 """Feed: limits, loops and pacing over a source, and its failures in the ledger."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -106,6 +107,18 @@ def test_realtime_gives_a_frame_when_its_time_has_come():
     arrivals = [frame.captured - began for frame in frames]
     for arrival, frame in zip(arrivals, frames, strict=True):
         assert arrival >= frame.pts - 2 - 0.001
+
+
+def test_what_follows_a_pause_comes_as_much_later():
+    feed = Feed(Clip(), Clip, Limits(realtime=True), Tally())
+    frames = iter(feed)
+    next(frames)
+    feed.pause(True)
+    resume = threading.Timer(0.6, feed.pause, (False,))
+    resume.start()
+    arrivals = [frame.captured for frame in frames]
+    resume.join()
+    assert arrivals[-1] - arrivals[0] >= (9 - 1) / 25 - 0.02
 
 
 def test_a_live_source_is_neither_looped_nor_paced():

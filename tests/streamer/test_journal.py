@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 
@@ -117,3 +118,32 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path / "file" / "a.ledger")
+
+
+def run_on_a_full_disk(path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    settings = gather([synthetic(20)], "grey", [], ledger=str(path))
+    try:
+        with Pipeline(settings, model=GreyModel()) as pipeline:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+            assert pipeline.run().results == 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_ends_a_good_run_with_one_sentence_and_the_file_tells(tmp_path):
+    path = tmp_path / "a.ledger"
+    with pytest.raises(WorkError, match=r"--ledger .*a\.ledger: \d+ events are missing: File too large"):
+        run_on_a_full_disk(path)
+    story = read(path)
+    assert story.left_out > 0
+    assert f"{story.left_out} events are missing" in story.unbalanced()[0]
+
+
+def test_a_mistake_leaves_the_ledger_of_the_run_before_as_it_is(tmp_path):
+    path = tmp_path / "a.ledger"
+    run(path, synthetic(3))
+    before = path.read_text()
+    with pytest.raises(InputError, match="no such file"):
+        run(path, str(tmp_path / "nosuch.mp4"))
+    assert path.read_text() == before

@@ -176,6 +176,13 @@ def test_mistakes_are_refused_and_change_nothing(pipeline):
     assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
 
 
+def test_a_stream_whose_files_another_writes_is_refused(pipeline):
+    pipeline.add_stream(LIVE, "front door")
+    with pytest.raises(InputError, match="'front door' and 'front_door' would both write"):
+        pipeline.add_stream(LIVE, "front_door")
+    assert "front_door" not in pipeline.streams
+
+
 def test_a_pipe_that_nobody_writes_to_holds_up_no_further_change(pipeline, tmp_path, monkeypatch):
     monkeypatch.setattr("streamer.roster._OPENING", 0.2)
     os.mkfifo(tmp_path / "p")

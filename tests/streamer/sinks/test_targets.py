@@ -56,6 +56,17 @@ def test_streams_whose_names_make_one_file_get_one_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["out/{stream}.m3u8", "{stream}.mp4", "rtsp://:8554/{stream}", "clips:{stream}"]
+)
+def test_streams_whose_names_make_one_place_are_refused(url: str) -> None:
+    targets = Targets()
+    targets.check_apart(url, "a b", ["cam", "a-b", "a b"])
+    with pytest.raises(InputError, match=r"a_b.*streams 'a/b' and 'a b' would both write to it"):
+        targets.check_apart(url, "a b", ["cam", "a/b"])
+    targets.check_apart("all.jsonl", "a b", ["a/b"])
+
+
+@pytest.mark.parametrize(
     ("sink", "source"),
     [
         ("a.mp4", "a.mp4"),

@@ -164,6 +164,11 @@ def test_packets_of_a_film_are_lost_and_spoilt_before_they_are_decoded(film: Fil
         source.close()
 
 
+def test_pictures_that_are_not_coded_cannot_be_spoilt():
+    with pytest.raises(InputError, match=r"corrupt: wrapped_avframe: .*drop would be right"):
+        open_chaos("chaos:lavfi:testsrc2=size=64x48?corrupt=1%", "x")
+
+
 def schedule(seed: int) -> str:
     """A random plan of faults for a run of two seconds."""
     rng = random.Random(seed)

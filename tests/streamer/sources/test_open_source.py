@@ -21,6 +21,7 @@ import pytest
 
 from engines.errors import InputError, WorkError
 from streamer.sources import SOURCES, _kind, is_local, open_source, stream_name, video
+from streamer.sources.opening import Opening, settle
 
 from .conftest import Film, picture
 
@@ -73,6 +74,12 @@ def test_kind_follows_from_what_was_written(url, kind):
 )
 def test_files_and_what_is_made_here_are_local(url, local):
     assert is_local(url) == local
+
+
+@pytest.mark.parametrize("url", ["", " ", "chaos:", "chaos:?drop=1%"])
+def test_nothing_is_no_source(url: str):
+    with pytest.raises(InputError, match="source: empty"):
+        settle([Opening(url)])
 
 
 def test_a_file_with_a_colon_in_its_name_is_a_file(film: Film, monkeypatch, tmp_path: Path):

@@ -45,7 +45,7 @@ class Spell:
     """How the source is from `start` on."""
 
     start: float
-    kind: str  # good, down, mute, stall, refuse, black, freeze, corrupt, leap
+    kind: str  # good, down, mute, stall, refuse, absent, black, freeze, corrupt, leap
 
 
 class World:
@@ -94,6 +94,8 @@ class Link:
             raise Lost("connection refused")
         if kind == "refuse" and not self.count:
             raise Lost("wrong password", lasting=True)
+        if kind == "absent":
+            raise Lost("lost") if self.count else Lost("no such path", lasting=True, absent=True)
         if kind in ("mute", "stall") or self.began_in == "mute":
             clock.wait(timeout)
             return None
@@ -123,7 +125,7 @@ def play(world: World, source: Reconnect, seconds: float) -> Iterator[tuple[floa
         yield world.clock.time, world.now(), frame
 
 
-KINDS = ["good", "down", "mute", "stall", "refuse", "black", "freeze", "corrupt", "leap"]
+KINDS = ["good", "down", "mute", "stall", "refuse", "absent", "black", "freeze", "corrupt", "leap"]
 
 
 def schedule(seed: int) -> list[Spell]:
@@ -167,6 +169,7 @@ def test_any_schedule_of_faults_is_survived_and_accounted_for(seed):
         ("stall", 20.0, 2.0),
         ("mute", 3.0, 0.5),
         ("refuse", 100.0, 31.0),
+        ("absent", 3.0, 4.0),
     ],
 )
 def test_pictures_are_back_soon_after_the_source_is(kind, away, within):
@@ -189,7 +192,12 @@ def test_pictures_of_another_connection_come_after_a_cut():
 
 @pytest.mark.parametrize(
     ("kind", "least", "most"),
-    [("down", 30 / 40, 30 / 20), ("refuse", 1 / 31, 1 / 20), ("mute", 1 / 32, 1 / 20)],
+    [
+        ("down", 30 / 40, 30 / 20),
+        ("refuse", 1 / 31, 1 / 20),
+        ("absent", 1 / 31, 1 / 20),
+        ("mute", 1 / 32, 1 / 20),
+    ],
 )
 def test_a_source_that_stays_away_is_tried_seldom(kind, least, most):
     world = World([Spell(0, kind)])

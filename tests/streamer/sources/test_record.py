@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from streamer.frame import Frame
 from streamer.sources import Source
 from streamer.sources.opening import Opening, settle
@@ -138,6 +139,19 @@ def test_mistakes_are_refused(tmp_path, url, words):
     (tmp_path / "damaged" / "0001.times").write_text("x\n")
     with pytest.raises(InputError, match=words):
         settle([Opening(url.format(tmp=tmp_path))])
+
+
+def test_a_full_disk_is_said_in_one_sentence(film: Film, tmp_path: Path):
+    film("a.mp4", [picture(number) for number in range(30)])
+    source = open_record(f"record:{tmp_path}/a.mp4?to={tmp_path}/kept", "a")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(WorkError, match=r"kept/0001\.nut: cannot be written: File too large"):
+            list(source)
+        source.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_reel_that_is_over_gives_nothing_more(film: Film, tmp_path: Path):
