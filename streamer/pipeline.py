@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -61,7 +60,7 @@ class Pipeline:
     ) -> None:
         settings.check_sinks()
         self.settings = settings
-        _check_ledger(settings)
+        settings.check_ledger()
         self.journal: Notes | None = None  # opened last, so that a mistake empties no file
         self.graph = Graph(on_abort=self.stop)
         self.streams: dict[str, Stream] = {}
@@ -330,14 +329,6 @@ def stream(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), *
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()
-
-
-def _check_ledger(settings: Settings) -> None:
-    """Raise InputError where the ledger would be written over a source."""
-    if settings.ledger and os.path.exists(settings.ledger):
-        files = (file for told in settings.sources for file in local_files(told.url))
-        if any(os.path.samefile(file, settings.ledger) for file in files):
-            raise InputError(f"--ledger: {settings.ledger}: is a source, another place would be right")
 
 
 def _notes(settings: Settings) -> Notes | None:

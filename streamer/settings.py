@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError
+from engines.files import keep_inputs
 from streamer.analytics.plan import Plan
 from streamer.durations import seconds_of
 from streamer.feed import Limits
@@ -127,6 +129,14 @@ class Settings:
         for sink in self.sinks:
             if target(sink.url) not in held:
                 check_sink(sink.url)
+
+    def check_ledger(self) -> None:
+        """Raise InputError where the ledger would be written over what the run reads, or into a sink."""
+        if not self.ledger:
+            return
+        keep_inputs(Path(self.ledger), "--ledger", self.files())
+        if os.path.realpath(self.ledger) in {target(sink.url) for sink in self.sinks}:
+            raise InputError(f"--ledger: {self.ledger}: is a sink's file, another place would be right")
 
     def taken(self) -> list[str]:
         """Check the sinks as `check_sinks` does, and return what others hold of their places for now."""
