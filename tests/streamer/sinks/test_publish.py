@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -354,6 +355,25 @@ def test_what_could_not_be_delivered_waits_for_the_next_run(
         again.close()
         until(lambda: b"".join(said).count(b"\n") == 4)
     assert [json.loads(line)["seq"] for line in b"".join(said).splitlines()] == [0, 1, 2, 3]
+
+
+def test_a_spool_that_is_removed_is_told_and_leaves_nothing_for_the_next_run(
+    tmp_path: Path,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with _listening() as (port, _):
+        pass
+    opened = sink(f"tcp://127.0.0.1:{port}?spool={tmp_path}/s&linger=0")
+    until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING):
+        for frame in _inferred(frames([0.0, 0.1, 0.2])):
+            opened.write(frame)
+        shutil.rmtree(tmp_path / "s")
+        opened.close()
+    assert "spool was removed, 3 records lost, 3 in all" in caplog.text
+    assert "stay in the spool" not in caplog.text
 
 
 def test_a_listener_that_leaves_and_returns_misses_nothing_that_it_had_not_read(
