@@ -59,8 +59,8 @@ class Delivery:
         self._lines: list[bytes] = []  # taken and not yet delivered
         self._place = 0  # where they end
         self._synced = self._said = time.monotonic()
-        self._known = 0  # overflowed records that were spoken of
-        self._trouble = ""
+        self._known: Counter[str] = Counter()  # why -> lost records that were spoken of
+        self._trouble = self._spool_trouble = ""  # what was said last
         self._thread = threading.Thread(target=self._run, name=f"deliver:{name}", daemon=True)
         self._thread.start()
 
@@ -71,6 +71,7 @@ class Delivery:
             self._stopped.wait(0.01)
         self._stopped.set()
         self._thread.join(LOOK * 4)
+        self._sync()  # a folder that was removed is found out
         self._say_losses()
         if left := self._spool.undelivered:
             log.warning("%s: %d bytes of records stay in the spool for the next run", self._name, left)
@@ -99,6 +100,7 @@ class Delivery:
                 if self._lines:
                     self._deliver(courier)
                 else:
+                    self._spool.commit(self._place)  # past lines that were damaged
                     courier.idle()
         finally:
             courier.close()
@@ -145,14 +147,18 @@ class Delivery:
         self._synced = time.monotonic()
         try:
             self._spool.sync()
+            self._spool_trouble = ""
         except OSError as error:
-            log.warning("%s: spool: %s", self._name, error.strerror)
+            trouble = error.strerror or str(error)
+            if trouble != self._spool_trouble:
+                self._spool_trouble = trouble
+                log.warning("%s: spool: %s", self._name, trouble)
 
     def _say_losses(self) -> None:
-        fresh = self._spool.overflowed - self._known
-        if fresh:
-            self._known += fresh
-            log.warning("%s: spool is full, %d records lost, %d in all", self._name, fresh, self._known)
+        lost = self._spool.lost.copy()
+        for reason, fresh in (lost - self._known).items():
+            log.warning("%s: %s, %d records lost, %d in all", self._name, reason, fresh, lost[reason])
+        self._known = lost
 
 
 def _told(words: str) -> str:

@@ -22,6 +22,7 @@ class KafkaCourier:
     needs: ClassVar[tuple[str, str]] = ("confluent_kafka", "confluent-kafka")
     port: ClassVar[int] = 9092
     path: ClassVar[str] = "topic"
+    form: ClassVar[tuple[str, str]] = (r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", "1 to 249 of A-Z a-z 0-9 . _ -")
 
     def __init__(self, place: Place, options: Options) -> None:
         from confluent_kafka import KafkaException, Producer
@@ -29,7 +30,7 @@ class KafkaCourier:
         self._topic = place.path
         self._errors: list[Any] = []
         settings: dict[str, Any] = {
-            "bootstrap.servers": f"{place.host}:{place.port}",
+            "bootstrap.servers": place.authority,
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 5,

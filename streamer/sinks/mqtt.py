@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ __all__ = ["MqttCourier"]
 
 PATIENCE = 5.0  # seconds for which the broker may take to answer
 KEEP_ALIVE = 15  # seconds after which it misses us
+TOPIC = (r"[^+#\0]+", "a topic without the wildcards + and #")
 IN_FLIGHT = 200  # messages not acknowledged yet
 
 
@@ -31,6 +33,9 @@ class MqttOptions(Options):
 
     def __post_init__(self) -> None:
         Options.__post_init__(self)
+        pattern, right = TOPIC
+        if self.discovery and not re.fullmatch(pattern, self.discovery):
+            raise ValueError(f"discovery: {self.discovery!r}, {right} would be right")
         if self.discovery and self.send == "events":
             raise ValueError("discovery: counts are made of records, send=all would be right")
 
@@ -42,6 +47,7 @@ class MqttCourier:
     needs: ClassVar[tuple[str, str]] = ("paho", "paho-mqtt")
     port: ClassVar[int] = 1883
     path: ClassVar[str] = "topic"
+    form: ClassVar[tuple[str, str]] = TOPIC
 
     def __init__(self, place: Place, options: MqttOptions) -> None:
         from paho.mqtt.client import Client

@@ -32,6 +32,10 @@ class NatsCourier:
     needs: ClassVar[tuple[str, str]] = ("nats", "nats-py")
     port: ClassVar[int] = 4222
     path: ClassVar[str] = "subject"
+    form: ClassVar[tuple[str, str]] = (
+        r"[^\s.*>]+(\.[^\s.*>]+)*",
+        "words between dots, without blanks, * and >",
+    )
 
     def __init__(self, place: Place, options: NatsOptions) -> None:
         self._subject, self._jetstream = place.path, options.jetstream
@@ -72,7 +76,7 @@ class NatsCourier:
             return
 
         self._client = await nats.connect(
-            f"nats://{place.host}:{place.port}",
+            f"nats://{place.authority}",
             user=place.user or None,
             password=place.password or None,
             connect_timeout=PATIENCE,

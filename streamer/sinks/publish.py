@@ -38,6 +38,7 @@ COURIERS = {
     "tcp:": "streamer.sinks.tcp:TcpCourier",
 }
 Sent = Literal["all", "records", "events"]
+ANY = (r"(?s:.*)", "")  # form of a path that may be anything
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -57,7 +58,7 @@ class Options:
         if self.send not in get_args(Sent):
             raise ValueError(f"send: {self.send!r}, would be one of {', '.join(get_args(Sent))}")
         for name, least in (("rate", 0.0), ("linger", 0.0), ("spool_mb", 0.01)):
-            if not getattr(self, name) >= least:
+            if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: {getattr(self, name)}, {least:g} or more would be right")
 
 
@@ -68,6 +69,7 @@ class CourierClass(Protocol):
     needs: ClassVar[tuple[str, str]]  # module to import and its package, ("", "") = none
     port: ClassVar[int]
     path: ClassVar[str]  # what the user calls what follows the host, "" = nothing need follow
+    form: ClassVar[tuple[str, str]]  # pattern of a path that can be, and what would be right
 
     def __call__(self, place: Place, options: Any) -> Courier: ...
 
@@ -79,7 +81,7 @@ class PublishSink:
         self.check(address)
         make = _courier(address)
         options = read_query(address.url, make.options)
-        place = place_of(address, port=make.port, path=make.path)
+        place = _place(address, make)
         classes = tuple(name.strip() for name in options.classes.split(",") if name.strip())
         for name in classes:
             if name not in spec.classes:
@@ -98,7 +100,7 @@ class PublishSink:
         """Raise InputError for an option, a place or a missing package."""
         make = _courier(address)
         read_query(address.url, make.options)
-        place = place_of(address, port=make.port, path=make.path)
+        place = _place(address, make)
         module, package = make.needs
         if module and importlib.util.find_spec(module) is None:
             raise InputError(
@@ -137,6 +139,16 @@ def _courier(address: Address) -> CourierClass:
     module, _, name = COURIERS[address.kind].partition(":")
     found: CourierClass = getattr(importlib.import_module(module), name)
     return found
+
+
+def _place(address: Address, make: CourierClass) -> Place:
+    place = place_of(address, port=make.port, path=make.path)
+    pattern, right = make.form
+    if make.path and "#" in address.path.rpartition("@")[2]:  # the rest would be cut off as a URL's fragment
+        raise InputError(f"{place.shown}: {make.path}: '#' must be written as %23")
+    if not re.fullmatch(pattern, place.path):
+        raise InputError(f"{place.shown}: {make.path}: {place.path!r}, {right} would be right")
+    return place
 
 
 def _folder(place: Place) -> str:

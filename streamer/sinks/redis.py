@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from streamer.sinks.delivery import Away, Refused
 from streamer.sinks.place import Place
-from streamer.sinks.publish import Options
+from streamer.sinks.publish import ANY, Options
 
 __all__ = ["RedisCourier"]
 
@@ -22,6 +22,12 @@ class RedisOptions(Options):
     maxlen: int = 100_000  # entries that the stream keeps, about; 0 = all
     db: int = 0
 
+    def __post_init__(self) -> None:
+        Options.__post_init__(self)
+        for name in ("maxlen", "db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)}, 0 or more would be right")
+
 
 class RedisCourier:
     """XADD in pipelines."""
@@ -30,6 +36,7 @@ class RedisCourier:
     needs: ClassVar[tuple[str, str]] = ("redis", "redis")
     port: ClassVar[int] = 6379
     path: ClassVar[str] = "stream"
+    form: ClassVar[tuple[str, str]] = ANY
 
     def __init__(self, place: Place, options: RedisOptions) -> None:
         import redis

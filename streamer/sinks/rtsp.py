@@ -113,4 +113,4 @@ class _Packets:
 
 
 def _place(address: Address) -> Place:
-    return place_of(address, port=PORT, path="name", host="127.0.0.1")
+    return place_of(address, port=PORT, path="name", host="127.0.0.1", any_port=True)

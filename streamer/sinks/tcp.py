@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from streamer.sinks.delivery import Away
 from streamer.sinks.place import Place
-from streamer.sinks.publish import Options
+from streamer.sinks.publish import ANY, Options
 
 __all__ = ["TcpCourier"]
 
@@ -26,6 +26,7 @@ class TcpCourier:
     needs: ClassVar[tuple[str, str]] = ("", "")
     port: ClassVar[int] = 5170
     path: ClassVar[str] = ""
+    form: ClassVar[tuple[str, str]] = ANY
 
     def __init__(self, place: Place, options: Options) -> None:
         try:

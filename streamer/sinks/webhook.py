@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from streamer.sinks.delivery import Away, Refused
 from streamer.sinks.place import Place
-from streamer.sinks.publish import Options
+from streamer.sinks.publish import ANY, Options
 
 __all__ = ["WebhookCourier"]
 
@@ -36,13 +36,14 @@ class WebhookCourier:
     needs: ClassVar[tuple[str, str]] = ("", "")
     port: ClassVar[int] = 0  # the scheme's own
     path: ClassVar[str] = ""
+    form: ClassVar[tuple[str, str]] = ANY
 
     def __init__(self, place: Place, options: WebhookOptions) -> None:
         secure = place.scheme.endswith("https")
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._connection = kind(place.host, place.port or None, timeout=PATIENCE)
         self._connection.response_class = _Answer
-        self._path = "/" + place.path
+        self._path = "/" + place.written
         self._headers = {"Content-Type": "application/json"}
         if options.token:
             self._headers["Authorization"] = f"Bearer {options.token}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from engines.detections import Detections
 from engines.errors import InputError
 from streamer.analytics.events import Event
 from streamer.frame import Frame
-from streamer.sinks import Sink, check_sink, sink_kind, target, webhook
+from streamer.sinks import SINKS, Sink, check_sink, sink_kind, target, webhook
+from streamer.sinks.address import parse
+from streamer.sinks.place import place_of
 from streamer.sinks.publish import COURIERS
 from tests.servers.camera import until
 
@@ -34,6 +37,7 @@ class Hook:
         self.status: Callable[[Found], int] = lambda records: 200
         self.found: Found = []
         self.headers: dict[str, str] = {}
+        self.path = ""
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +46,7 @@ class Hook:
             def do_POST(self) -> None:
                 records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 hook.headers = dict(self.headers)
+                hook.path = self.path
                 status = hook.status(records)
                 if status == 200:
                     hook.found += records
@@ -356,6 +361,25 @@ def test_what_could_not_be_delivered_waits_for_the_next_run(
     assert [json.loads(line)["seq"] for line in b"".join(said).splitlines()] == [0, 1, 2, 3]
 
 
+def test_a_spool_that_is_removed_is_told_and_leaves_nothing_for_the_next_run(
+    tmp_path: Path,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with _listening() as (port, _):
+        pass
+    opened = sink(f"tcp://127.0.0.1:{port}?spool={tmp_path}/s&linger=0")
+    until(lambda: opened.counts["lost connections"] > 0)  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING):
+        for frame in _inferred(frames([0.0, 0.1, 0.2])):
+            opened.write(frame)
+        shutil.rmtree(tmp_path / "s")
+        opened.close()
+    assert "spool was removed, 3 records lost, 3 in all" in caplog.text
+    assert "stay in the spool" not in caplog.text
+
+
 def test_a_listener_that_leaves_and_returns_misses_nothing_that_it_had_not_read(
     tmp_path: Path, sink: Callable[..., Sink], frames: Callable[..., list[Frame]]
 ) -> None:
@@ -411,6 +435,20 @@ def test_frames_between_two_inferred_ones_are_no_records(
         ("kafka://127.0.0.1/t?clases=car", ["clases", "did you mean 'classes'"]),
         ("nats://me:secret@127.0.0.1/s?rate=-1", ["rate", "-1.0", "0 or more"]),
         ("tcp://127.0.0.1?spool_mb=0", ["spool_mb", "0.01 or more"]),
+        ("tcp://127.0.0.1?spool_mb=inf", ["spool_mb", "inf", "0.01 or more"]),
+        ("redis://127.0.0.1/s?maxlen=-5", ["maxlen: -5", "0 or more"]),
+        ("redis://127.0.0.1/s?db=-1", ["db: -1", "0 or more"]),
+        ("mqtt://127.0.0.1:0/a", ["port", "1 to 65535"]),
+        ("webhook+http://127.0.0.1:0/a", ["port", "1 to 65535"]),
+        ("mqtt://me:secret@127.0.0.1/a/+/b", ["topic: 'a/+/b'", "without the wildcards"]),
+        ("mqtt://127.0.0.1/a/%23", ["topic: 'a/#'", "without the wildcards"]),
+        ("mqtt://127.0.0.1/a/#", ["topic", "%23"]),
+        ("mqtt://127.0.0.1/a?discovery=home/%2B", ["discovery: 'home/+'", "without the wildcards"]),
+        ("nats://127.0.0.1/a.*", ["subject: 'a.*'", "words between dots"]),
+        ("nats://127.0.0.1/a..b", ["subject: 'a..b'", "words between dots"]),
+        ("nats://127.0.0.1/a%20b", ["subject: 'a b'", "without blanks"]),
+        ("kafka://127.0.0.1/a%2Fb", ["topic: 'a/b'", "1 to 249"]),
+        ("kafka://127.0.0.1/..", ["topic: '..'", "1 to 249"]),
     ],
 )
 def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:
@@ -418,6 +456,59 @@ def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[s
         check_sink(url)
     assert [word for word in words if word not in str(refused.value)] == []
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://127.0.0.1/street/{stream}?discovery=homeassistant",
+        "nats://127.0.0.1/street.records-1",
+        "kafka://127.0.0.1/street.records_1",
+        "redis://127.0.0.1/any thing?maxlen=0",
+        "webhook+https://127.0.0.1/",
+        "tcp://127.0.0.1",
+    ],
+)
+def test_a_right_url_is_taken(url: str) -> None:
+    check_sink(url)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("a%20b", "/a%20b"),
+        ("h%C3%A9", "/h%C3%A9"),
+        ("hé b", "/h%C3%A9%20b"),
+        ("a%2Fb/100%", "/a%2Fb/100%25"),
+        ("x:@!$&'()*+,;=~", "/x:@!$&'()*+,;=~"),
+        ("%0d%0aX:1", "/%0d%0aX:1"),
+    ],
+)
+def test_a_webhooks_path_is_asked_for_as_it_is_written(
+    tmp_path: Path,
+    hook: Hook,
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    written: str,
+    asked: str,
+) -> None:
+    opened = sink(f"webhook+http://127.0.0.1:{hook.port}/{written}?spool={tmp_path}/s")
+    opened.write(_inferred(frames([0.0]))[0])
+    opened.close()
+    assert len(hook.found) == 1
+    assert hook.path == asked
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("nats://[::1]:4222/a", "[::1]:4222"),
+        ("kafka://me:x@[fe80::1]/a", "[fe80::1]:1"),
+        ("tcp://h:5", "h:5"),
+    ],
+)
+def test_an_ipv6_address_keeps_its_brackets_beside_a_port(url: str, authority: str) -> None:
+    assert place_of(parse(url, "", SINKS), port=1, path="").authority == authority
 
 
 def test_an_unknown_class_is_refused(tmp_path: Path, sink: Callable[..., Sink]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,9 @@ def _drain(spool: Spool, most: int = 7) -> list[dict[str, Any]]:
     found = []
     while True:
         lines, place = spool.take(most, 0.0)
+        spool.commit(place)
         if not lines:
             return found
-        spool.commit(place)
         found += [json.loads(line) for line in lines]
 
 
@@ -148,6 +149,111 @@ def test_a_full_disk_is_counted_and_leaves_whole_lines(
     assert [(record["index"], record["seq"]) for record in found] == [(0, 0), (2, 2)]
     assert spool.overflowed == 1
     spool.close()
+
+
+@pytest.mark.parametrize("limit", [2000, 1 << 20], ids=["small", "large"])
+def test_a_folder_that_is_removed_costs_what_was_in_it_and_no_more(tmp_path: Path, limit: int) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(str(folder), limit)
+    for index in range(10):
+        spool.append(_record(index))
+    kept = len(spool.take(4, 0.0)[0])
+    shutil.rmtree(folder)
+    for index in range(10, 40):
+        spool.append(_record(index))
+    spool.sync()
+    for index in range(40, 44):
+        spool.append(_record(index))
+    found = _indices(_drain(spool))
+    assert found[-4:] == [40, 41, 42, 43]
+    assert kept + len(found) + spool.overflowed == 44
+    assert spool.lost["spool was removed"] > 0
+    assert spool.undelivered == 0
+    with pytest.raises(InputError, match="another run"):
+        Spool(str(folder), limit)
+    spool.close()
+
+
+def test_a_folder_that_cannot_come_back_ends_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(str(folder), 2000)
+    spool.append(_record(0))
+    shutil.rmtree(folder)
+    folder.touch()  # a file in its place
+    for index in range(1, 100):
+        spool.append(_record(index))
+        spool.take(3, 0.0)
+    with pytest.raises(OSError, match="exists"):
+        spool.sync()
+    assert spool.overflowed > 50
+    spool.close()
+
+
+def test_a_file_that_is_removed_takes_no_other_with_it(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path), 8000)
+    for index in range(20):
+        spool.append(_record(index))
+    last = max(tmp_path.glob("*.jsonl"))
+    whole = last.read_bytes().count(b"\n")
+    last.unlink()
+    spool.sync()
+    assert _indices(_drain(spool)) == list(range(20 - whole))
+    assert spool.undelivered == 0
+    spool.append(_record(20))
+    assert _indices(_drain(spool)) == [20]
+    assert spool.lost == {"spool was removed": whole}
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\0" * 40, b"\xff\xfe", b"[1]", b"null", b'{"stream":"cam"}', b'{"stream":"cam","seq":"a"}', b""],
+)
+def test_lines_that_are_no_records_are_left_out_and_counted(tmp_path: Path, line: bytes) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    for index in range(3):
+        spool.append(_record(index))
+    spool.close()
+    path = next(tmp_path.glob("*.jsonl"))
+    first, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(first + b"\n" + line + b"\n" + rest)
+    again = Spool(str(tmp_path), 1 << 20)
+    again.append(_record(3))
+    found = _drain(again)
+    assert [(record["index"], record["seq"]) for record in found] == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert again.lost == {"spool is damaged": 1}
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "state", [b"null", b"[]", b'{"cursor":"a"}', b'{"sequence":{"cam":null}}', b'{"end":-1}', b"\0\0", b""]
+)
+def test_a_damaged_state_is_none_and_is_said(
+    tmp_path: Path, state: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    for index in range(3):
+        spool.append(_record(index))
+    spool.close()
+    (tmp_path / "state").write_bytes(state)
+    again = Spool(str(tmp_path), 1 << 20)
+    again.append(_record(3))
+    assert [record["seq"] for record in _drain(again)] == [0, 1, 2, 3]
+    assert "state is damaged" in caplog.text
+    again.close()
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    for name in ("x.jsonl", "1.jsonl", f"{'9' * 21}.jsonl", f"-{'9' * 19}.jsonl"):
+        (tmp_path / name).write_text("mine\n")
+    spool = Spool(str(tmp_path), 2000)
+    for index in range(100):
+        spool.append(_record(index))
+    _drain(spool)
+    spool.sync()
+    spool.close()
+    assert (tmp_path / "x.jsonl").read_text() == "mine\n"
+    assert len(list(tmp_path.glob("*.jsonl"))) == 5
 
 
 KILLED = """
