@@ -76,6 +76,7 @@ class ClipSink:
         self._names = spec.classes
         self._ring: deque[Encoded] = deque()
         self._clip: _Clip | None = None
+        self._broken = False
         self.use(Studio(fps=lambda: info.fps))
 
     @staticmethod
@@ -106,6 +107,7 @@ class ClipSink:
             if self._clip is not None and self._ring and self._ring[-1].tick >= self._clip.until:
                 self._finish()
         except (OSError, av.FFmpegError) as error:
+            self._broken = True
             raise WorkError(f"{self._url}: cannot be written: {getattr(error, 'strerror', error)}") from error
 
     def close(self) -> None:
@@ -116,6 +118,8 @@ class ClipSink:
         try:
             self._finish()
         except (OSError, av.FFmpegError) as error:
+            if self._broken:
+                return  # said by write
             raise WorkError(
                 f"{self._url}: cannot be finished: {getattr(error, 'strerror', error)}"
             ) from error
@@ -140,14 +144,15 @@ class ClipSink:
         if self._clip is not None and now - self._clip.first > settings.longest * TICKS:
             self._finish()
         if self._clip is None:
-            self._clip = self._begin(events[0], frame)
+            self._begin(events[0], frame)
         clip = self._clip
+        assert clip is not None
         clip.until = now + settings.after * TICKS
         clip.note([described(event, frame.stream, self._names) for event in events])
         if settings.snapshot:
             clip.picture(self._studio.draw(frame))
 
-    def _begin(self, event: Event, frame: Frame) -> _Clip:
+    def _begin(self, event: Event, frame: Frame) -> None:
         os.makedirs(self._folder, exist_ok=True)
         words = [_moment(frame), _safe(event.kind), _safe(event.name)]
         stem = os.path.join(self._folder, "-".join(words))
@@ -155,16 +160,20 @@ class ClipSink:
         while os.path.exists(f"{stem}.mp4"):
             number += 1
             stem = f"{stem.removesuffix(f'_{number - 1}')}_{number}"
-        clip = _Clip(stem, Mux(f"{stem}.mp4", ("mp4", FRAGMENTS), self._share.encoder), self._ring[0].tick)
+        self._clip = _Clip(
+            stem, Mux(f"{stem}.mp4", ("mp4", FRAGMENTS), self._share.encoder), self._ring[0].tick
+        )
         for part in self._ring:
-            clip.write(part)
-        return clip
+            self._clip.write(part)
 
     def _finish(self) -> None:
         clip, self._clip = self._clip, None
         if clip is None:
             return
-        clip.close()
+        try:
+            clip.close()
+        finally:
+            clip.drop_empty()
         _forget_old(self._folder, self._settings, os.path.basename(clip.stem))
 
 
@@ -182,8 +191,8 @@ class _Clip:
         self._packets += 1
 
     def note(self, events: list[dict[str, Any]]) -> None:
-        with open(f"{self.stem}.jsonl", "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        _add_whole(f"{self.stem}.jsonl", lines.encode())
 
     def picture(self, frame: Frame) -> None:
         import cv2
@@ -195,12 +204,31 @@ class _Clip:
         self._pictures += 1
         number = f"-{self._pictures}" if self._pictures > 1 else ""
         _, data = cv2.imencode(".jpg", cv2.cvtColor(to_rgb(frame.planes), cv2.COLOR_RGB2BGR))
-        with open(f"{self.stem}{number}.jpg", "wb") as file:
-            file.write(data.tobytes())
+        _add_whole(f"{self.stem}{number}.jpg", data.tobytes())
+
+    def drop_empty(self) -> None:
+        """Remove the video if a full disk took nothing of it."""
+        with contextlib.suppress(OSError):
+            if not os.path.getsize(f"{self.stem}.mp4"):
+                os.remove(f"{self.stem}.mp4")
 
     def close(self) -> None:
         self._mux.close()
         faststart(f"{self.stem}.mp4", "mp4", self._packets)
+
+
+def _add_whole(path: str, data: bytes) -> None:
+    """Add to a file, or leave it as it was, not there if it was not; OSError where that is so."""
+    size = os.path.getsize(path) if os.path.exists(path) else 0
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+            if not size:
+                os.remove(path)
+        raise
 
 
 def _safe(word: str) -> str:

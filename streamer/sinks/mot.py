@@ -11,6 +11,7 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable, refuse_options
+from streamer.sinks.removal import REMOVED, is_removed
 from streamer.sources import SourceInfo
 
 __all__ = ["MotSink"]
@@ -46,10 +47,14 @@ class MotSink:
             raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        """Close the file. Raises WorkError where it was removed meanwhile."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        removed = is_removed(file.fileno())
+        file.close()
+        if removed:
+            raise WorkError(f"{self._address.url}: {REMOVED}")
 
     def _open(self) -> TextIOWrapper:
         try:

@@ -18,6 +18,7 @@ from streamer.analytics.events import described
 from streamer.frame import Frame
 from streamer.sinks import Closed
 from streamer.sinks.address import Address, check_writable, refuse_options
+from streamer.sinks.removal import REMOVED, is_removed
 from streamer.sources import SourceInfo
 
 __all__ = ["RecordSink", "record"]
@@ -99,10 +100,14 @@ class RecordSink:
         self._size += len(line)
 
     def close(self) -> None:
-        """Close the file; standard output stays open."""
-        if self._file is not None and self._address.path != "-":
-            self._file.close()
-        self._file = None
+        """Close the file; standard output stays open. Raises WorkError where it was removed meanwhile."""
+        file, self._file = self._file, None
+        if file is None or self._address.path == "-":
+            return
+        removed = is_removed(file.fileno())
+        file.close()
+        if removed:
+            raise WorkError(f"{self._address.url}: {REMOVED}")
 
     def _open(self) -> Any:
         if self._address.path == "-":

@@ -11,6 +11,7 @@ from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable
 from streamer.sinks.faststart import faststart
 from streamer.sinks.film import Film, Settings
+from streamer.sinks.removal import REMOVED, is_removed
 from streamer.sources import SourceInfo
 from streamer.urls import read_query, redact
 
@@ -37,6 +38,7 @@ class VideoSink:
         self._form = FORMATS[address.kind]
         self._info = info
         self._film: Film | None = None
+        self._file = -1  # descriptor of a regular file, by which is known whether it is still there
         self._broken = False
 
     @staticmethod
@@ -65,11 +67,16 @@ class VideoSink:
         if film is None:
             return
         try:
-            film.close()
+            try:
+                film.close()
+            finally:
+                removed = self._let_go()
         except (OSError, av.FFmpegError) as error:
             if self._broken:
                 return  # said by write
             raise WorkError(f"{self._url}: cannot be finished: {_reason(error)}") from error
+        if removed and not self._broken:
+            raise WorkError(f"{self._url}: {REMOVED}")
         if not self._broken and self._form != "matroska" and os.path.isfile(self._path):
             self._finalise(film.packets)
 
@@ -78,9 +85,22 @@ class VideoSink:
 
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            return Film(self._path, self._form, frame, self._info, self._settings)
+            film = Film(self._path, self._form, frame, self._info, self._settings)
+            if os.path.isfile(self._path):
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            return film
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._url}: cannot be opened: {_reason(error)}") from error
+
+    def _let_go(self) -> bool:
+        """Close our own descriptor of the file; tell whether the file was removed meanwhile."""
+        if self._file < 0:
+            return False
+        file, self._file = self._file, -1
+        try:
+            return is_removed(file)
+        finally:
+            os.close(file)
 
     def _finalise(self, packets: int) -> None:
         import av

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from streamer.analytics.plan import LinePlan, Plan
 from streamer.frame import Frame
 from streamer.pipeline import Pipeline
 from streamer.settings import gather
-from streamer.sinks import check_sink
+from streamer.sinks import Sink, check_sink
 from tests.servers.camera import FPS, PICTURES
 from tests.servers.clip import number_of
 from tests.streamer.test_tracking import Walker, synthetic
@@ -135,6 +136,26 @@ def test_mistakes_are_told(tmp_path: Path, write: Write) -> None:
         with pytest.raises(InputError) as caught:
             check_sink(url)
         assert sentence in str(caught.value)
+
+
+def test_a_full_disk_leaves_no_half_picture_and_no_empty_clip(
+    tmp_path: Path, sink: Callable[..., Sink]
+) -> None:
+    opened = sink(f"clips:{tmp_path}?before=1&after=1")
+    frames = film(31, 30)
+    for frame in frames[:30]:
+        opened.write(frame)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+    try:
+        with pytest.raises(WorkError, match=r"clips:.*cannot be written: File too large"):
+            opened.write(frames[30])
+        opened.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [
+        path.name for path in tmp_path.iterdir() if path.suffix == ".jpg" or not path.stat().st_size
+    ] == []
 
 
 def test_a_folder_that_cannot_be_made_is_a_failure_at_work(tmp_path: Path, write: Write) -> None:
