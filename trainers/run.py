@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,12 @@ class Run:
             torch.get_rng_state(),
             self.stale,
         )
+
+    def keep(self, config: Config, output: Path, report: Report | None) -> None:
+        """Write ``last.pt``, and ``best.pt`` where the validation of this epoch is the best one."""
+        if report is not None and not self.stale:
+            checkpoints.save(self.checkpoint(config), output / "best.pt")
+        checkpoints.save(self.checkpoint(config), output / "last.pt")
 
     def restore(self, saved: Checkpoint, config: Config) -> None:
         """Go on from a checkpoint: from here on only steps draw random numbers.
@@ -105,6 +112,11 @@ def device_of(config: Config) -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device: {config.device}, this machine has {torch.cuda.device_count()} CUDA GPUs")
+    return device
