@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Run:
     best: float = -1.0
     stale: int = 0  # validations since the best one
     losses: Any = None  # batch -> terms, on all processes
+    sums: dict[str, float] = field(default_factory=dict)  # of the terms since the last whole epoch
 
     def note(self, report: Report) -> None:
         """Remember the best validation, and how long ago it was."""
@@ -52,6 +53,7 @@ class Run:
             self.optimizer.state_dict(),
             torch.get_rng_state(),
             self.stale,
+            dict(self.sums),
         )
 
     def keep(self, config: Config, output: Path, report: Report | None) -> None:
@@ -80,6 +82,7 @@ class Run:
             raise InputError("resume: optim.kind or start.freeze differs from the checkpoint's") from error
         torch.set_rng_state(saved.rng)
         self.step, self.best, self.stale = saved.step, saved.best, saved.stale
+        self.sums.update(saved.sums)
 
 
 @contextlib.contextmanager

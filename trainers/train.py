@@ -55,7 +55,7 @@ def train(
     teaching = _teaching(config, run, device)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
-    how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
+    how = {"resume_at": run.step, "sums": run.sums, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
         for line in filter(None, (*dataset.remarks, said, mixed.remark(device, config.amp))):
             log.say(line)

@@ -74,7 +74,8 @@ def train_video(
         )
     if saved is not None:
         run.restore(saved, config)
-    with Log(output, resume_at=run.step, quiet=quiet, board=config.tensorboard) as log:
+    how = {"resume_at": run.step, "sums": run.sums, "quiet": quiet, "board": config.tensorboard}
+    with Log(output, **how) as log:
         data = render_pairs(config.data.train, SEEDS["train"], max(config.size) * 5 // 4, log.preparing)
         val = render_clips(config.data.val, SEEDS["val"], held_out=False) if classes == CLASSES else []
         if said := mixed.remark(device, config.amp):
