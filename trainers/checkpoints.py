@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: torch.Tensor
     stale: int = 0  # validations since the best one
+    sums: dict[str, float] = field(default_factory=dict)  # of the terms since the last whole epoch
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

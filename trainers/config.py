@@ -27,16 +27,25 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _Name = Annotated[str, Field(min_length=1)]
+_Width = Annotated[int, Field(ge=2, le=4096)]
+_Side = Annotated[int, Field(le=16384)]  # the least is a family's own, see trainers.sizes
+_Depth = Annotated[int, Field(ge=0, le=64)]
 
 
 class Network(_Strict):
     """The detector: an architecture, and the size of those that have none of their own."""
 
     arch: str = "yolo"  # a key of trainers.models.ARCHITECTURES
-    widths: tuple[int, int, int, int, int] = (16, 24, 48, 80, 112)  # channels at strides 2, 4, 8, 16, 32
-    depths: tuple[int, int, int, int] = (1, 2, 2, 1)  # blocks at strides 4, 8, 16, 32
-    neck: int = Field(48, ge=8)  # channels of the pyramid and the heads
-    prototypes: int = Field(16, ge=1)  # of YOLACT: maps that masks are mixed from
+    widths: tuple[_Width, _Width, _Width, _Width, _Width] = (
+        16,
+        24,
+        48,
+        80,
+        112,
+    )  # channels at strides 2, 4, 8, 16, 32
+    depths: tuple[_Depth, _Depth, _Depth, _Depth] = (1, 2, 2, 1)  # blocks at strides 4, 8, 16, 32
+    neck: int = Field(48, ge=8, le=4096)  # channels of the pyramid and the heads
+    prototypes: int = Field(16, ge=1, le=256)  # of YOLACT: maps that masks are mixed from
 
 
 class Data(_Strict):
@@ -66,7 +75,7 @@ class Augment(_Strict):
     value: float = Field(0.4, ge=0, le=1)
     scale: float = Field(0.4, ge=0, lt=1)  # factor 1 - s .. 1 + s
     shift: float = Field(0.15, ge=0, le=0.5)  # of the picture's sides
-    noise: float = Field(6.0, ge=0)  # largest standard deviation in grey levels
+    noise: float = Field(6.0, ge=0, le=255)  # largest standard deviation in grey levels
     blur: float = Field(0.2, ge=0, le=1)  # probability
     mosaic: float = Field(0.0, ge=0, le=1)  # probability of four pictures in one
     mixup: float = Field(0.0, ge=0, le=1)  # probability of a second picture shining through
@@ -127,12 +136,12 @@ class Config(_Strict):
     name: str
     description: str = ""
     licence: str = "Apache-2.0"
-    seed: int = Field(0, ge=0)
-    size: tuple[int, int] = (320, 192)  # width, height of the network's input
+    seed: int = Field(0, ge=0, lt=2**63)
+    size: tuple[_Side, _Side] = (320, 192)  # width, height of the network's input
     device: str = "auto"
-    threads: int = Field(0, ge=0)  # 0: torch chooses
+    threads: int = Field(0, ge=0, le=1024)  # 0: torch chooses
     amp: bool = False  # forward pass in bfloat16 where the processor or GPU has it, as that is quicker
-    workers: int = Field(0, ge=0)  # processes that prepare batches
+    workers: int = Field(0, ge=0, le=256)  # processes that prepare batches
     val_every: int = Field(5, ge=1)  # epochs
     tensorboard: bool = False  # scalars for `tensorboard --logdir runs`
     model: Network = Network()

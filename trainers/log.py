@@ -28,8 +28,9 @@ _COLUMNS = ["epoch", "step", "seconds", "rate", "loss"]
 class Log:
     """Progress of one run; a context manager.
 
-    ``resume_at`` is the step from which the run goes on: later rows of results.csv are cut off. Without
-    ``writes`` it says and leaves nothing. InputError where ``board`` asks for TensorBoard and it is absent.
+    ``resume_at`` is the step from which the run goes on: later rows of results.csv are cut off. ``sums`` are
+    of the terms since the last whole epoch; they are kept up to date in place. Without ``writes`` it says and
+    leaves nothing. InputError where ``board`` asks for TensorBoard and it is absent.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Log:
         output: Path,
         *,
         resume_at: int = 0,
+        sums: dict[str, float] | None = None,
         quiet: bool = False,
         writes: bool = True,
         board: bool = False,
@@ -54,7 +56,7 @@ class Log:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, float] = {} if sums is None else sums
         self._since = 0  # steps that the sums hold
         self.rows: list[dict[str, str]] = []  # of results.csv
 
@@ -89,6 +91,9 @@ class Log:
 
     def start(self, total: int, steps: int) -> None:
         """Begin to count steps, ``steps`` an epoch."""
+        if self._resume_at % steps == 0:
+            self._sums.clear()
+        self._since = self._resume_at % steps if self._sums else 0
         self._total, self._began = total, time.monotonic()
         self._bar.update(self._task, description="train", total=total, completed=self._resume_at)
         self._console.print(f"{total} steps, {steps} an epoch, from {self._resume_at}; {self._path.parent}")
@@ -122,7 +127,8 @@ class Log:
         self._write()
         self._scalars("epoch", {name: float(value) for name, value in row.items() if value})
         self.say(" ".join([*(f"{key} {value or '-'}" for key, value in row.items()), f"eta {self._left()}"]))
-        self._sums, self._since = {}, 0
+        self._sums.clear()
+        self._since = 0
 
     def _left(self) -> timedelta:
         """The time that the rest takes if it goes on like this; rendering is over and does not count."""

@@ -22,6 +22,7 @@ __all__ = ["preview"]
 
 _COLOURS = ((70, 220, 80), (60, 150, 255), (255, 80, 60), (250, 200, 40), (200, 90, 250), (60, 220, 220))
 _GAP = 4  # pixels between pictures
+_APART = 4  # of several pictures of one scene one is shown, where there are enough
 
 
 def preview(config: Config, output: str | Path, columns: int = 4, rows: int = 4) -> Path:
@@ -32,15 +33,16 @@ def preview(config: Config, output: str | Path, columns: int = 4, rows: int = 4)
     output = Path(output)
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{output}: a name that ends in .png or .jpg is right")
-    few = config.data.model_copy(update={"train": min(config.data.train, 4 * rows * columns), "val": 1})
+    few = config.data.model_copy(update={"train": min(config.data.train, _APART * rows * columns), "val": 1})
     dataset = open_dataset(config.model_copy(update={"data": few}))
     with torch.device("meta"):
         net = checkpoints.build(config, len(dataset.classes))
     check(config.data, config.model.arch, net)
     samples, _ = dataset.samples(net.task, lambda done: None)
+    apart = max(min(len(samples) // (rows * columns), _APART), 1)
     tiles = []
     for number in range(rows * columns):
-        index = number * 4 % len(samples)
+        index = number * apart % len(samples)
         rng = np.random.default_rng([config.seed, 0, index])
         sample = augment(samples, index, config.size, config.augment, rng, net.input.resize)
         tile = drawn(sample, dataset.classes)

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class Run:
     best: float = -1.0
     stale: int = 0  # validations since the best one
     losses: Any = None  # batch -> terms, on all processes
+    sums: dict[str, float] = field(default_factory=dict)  # of the terms since the last whole epoch
 
     def note(self, report: Report) -> None:
         """Remember the best validation, and how long ago it was."""
@@ -51,7 +53,14 @@ class Run:
             self.optimizer.state_dict(),
             torch.get_rng_state(),
             self.stale,
+            dict(self.sums),
         )
+
+    def keep(self, config: Config, output: Path, report: Report | None) -> None:
+        """Write ``last.pt``, and ``best.pt`` where the validation of this epoch is the best one."""
+        if report is not None and not self.stale:
+            checkpoints.save(self.checkpoint(config), output / "best.pt")
+        checkpoints.save(self.checkpoint(config), output / "last.pt")
 
     def restore(self, saved: Checkpoint, config: Config) -> None:
         """Go on from a checkpoint: from here on only steps draw random numbers.
@@ -73,6 +82,7 @@ class Run:
             raise InputError("resume: optim.kind or start.freeze differs from the checkpoint's") from error
         torch.set_rng_state(saved.rng)
         self.step, self.best, self.stale = saved.step, saved.best, saved.stale
+        self.sums.update(saved.sums)
 
 
 @contextlib.contextmanager
@@ -105,6 +115,11 @@ def device_of(config: Config) -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device: {config.device!r}, auto, cpu or cuda:0 is right")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device: {config.device}, this machine has {torch.cuda.device_count()} CUDA GPUs")
+    return device

@@ -18,7 +18,7 @@ from trainers.config import Config
 from trainers.data.batch import Batch, collate
 from trainers.data.dataset import check, open_dataset
 from trainers.distill import Teaching
-from trainers.evaluate import Report, measure, predictor
+from trainers.evaluate import measure, predictor
 from trainers.log import Log
 from trainers.models import prepare
 from trainers.order import Augmented, order
@@ -55,7 +55,7 @@ def train(
     teaching = _teaching(config, run, device)
     if resume is not None:
         run.restore(checkpoints.load(resume), config)
-    how = {"resume_at": run.step, "quiet": quiet, "board": config.tensorboard}
+    how = {"resume_at": run.step, "sums": run.sums, "quiet": quiet, "board": config.tensorboard}
     with joined(device, config.optim.batch) as ranks, Log(output, writes=ranks.first, **how) as log:
         for line in filter(None, (*dataset.remarks, said, mixed.remark(device, config.amp))):
             log.say(line)
@@ -92,7 +92,7 @@ def train(
                         run.note(report)
                     log.epoch(epoch, rate, report)
                     if ranks.first:
-                        _keep(run, config, output, report)
+                        run.keep(config, output, report)
                         plot_run(output, log.rows, report)
                     if ranks.any(0 < config.optim.patience <= run.stale):
                         log.say(f"no better AP in {run.stale} validations: the run ends after epoch {epoch}")
@@ -154,9 +154,3 @@ def _step(run: Run, batch: Batch, rate: float, config: Config) -> dict[str, floa
     run.step += 1
     optimise.average(run.average, run.net, config.optim, run.step)
     return values
-
-
-def _keep(run: Run, config: Config, output: Path, report: Report | None) -> None:
-    if report is not None and not run.stale:
-        checkpoints.save(run.checkpoint(config), output / "best.pt")
-    checkpoints.save(run.checkpoint(config), output / "last.pt")

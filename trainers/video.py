@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,19 @@ from trainers.evaluate_video import by_torch, measure_clips
 from trainers.log import Log
 from trainers.models import prepare
 from trainers.models.yolactedge import State, YolactEdgeVideo
+from trainers.plots import plot_run
 from trainers.run import Run, device_of, stopping
 from trainers.start import begin, exported, pictures
 
 __all__ = ["MOVING", "train_video"]
 
 MOVING = ("flow_net_pre_convs", "flow_net", "spa")  # parts of the network that the stage trains
+# keys of other runs: here the image model stays as it is, pairs are not mixed, and no labels are learnt from
+_UNUSED = (
+    "start.freeze", "teacher.checkpoint", "loss.classes", "loss.boxes", "loss.l1", "loss.topk",
+    "data.people", "data.keypoints", "data.classes", "data.clutter",
+    "augment.mosaic", "augment.mixup", "augment.paste", "augment.multi_scale", "augment.plain",
+)  # fmt: skip
 _ABSENT = (*MOVING, "semantic_seg_conv")  # what no image model's file has; the last is for its own training
 
 
@@ -43,8 +51,9 @@ def train_video(
     """Train what lies between key frames, as configured, and return the path of the checkpoint, ``last.pt``.
 
     ``start.weights`` is the finished image model, YOLACT's or YolactEdge's, whose classes stay. Other classes
-    than the scenes' are not measured. ``resume``, Ctrl-C and a full disk are as for an image model. Raises
-    InputError without an image model of the network's sizes, and where there are no pairs to learn from.
+    than the scenes' are not measured: then there is no ``best.pt``. What else a run leaves, ``resume``,
+    Ctrl-C and a full disk are as for an image model. Raises InputError without an image model of the same
+    sizes, where there are no pairs to learn from, and for keys that mean nothing here.
     """
     output = Path(output)
     device = device_of(config)
@@ -56,12 +65,17 @@ def train_video(
     classes = describe(config.start.weights).spec.classes if saved is None else saved.classes
     net: YolactEdgeVideo = checkpoints.build(config, len(classes))
     net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    moving = [p for part in MOVING for p in net.get_submodule(part).requires_grad_(True).parameters()]
-    optimizer = torch.optim.AdamW(moving, config.optim.lr, weight_decay=config.optim.weight_decay)
-    run = Run(net, copy.deepcopy(net), optimizer, classes)
+    for part in MOVING:
+        net.get_submodule(part).requires_grad_(True)
+    run = Run(net, copy.deepcopy(net), optimise.optimizer(net, config), classes)
+    if config.optim.patience and classes != CLASSES:
+        raise InputError(
+            f"optim.patience: {config.optim.patience}, 0 is right: only {', '.join(CLASSES)} are measured"
+        )
     if saved is not None:
         run.restore(saved, config)
-    with Log(output, resume_at=run.step, quiet=quiet) as log:
+    how = {"resume_at": run.step, "sums": run.sums, "quiet": quiet, "board": config.tensorboard}
+    with Log(output, **how) as log:
         data = render_pairs(config.data.train, SEEDS["train"], max(config.size) * 5 // 4, log.preparing)
         val = render_clips(config.data.val, SEEDS["val"], held_out=False) if classes == CLASSES else []
         if said := mixed.remark(device, config.amp):
@@ -88,8 +102,15 @@ def train_video(
                     report = None
                     if val and ((epoch + 1) % config.val_every == 0 or run.step == total):
                         report = measure_clips(by_torch(run.average, config.size), val, "between")
+                        run.note(report)
                     log.epoch(epoch + 1, rate, report)
-                    checkpoints.save(run.checkpoint(config), last)
+                    run.keep(config, output, report)
+                    plot_run(output, log.rows, report)
+                    if 0 < config.optim.patience <= run.stale:
+                        log.say(
+                            f"no better AP in {run.stale} validations: the run ends after epoch {epoch + 1}"
+                        )
+                        break
     return last
 
 
@@ -104,6 +125,11 @@ def _check(config: Config) -> None:
         )
     if data.train < batch:
         raise InputError(f"data.train: {data.train}, at least optim.batch: {batch} pairs are right")
+    plain = Config(name=config.name)
+    for name in _UNUSED:
+        given, without = attrgetter(name)(config), attrgetter(name)(plain)
+        if given != without:
+            raise InputError(f"{name}: {given!r}, the video stage has no use for it: {without!r} is right")
 
 
 def _step(run: Run, key: Tensor, later: Tensor, rate: float, config: Config) -> dict[str, float]:
@@ -116,7 +142,7 @@ def _step(run: Run, key: Tensor, later: Tensor, rate: float, config: Config) -> 
         raise WorkError(f"train: step {run.step}: the loss is not finite: {values}")
     run.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()
-    torch.nn.utils.clip_grad_norm_(run.optimizer.param_groups[0]["params"], config.optim.clip)
+    torch.nn.utils.clip_grad_norm_(run.net.parameters(), config.optim.clip)
     run.optimizer.step()
     run.step += 1
     optimise.average(run.average, run.net, config.optim, run.step)

@@ -34,6 +34,7 @@ def test_help_loads_neither_torch_nor_pictures() -> None:
     [
         (("train", "nowhere.yaml"), "nowhere.yaml: no such file"),
         (("train", "configs/train/tiny-yolo.yaml", "--optim.epocs=3"), "did you mean 'epochs'?"),
+        (("evaluate", "a.pt", "--split", "train"), "split: 'train', val, held_out or fresh is right"),
         (("export", "nowhere.pt", "a.onnx"), "nowhere.pt: no such checkpoint"),
     ],
 )
@@ -42,6 +43,7 @@ def test_mistakes_are_one_sentence_and_exit_code_2(arguments: tuple[str, ...], s
     done = trainers(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+    assert "mean 'train'" not in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
@@ -80,6 +82,8 @@ def of_another_family(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("size: [90, 64]", (), "size: 90x64, multiples of 32 are right for yolo"),
         ("model: {arch: yolox_q}", (), "model.arch: 'yolox_q', one of yolo,"),
         ("device: gpu", (), "device: 'gpu', auto, cpu or cuda:0 is right"),
+        ("device: meta", (), "device: 'meta', auto, cpu or cuda:0 is right"),
+        ("device: mps", (), "device: 'mps', auto, cpu or cuda:0 is right"),
         ("start: {weights: no.pt}", (), "no.pt: no such checkpoint"),
         ("start: {freeze: [stm]}", (), "did you mean 'stem'?"),
         ("teacher: {checkpoint: no.pt}", (), "no.pt: no such checkpoint"),

@@ -10,6 +10,7 @@ import pytest
 
 from engines.errors import InputError
 from engines.scenes import CLASSES, Scene
+from trainers import preview as module
 from trainers.config import Config
 from trainers.data.scenes import scene_sample
 from trainers.preview import drawn, preview
@@ -20,6 +21,18 @@ def test_a_sheet_is_rows_by_columns_and_drawn_on(arch: str, tmp_path: Path) -> N
     config = Config.model_validate({"name": "a", "size": (96, 64), "model": {"arch": arch}})
     path = preview(config, tmp_path / "a.png", columns=3, rows=2)
     assert cv2.imread(str(path)).shape == (2 * 68, 3 * 100, 3)
+
+
+@pytest.mark.parametrize(("pictures", "columns", "shown"), [(6, 3, 6), (24, 3, 6), (4, 3, 4)])
+def test_every_tile_shows_another_picture_as_long_as_there_are_any(
+    pictures: int, columns: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set()
+    take = module.augment
+    monkeypatch.setattr(module, "augment", lambda data, row, *how: asked.add(row) or take(data, row, *how))
+    config = Config.model_validate({"name": "a", "size": (64, 32), "data": {"train": pictures}})
+    preview(config, tmp_path / "a.png", columns=columns, rows=2)
+    assert len(asked) == shown
 
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose"])

@@ -85,6 +85,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(
     assert parts.step == whole.step == 8
     assert same(whole.model, parts.model)
     assert same(whole.average, parts.average)
+    rows = [(tmp_path / name / "results.csv").read_text().splitlines() for name in ("whole", "parts")]
+    assert [row.split(",")[4:] for row in rows[0]] == [row.split(",")[4:] for row in rows[1]]
     moments = [state["exp_avg_sq"] for state in whole.optimizer["state"].values()]
     again = [state["exp_avg_sq"] for state in parts.optimizer["state"].values()]
     assert all(torch.equal(a, b) for a, b in zip(moments, again, strict=True))

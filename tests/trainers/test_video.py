@@ -14,6 +14,7 @@ from engines.spec import ModelSpec
 from trainers import checkpoints, models, video
 from trainers.config import Config, Network
 from trainers.data.clips import INTERVAL, render_clips, render_pairs
+from trainers.evaluate import Report
 from trainers.evaluate_video import by_torch, measure_clips
 from trainers.export import write
 from trainers.models.yolactedge import State, YolactEdgeVideo
@@ -56,9 +57,19 @@ def test_only_the_parts_between_key_frames_learn(tmp_path: Path) -> None:
         ({"start": {"weights": "tiny-yolo"}}, r"start\.weights: tiny-yolo: \d+ layers are not in it, or of"),
         ({"data": {"kind": "coco"}}, r"data\.kind: coco, scenes is right"),
         ({"data": {"train": 3, "val": 1}}, r"data\.train: 3, at least optim\.batch: 4 pairs are right"),
+        (
+            {"augment": {"mosaic": 0.5}},
+            r"augment\.mosaic: 0\.5, the video stage has no use for it: 0\.0",
+        ),
+        ({"loss": {"boxes": 2}}, r"loss\.boxes: 2\.0, the video stage has no use for it: 5\.0 is right"),
+        (
+            {"start": {"weights": "tiny-yolact", "freeze": ["flow_net"]}},
+            r"start\.freeze: \('flow_net',\), the video stage has no use for it: \(\) is right",
+        ),
+        ({"teacher": {"checkpoint": "a.pt"}}, r"teacher\.checkpoint: 'a\.pt', the video stage has no use"),
         ({"device": "gpu"}, r"device: 'gpu', auto, cpu or cuda:0 is right"),
     ],
-    ids=["none", "without heads", "labels", "fewer than a batch", "device"],
+    ids=["none", "no heads", "labels", "few", "mixed", "loss", "freeze", "teacher", "device"],
 )
 def test_what_it_cannot_begin_with_is_one_sentence(
     changes: dict[str, Any], said: str, tmp_path: Path
@@ -97,8 +108,29 @@ def test_classes_are_those_of_the_image_model(tmp_path: Path) -> None:
     saved = checkpoints.load(train_video(config(start={"weights": str(image)}), tmp_path / "run", quiet=True))
     assert saved.classes == ("seal", "frog")
     assert "ap" not in (tmp_path / "run" / "results.csv").read_text().splitlines()[0].split(",")
+    patient = config(start={"weights": str(image)}, optim={"epochs": 1, "batch": 4, "patience": 2})
+    with pytest.raises(InputError, match=r"optim\.patience: 2, 0 is right: only person, car, ball"):
+        train_video(patient, tmp_path / "run", quiet=True)
     head = "prediction_layers.0.conf_layer.weight"
     assert torch.allclose(saved.average[head], net.state_dict()[head])
+
+
+def test_a_run_leaves_what_a_run_of_an_image_model_leaves(tmp_path: Path) -> None:
+    train_video(config(optim={"epochs": 1, "batch": 8}, tensorboard=True), tmp_path, quiet=True)
+    left = {path.name for path in tmp_path.iterdir()}
+    plots = {"loss.png", "ap.png", "precision.png", "confusion.png"}
+    assert left == {"last.pt", "best.pt", "results.csv", "tensorboard", *plots}
+
+
+def test_the_optimizer_and_the_patience_are_those_of_the_training_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "measure_clips", lambda *how: Report(0.5, 0.5, {}, 1, confusion=((0,),)))
+    how = {"kind": "sgd", "epochs": 9, "batch": 8, "patience": 1}
+    saved = checkpoints.load(train_video(config(optim=how, val_every=1), tmp_path, quiet=True))
+    assert saved.step == 2  # the second validation is no better
+    assert saved.best == 0.5
+    assert saved.optimizer["param_groups"][0]["momentum"] == 0.9
 
 
 def test_pairs_repeat_and_show_what_moves() -> None:
