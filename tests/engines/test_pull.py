@@ -10,20 +10,36 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from engines import locate, pull
 from engines.errors import InputError, WorkError
 
-CONTENT = np.random.default_rng(0).bytes(1_000_000)
+
+def network(seed: int, size: int = 240_000) -> bytes:
+    """Return an ONNX file of four bytes for each number of its size."""
+    numbers = np.random.default_rng(seed).random(size, np.float32)
+    face = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name in ("x", "y")]
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "net", face[:1], face[1:], [numpy_helper.from_array(numbers, "w")])
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+CONTENT, OTHER = network(0), network(1)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT under any path; ``cut`` bytes at most per answer, ``ranges`` asked for."""
+    """Serves CONTENT under any path; ``cut`` bytes at most per answer, ``ranges`` asked for.
+
+    It knows its file again by an ETag, and where that is another, gives all of it if ``knows_tags``.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.cut, self.ranges, self.knows_ranges = CONTENT, 1 << 30, list[str](), True
+        self.topology = b"<net>"  # what it serves as .xml
+        self.has_tags = self.knows_tags = self.tells_length = True
 
     @property
     def url(self) -> str:
@@ -39,15 +55,19 @@ class Handler(BaseHTTPRequestHandler):
             return
         asked = self.headers.get("Range", "")
         self.server.ranges.append(asked)
-        start = (
-            int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.knows_ranges else 0
-        )
-        body = self.server.content[start:]
-        if not body:
+        body = self.server.topology if self.path.endswith(".xml") else self.server.content
+        tag = f'"{hashlib.sha256(body).hexdigest()}"'
+        is_same = self.headers.get("If-Range", tag) == tag or not self.server.knows_tags
+        start = int(asked[6:-1]) if asked and self.server.knows_ranges and is_same else 0
+        if asked and start >= len(body):
             self.send_error(416)
             return
+        body = body[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.server.tells_length:
+            self.send_header("Content-Length", str(len(body)))
+        if self.server.has_tags:
+            self.send_header("ETag", tag)
         self.end_headers()
         self.wfile.write(body[: self.server.cut])
 
@@ -96,6 +116,57 @@ def test_a_cut_download_goes_on(knows_ranges: bool, card: Path, server: Server) 
     assert server.ranges == ["", "bytes=400000-"]
 
 
+NEW = {
+    "a server that compares": {},
+    "a server that does not look": {"knows_tags": False},
+    "a server that tells no versions": {"has_tags": False},
+    "a server of whole files": {"knows_ranges": False},
+    "a shorter file": {"content": network(2, 20_000), "knows_tags": False},
+}
+
+
+@pytest.mark.parametrize("how", NEW.values(), ids=NEW.keys())
+def test_a_file_that_changes_between_two_parts_is_not_patched_together(
+    how: dict[str, object], card: Path, server: Server
+) -> None:
+    vars(server).update({"has_tags": how.get("has_tags", True), "cut": 400_000})
+    with pytest.raises(WorkError, match="run it again to go on"):
+        pull.pull("net")
+    vars(server).update({"content": OTHER, "cut": 1 << 30} | how)
+    path = pull.pull("net")
+    assert path.read_bytes() == server.content
+    assert sorted(each.name for each in path.parent.iterdir()) == ["net.onnx", "net.onnx.sha256"]
+
+
+RUBBISH = {
+    "a page": ({"content": b"<!DOCTYPE html><html>log in</html>"}, "a web page came, 34 bytes"),
+    "nothing": ({"content": b""}, "an empty file came, 0 bytes"),
+    "words": ({"content": b"not found"}, "no network, or part of one, came, 9 bytes"),
+    "a part, of a length that was not told": ({"cut": 400_000, "tells_length": False}, "400000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("how", "said"), RUBBISH.values(), ids=RUBBISH.keys())
+def test_what_is_no_network_is_neither_used_nor_remembered(
+    how: dict[str, object], said: str, card: Path, server: Server
+) -> None:
+    before = {name: getattr(server, name) for name in how}
+    vars(server).update(how)
+    with pytest.raises(WorkError, match=said) as refusal:
+        pull.pull("net")
+    assert "\n" not in str(refusal.value)
+    vars(server).update(before)
+    assert pull.pull("net").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_all_there_is_taken_by_its_digest(card: Path, server: Server) -> None:
+    card.write_text(card.read_text() + f"sha256: {DIGEST}\n")
+    part = pull.downloads() / "net" / "net.onnx.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT)
+    assert pull.pull("net").read_bytes() == CONTENT
+
+
 def test_another_file_than_the_cards_is_not_used(card: Path, server: Server) -> None:
     card.write_text(card.read_text() + f"sha256: {'a' * 64}\n")
     with pytest.raises(WorkError, match=f"sha256: {DIGEST}, {'a' * 64} is right") as refusal:
@@ -119,6 +190,9 @@ def test_a_damaged_copy_is_replaced_by_the_same_file_only(card: Path, server: Se
 
 def test_both_files_of_an_ir_come(card: Path, server: Server) -> None:
     card.write_text(f"model: net.xml\nurl: {server.url.replace('.onnx', '.xml')}\nweights_sha256: {DIGEST}\n")
+    with pytest.raises(WorkError, match="no network, or part of one, came"):
+        pull.pull("net")
+    server.topology = b"<net/>"
     path = pull.pull("net")
     assert (path.name, path.with_suffix(".bin").read_bytes()) == ("net.xml", CONTENT)
 
