@@ -31,6 +31,7 @@ TICKS = 90_000  # a second, of MPEG's clock: any source's pts to 6 us
 TIME_BASE = Fraction(1, TICKS)
 LATEST_START = 10.0  # seconds; a source that starts later (a broadcast's clock) is moved to 0
 JUMP = 1.0  # seconds; a pts that falls back by more starts a new stretch of time
+LEAP = 6 * 3600.0  # seconds; so does one that leaps ahead by more: MP4 holds 2^31 ticks from one to the next
 
 # x264's presets and the frames each looks ahead (x264 --fullhelp).
 LOOKAHEAD = {
@@ -128,7 +129,7 @@ class Film:
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
             picture.pts = pts
             picture.time_base = TIME_BASE
-            picture.duration = round((frame.duration or self._step) * TICKS)
+            picture.duration = round(min(frame.duration or self._step, LEAP) * TICKS)
             picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
             packets = self._video.encode(picture)
         self._mux(packets)
@@ -202,7 +203,7 @@ class Clock:
         if self._last < 0 and not 0 <= pts <= LATEST_START:
             self._move(-pts, pts)
         tick = round((pts + self.shift) * TICKS)
-        if tick < self._last - JUMP * TICKS:
+        if self._last >= 0 and not -JUMP * TICKS <= tick - self._last <= LEAP * TICKS:
             tick = self._last + self._gap
             self._move(tick / TICKS - pts, pts)
         tick = max(tick, self._last + 1)

@@ -48,6 +48,9 @@ COPYABLE = {  # sound that MP4 and Matroska both take
 }
 REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
 NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
+# FFmpeg takes a clock that falls by 100 s for one of 33 bits that ran over, and adds 26 hours. Left as it is,
+# Timeline sees the fall, whichever of the two it was.
+ALWAYS = {"correct_ts_overflow": "0"}
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
 
 
@@ -72,7 +75,7 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
             path,
             "r",
             format=opening.format or None,
-            options=dict(opening.options),
+            options=ALWAYS | dict(opening.options),
             timeout=opening.timeout if any(opening.timeout) else None,
             metadata_errors="replace",
         )

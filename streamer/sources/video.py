@@ -352,7 +352,7 @@ class Video:
         pts = packet.pts if packet.pts is not None else packet.dts
         if not packet.size or pts is None:
             return
-        shift = round(self._timeline.offset / packet.time_base)
+        shift = round(self._timeline.shift(float(pts * packet.time_base)) / packet.time_base)
         dts = packet.dts if packet.dts is not None else pts
         data = self._unwrapped(bytes(packet)) if self._is_wrapped else bytes(packet)
         if data:
