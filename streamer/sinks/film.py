@@ -10,10 +10,10 @@ from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from engines.errors import nearest
+from engines.errors import InputError, nearest
 from streamer import planes as pixels
 from streamer.audio import AudioPacket, AudioTrack
-from streamer.frame import Frame
+from streamer.frame import Frame, Matrix
 from streamer.sinks.fit import Fit
 from streamer.sinks.sound import Sound
 from streamer.sources import SourceInfo
@@ -49,6 +49,7 @@ HELD = 0.5  # seconds of video that may be inside the encoder, and as many in a 
 KEYFRAMES = 4.0  # seconds from one to the next
 MAX_THREADS = 8
 PIXELS_PER_THREAD = 500_000
+LONGEST = 16_384  # pixels, a side of x264's pictures
 
 PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
 # delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
@@ -59,6 +60,7 @@ CLUSTERS = {"cluster_time_limit": str(round(HELD * 1e3))}
 
 # Matrix -> AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic (ITU-T H.273).
 COLOURS = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 9, 14)}
+UNSPECIFIED = (0, 2)  # primaries and transfer characteristics that tell nothing
 LIMITED, FULL = 1, 2  # AVColorRange
 FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: packets take over the frame's
 
@@ -92,7 +94,8 @@ class Settings:
 class Film:
     """An encoder, a container and a clock; the first frame fixes size, colours and sound.
 
-    ``form`` is mp4, mov or matroska. Raises OSError, av.FFmpegError where the file cannot be opened.
+    ``form`` is mp4, mov or matroska. Raises OSError, av.FFmpegError where the file cannot be opened,
+    InputError for pictures that H.264 cannot hold.
     """
 
     def __init__(self, path: str, form: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
@@ -101,9 +104,13 @@ class Film:
         self.packets = 0  # written so far
         self._path = path
         self._fit = Fit(first.planes)
+        if max(self._fit.size) > LONGEST:
+            width, height = self._fit.size
+            raise InputError(f"{path}: pictures of {width}x{height}, x264 takes sides up to {LONGEST}")
         self._clock = Clock(path)
         self._step = first.duration or (1 / info.fps if info.fps else 0.0)
         self._resized = False
+        self._colours = _colours(self._fit.matrix, info)
         self._strayed = False  # and this was said
         self._sound: Sound | None = None
         self._open(form, settings)
@@ -150,6 +157,8 @@ class Film:
         options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
         self._container: OutputContainer = av.open(self._path, "w", format=form, options=options)
         self._video = _add_video(self._container, self._fit, self._step, settings)
+        context = self._video.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = self._colours
 
     def _add_sound(self, track: AudioTrack, first: Frame) -> Sound | None:
         import av
@@ -217,6 +226,16 @@ class Clock:
             log.warning("%s: source time %.3f s becomes %.3f s in the file", self._path, pts, pts + shift)
 
 
+def _colours(matrix: Matrix, info: SourceInfo) -> tuple[int, int, int]:
+    """Return the tags of pictures that keep the source's values: its own primaries and transfer."""
+    space, primaries, transfer = COLOURS[matrix]
+    if info.primaries not in UNSPECIFIED:
+        primaries = info.primaries
+    if info.transfer not in UNSPECIFIED:
+        transfer = info.transfer
+    return space, primaries, transfer
+
+
 def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Settings) -> VideoStream:
     """Add an x264 stream without B-frames: packets leave in the order of the pictures, so pts equals dts."""
     threads, lookahead = _delays(fit.size, step, settings)
@@ -232,7 +251,6 @@ def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Sett
     context = stream.codec_context
     context.width, context.height = fit.size
     context.pix_fmt = "yuv420p"
-    context.colorspace, context.color_primaries, context.color_trc = COLOURS[fit.matrix]
     context.color_range = FULL if fit.full_range else LIMITED
     context.gop_size = settings.gop or max(round(KEYFRAMES * fps), 1)
     context.thread_count = threads

@@ -102,7 +102,9 @@ def video_of(container: InputContainer, url: str) -> VideoStream:
         stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
     ]
     if not moving:
-        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        others = {stream.type for stream in container.streams if stream.type != "video"}
+        covers = ["a cover picture"] if container.streams.video else []
+        held = ", ".join([*sorted(others), *covers]) or "nothing"
         raise InputError(f"{redact(url)}: no video stream, it holds: {held}")
     best = container.streams.best("video")
     stream = next((stream for stream in moving if stream is best), moving[0])

@@ -204,6 +204,8 @@ class Video:
             duration=0.0 if self.live else duration,
             codec=codec.codec.canonical_name,
             pixel_format=codec.pix_fmt or "",
+            primaries=codec.color_primaries,
+            transfer=codec.color_trc,
             audio=self._track(),
         )
 

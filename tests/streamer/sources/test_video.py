@@ -404,3 +404,18 @@ def test_a_clock_that_runs_over_goes_on(film: Film):
     times = [frame.pts for frame in frames_of(path)]
     assert len(times) == 30
     assert np.diff(times) == pytest.approx(0.1, abs=0.001)
+
+
+def test_what_colours_mean_is_told(film: Film, tmp_path: Path):
+    path = tmp_path / "hdr.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, 16
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0)).reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    info = open_source(str(path)).info
+    assert (info.primaries, info.transfer) == (9, 16)
+    info = open_source(str(film("plain.mkv"))).info
+    assert (info.primaries, info.transfer) == (2, 2)
