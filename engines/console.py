@@ -7,6 +7,7 @@ ours, and for every error where ``--debug`` is on the command line.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
 
     Typer itself answers wrong usage with 2 and an interrupt with 130.
     """
+    _open_closed()
     words = sys.argv[1:] if arguments is None else arguments
     interrupted = threading.Event()
     atexit.register(_leave, interrupted)  # first, so that it comes last
@@ -53,7 +55,13 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
             interrupted.set()
         raise
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
 
@@ -65,6 +73,25 @@ def plain(*, stderr: bool = False, quiet: bool = False, soft_wrap: bool = False)
     return Console(
         stderr=stderr, quiet=quiet, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False
     )
+
+
+def _open_closed() -> None:
+    """Give a process whose outputs were closed something to write to: the next file must not become one.
+
+    Python has None for them, which `print` takes for the other one.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, this one
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to stdout go nowhere, at the interpreter's end too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Rates", "Report", "StageReport", "StreamReport", "report"]
 
 _WINDOW = 1.0  # seconds over which a rate is taken
+_LEAST = 0.5  # seconds of results from which on there is a rate
+_BURST = 0.02  # seconds within which a batch's results come; those of the first took their time before it
 
 
 class Rates:
@@ -33,7 +35,7 @@ class Rates:
         """Note a result at time.monotonic() `now`; return its latency in seconds."""
         latency = max(now - frame.captured, 0.0)
         with self._lock:
-            times = self._times.setdefault(frame.stream, deque(maxlen=512))
+            times = self._times.setdefault(frame.stream, deque(maxlen=4096))
             times.append(now)
             while now - times[0] > _WINDOW:
                 times.popleft()
@@ -61,12 +63,14 @@ class Rates:
             self._latency.pop(stream, None)
 
     def fps(self, stream: str) -> float:
-        """Return results per second of a stream; 0 before the second one."""
+        """Return results per second of a stream; 0 before there are enough to tell."""
         with self._lock:
             times = self._times.get(stream) or [0.0]
             span = times[-1] - times[0]
-            is_now = time.monotonic() - times[-1] < 2 * _WINDOW
-            return (len(times) - 1) / span if span > 0 and is_now else 0.0
+            if span < _LEAST or time.monotonic() - times[-1] > 2 * _WINDOW:
+                return 0.0
+            first = next(place for place, when in enumerate(times) if when > times[0] + _BURST)
+            return (len(times) - first) / span
 
     def total(self) -> float:
         """Return results per second of all streams."""

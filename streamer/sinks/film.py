@@ -10,10 +10,10 @@ from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from engines.errors import nearest
+from engines.errors import InputError, nearest
 from streamer import planes as pixels
 from streamer.audio import AudioPacket, AudioTrack
-from streamer.frame import Frame
+from streamer.frame import Frame, Matrix
 from streamer.sinks.fit import Fit
 from streamer.sinks.sound import Sound
 from streamer.sources import SourceInfo
@@ -31,6 +31,7 @@ TICKS = 90_000  # a second, of MPEG's clock: any source's pts to 6 us
 TIME_BASE = Fraction(1, TICKS)
 LATEST_START = 10.0  # seconds; a source that starts later (a broadcast's clock) is moved to 0
 JUMP = 1.0  # seconds; a pts that falls back by more starts a new stretch of time
+LEAP = 6 * 3600.0  # seconds; so does one that leaps ahead by more: MP4 holds 2^31 ticks from one to the next
 
 # x264's presets and the frames each looks ahead (x264 --fullhelp).
 LOOKAHEAD = {
@@ -48,6 +49,7 @@ HELD = 0.5  # seconds of video that may be inside the encoder, and as many in a 
 KEYFRAMES = 4.0  # seconds from one to the next
 MAX_THREADS = 8
 PIXELS_PER_THREAD = 500_000
+LONGEST = 16_384  # pixels, a side of x264's pictures
 
 PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
 # delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
@@ -58,6 +60,7 @@ CLUSTERS = {"cluster_time_limit": str(round(HELD * 1e3))}
 
 # Matrix -> AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic (ITU-T H.273).
 COLOURS = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 9, 14)}
+UNSPECIFIED = (0, 2)  # primaries and transfer characteristics that tell nothing
 LIMITED, FULL = 1, 2  # AVColorRange
 FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: packets take over the frame's
 
@@ -91,7 +94,8 @@ class Settings:
 class Film:
     """An encoder, a container and a clock; the first frame fixes size, colours and sound.
 
-    ``form`` is mp4, mov or matroska. Raises OSError, av.FFmpegError where the file cannot be opened.
+    ``form`` is mp4, mov or matroska. Raises OSError, av.FFmpegError where the file cannot be opened,
+    InputError for pictures that H.264 cannot hold.
     """
 
     def __init__(self, path: str, form: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
@@ -100,9 +104,13 @@ class Film:
         self.packets = 0  # written so far
         self._path = path
         self._fit = Fit(first.planes)
+        if max(self._fit.size) > LONGEST:
+            width, height = self._fit.size
+            raise InputError(f"{path}: pictures of {width}x{height}, x264 takes sides up to {LONGEST}")
         self._clock = Clock(path)
         self._step = first.duration or (1 / info.fps if info.fps else 0.0)
         self._resized = False
+        self._colours = _colours(self._fit.matrix, info)
         self._strayed = False  # and this was said
         self._sound: Sound | None = None
         self._open(form, settings)
@@ -128,7 +136,7 @@ class Film:
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
             picture.pts = pts
             picture.time_base = TIME_BASE
-            picture.duration = round((frame.duration or self._step) * TICKS)
+            picture.duration = round(min(frame.duration or self._step, LEAP) * TICKS)
             picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
             packets = self._video.encode(picture)
         self._mux(packets)
@@ -149,6 +157,8 @@ class Film:
         options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
         self._container: OutputContainer = av.open(self._path, "w", format=form, options=options)
         self._video = _add_video(self._container, self._fit, self._step, settings)
+        context = self._video.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = self._colours
 
     def _add_sound(self, track: AudioTrack, first: Frame) -> Sound | None:
         import av
@@ -202,7 +212,7 @@ class Clock:
         if self._last < 0 and not 0 <= pts <= LATEST_START:
             self._move(-pts, pts)
         tick = round((pts + self.shift) * TICKS)
-        if tick < self._last - JUMP * TICKS:
+        if self._last >= 0 and not -JUMP * TICKS <= tick - self._last <= LEAP * TICKS:
             tick = self._last + self._gap
             self._move(tick / TICKS - pts, pts)
         tick = max(tick, self._last + 1)
@@ -214,6 +224,16 @@ class Clock:
         self.shift = shift
         if self._path:
             log.warning("%s: source time %.3f s becomes %.3f s in the file", self._path, pts, pts + shift)
+
+
+def _colours(matrix: Matrix, info: SourceInfo) -> tuple[int, int, int]:
+    """Return the tags of pictures that keep the source's values: its own primaries and transfer."""
+    space, primaries, transfer = COLOURS[matrix]
+    if info.primaries not in UNSPECIFIED:
+        primaries = info.primaries
+    if info.transfer not in UNSPECIFIED:
+        transfer = info.transfer
+    return space, primaries, transfer
 
 
 def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Settings) -> VideoStream:
@@ -231,7 +251,6 @@ def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Sett
     context = stream.codec_context
     context.width, context.height = fit.size
     context.pix_fmt = "yuv420p"
-    context.colorspace, context.color_primaries, context.color_trc = COLOURS[fit.matrix]
     context.color_range = FULL if fit.full_range else LIMITED
     context.gop_size = settings.gop or max(round(KEYFRAMES * fps), 1)
     context.thread_count = threads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from streamer.urls import read_query
 
 __all__ = ["ImageSink"]
 
-NUMBER = re.compile(r"%0?\d*d")
+NUMBER = re.compile(r"%0?(\d*)d")
+MOST_DIGITS = 100  # of a number in a file's name, which has 255 bytes in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,18 @@ class ImageSink:
         _parameters(address)
         if "%" in NUMBER.sub("", address.path, count=1).replace("%%", ""):
             raise InputError(f"{address.url}: number in the name: must be one, such as %06d")
+        digits = NUMBER.search(address.path)
+        if digits and int(digits[1] or 0) > MOST_DIGITS:
+            raise InputError(
+                f"{address.url}: number in the name: {digits[0]}, must have {MOST_DIGITS} digits at most"
+            )
         check_writable(address)
 
     def write(self, frame: Frame) -> None:
         """Write one picture. InputError for a second one under one name, WorkError where the disk fails."""
         if self._written and not self._many:
             stem, suffix = os.path.splitext(self._address.path)
+            _remove(self._address.path.replace("%%", "%"))
             raise InputError(
                 f"{self._address.url}: one file for many frames, did you mean {stem}/%06d{suffix}?"
             )
@@ -77,6 +85,7 @@ class ImageSink:
             with open(path, "wb") as file:
                 file.write(picture)
         except OSError as error:
+            _remove(path)  # half a picture, where the disk is full
             kind = WorkError if self._written else InputError
             raise kind(f"{path}: cannot be written: {error.strerror}") from error
         self._written += 1
@@ -96,6 +105,12 @@ class ImageSink:
             raise WorkError(f"{self._address.url}: {frame!r} cannot be encoded")
         encoded: bytes = picture.tobytes()
         return encoded
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path):
+            os.remove(path)
 
 
 def _parameters(address: Address) -> list[int]:

@@ -39,6 +39,8 @@ class SourceInfo:
     duration: float = 0.0  # seconds
     codec: str = ""
     pixel_format: str = ""  # as decoded, FFmpeg's name
+    primaries: int = 2  # ITU-T H.273 table 2
+    transfer: int = 2  # and table 3: 16 is PQ, 18 HLG; 2 is unspecified in both
     audio: AudioTrack | None = None
     steady: bool = True  # False: each picture may have a size of its own
 

@@ -61,6 +61,9 @@ COPYABLE = {  # sound that MP4 and Matroska both take
 REFUSED = (HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError)  # by a server that is well
 NEVER = (DemuxerNotFoundError, OptionNotFoundError, ProtocolNotFoundError)
 LARGEST_BLOCK = 512 << 20  # bytes; a picture of 16384x16384 has 400 million
+# FFmpeg takes a clock that falls by 100 s for one of 33 bits that ran over, and adds 26 hours. Left as it is,
+# Timeline sees the fall, whichever of the two it was.
+ALWAYS = {"correct_ts_overflow": "0"}
 NOT_VIDEO = {"tty"}  # FFmpeg draws text files as pictures
 
 
@@ -85,7 +88,7 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
             path,
             "r",
             format=opening.format or None,
-            options=dict(opening.options),
+            options=ALWAYS | dict(opening.options),
             timeout=opening.timeout if any(opening.timeout) else None,
             metadata_errors="replace",
         )
@@ -126,7 +129,9 @@ def video_of(container: InputContainer, url: str) -> VideoStream:
         stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
     ]
     if not moving:
-        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        others = {stream.type for stream in container.streams if stream.type != "video"}
+        covers = ["a cover picture"] if container.streams.video else []
+        held = ", ".join([*sorted(others), *covers]) or "nothing"
         raise InputError(f"{redact(url)}: no video stream, it holds: {held}")
     best = container.streams.best("video")
     stream = next((stream for stream in moving if stream is best), moving[0])

@@ -185,4 +185,6 @@ def _await_readers() -> None:
     """Let readers that were left close their sources: FFmpeg crashes if the process is torn down under it."""
     until = time.monotonic() + _LAST_WAIT
     for thread in list(_READERS):
+        if thread.ident is None:  # a Ctrl-C came before it was started
+            continue
         thread.join(max(until - time.monotonic(), 0.0))

@@ -213,6 +213,8 @@ class Video:
             duration=0.0 if self.live else duration,
             codec=codec.codec.canonical_name,
             pixel_format=codec.pix_fmt or "",
+            primaries=codec.color_primaries,
+            transfer=codec.color_trc,
             audio=self._track(),
         )
 
@@ -361,7 +363,7 @@ class Video:
         pts = packet.pts if packet.pts is not None else packet.dts
         if not packet.size or pts is None:
             return
-        shift = round(self._timeline.offset / packet.time_base)
+        shift = round(self._timeline.shift(float(pts * packet.time_base)) / packet.time_base)
         dts = packet.dts if packet.dts is not None else pts
         data = self._unwrapped(bytes(packet)) if self._is_wrapped else bytes(packet)
         if data:

@@ -140,3 +140,43 @@ def test_no_other_console_is_made(room: str) -> None:
     root = Path(__file__).parents[2]
     files = [path for path in (root / room).rglob("*.py") if path != root / "engines" / "console.py"]
     assert [path.name for path in files if "Console(" in path.read_text(encoding="utf-8")] == []
+
+
+SPEAK = (
+    "import os, sys, typer\n"
+    "from engines.console import run\n"
+    "from engines.errors import InputError\n"
+    "app = typer.Typer()\n"
+    "@app.command()\n"
+    "def work() -> None:\n"
+    "    sys.stderr.isatty(), sys.stdout.isatty()\n"
+    "    typer.echo('result')\n"
+    "    if not open(os.devnull).fileno() > 2:\n"
+    "        os._exit(7)\n"
+    "    raise InputError('wrong')\n"
+    "run(app, [])\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("closed", "out", "err"),
+    [("2>&-", "result\n", ""), (">&-", "", "error: wrong\n"), ("<&- >&- 2>&-", "", "")],
+)
+def test_a_closed_output_costs_nothing_but_what_goes_there(closed: str, out: str, err: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, SPEAK],
+        capture_output=True,
+        text=True,
+        timeout=15,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, out, err)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_a_full_disk_behind_stdout_is_one_sentence() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", SPEAK], stdout=full, stderr=subprocess.PIPE, text=True, timeout=15
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output: cannot be written: No space left on device\n"

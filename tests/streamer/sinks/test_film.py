@@ -20,6 +20,8 @@ TICKS = 90_000
         pytest.param([-1.0, 0.0, 1.0], [0.0, 1.0, 2.0], id="time before zero"),
         pytest.param([0.0, 3600.0], [0.0, 3600.0], id="a gap is real"),
         pytest.param([0.0, 2.0, 4.0, 0.0, 2.0], [0.0, 2.0, 4.0, 6.0, 8.0], id="a loop goes on"),
+        pytest.param([0.0, 2.0, 25e3, 25e3 + 2], [0.0, 2.0, 4.0, 6.0], id="a leap that MP4 cannot hold"),
+        pytest.param([8.0, 25e3], [8.0, 8.0 + 1 / TICKS], id="and one after the first picture"),
     ],
 )
 def test_time_is_kept_where_a_file_can_hold_it(times: list[float], expected: list[float]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
-from engines.errors import InputError
+from engines.errors import InputError, WorkError
 from streamer.frame import Frame
 from streamer.planes import from_rgb
 from streamer.sinks import Sink
@@ -55,7 +56,31 @@ def test_one_name_for_many_frames_is_refused_with_the_right_one(
     with pytest.raises(InputError, match=r"a\.jpg: one file for many frames, did you mean .*a/%06d\.jpg"):
         opened.write(second)
     opened.close()
-    assert cv2.imread(str(tmp_path / "a.jpg")).shape == (96, 160, 3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_was_not_written_whole_is_removed(
+    tmp_path: Path, frames: Callable[..., list[Frame]], sink: Callable[..., Sink]
+) -> None:
+    opened = sink(tmp_path / "%d.png")
+    first, second = frames([0.0, 0.1])
+    opened.write(first)
+    size = (tmp_path / "0.png").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(WorkError, match=r"1\.png: cannot be written"):
+            opened.write(second)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_a_number_longer_than_a_name_is_refused(tmp_path: Path, sink: Callable[..., Sink]) -> None:
+    with pytest.raises(InputError, match="must have 100 digits at most"):
+        sink(tmp_path / "%999999999999d.jpg")
 
 
 def test_nothing_is_on_disk_before_the_first_frame(tmp_path: Path, sink: Callable[..., Sink]) -> None:

@@ -341,3 +341,38 @@ def _packets(path: Path, kind: str) -> list[tuple[bytes, int | None]]:
     with av.open(str(path)) as container:
         stream = getattr(container.streams, kind)[0]
         return [(bytes(packet), packet.pts) for packet in container.demux(stream) if packet.size]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("given", "tagged"),
+    [
+        pytest.param({"primaries": 9, "transfer": 16}, (9, 16), id="PQ"),
+        pytest.param({"primaries": 9, "transfer": 18}, (9, 18), id="HLG"),
+        pytest.param({}, (9, 14), id="unspecified"),
+        pytest.param({"primaries": 0, "transfer": 0}, (9, 14), id="reserved"),
+    ],
+)
+def test_colours_are_tagged_as_the_source_s(
+    tmp_path: Path,
+    frames: MakeFrames,
+    write: Write,
+    suffix: str,
+    given: dict[str, int],
+    tagged: tuple[int, int],
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    write(path, frames([0.0, 0.1], matrix="bt2020"), **given)
+    with av.open(str(path)) as container:
+        picture = next(container.decode(video=0))
+    assert (picture.colorspace, picture.color_primaries, picture.color_trc) == (9, *tagged)
+
+
+def test_pictures_that_h264_cannot_hold_are_one_sentence(
+    tmp_path: Path, frames: MakeFrames, sink: Callable[..., Sink]
+) -> None:
+    opened = sink(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match=r"a\.mp4: pictures of 16386x16, x264 takes sides up to 16384"):
+        opened.write(frames([0.0], size=(16386, 16))[0])
+    opened.close()
+    assert not list(tmp_path.iterdir())

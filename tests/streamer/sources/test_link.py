@@ -14,6 +14,7 @@ import pytest
 from engines.errors import InputError, WorkError
 from streamer.frame import Frame, Planes
 from streamer.sources import SourceInfo, Unavailable
+from streamer.sources import link as link_module
 from streamer.sources.link import BACKLOG, Link, Lost, newest
 from streamer.sources.opening import Opening, settle
 
@@ -241,3 +242,10 @@ def test_a_file_that_does_not_open_is_given_up_by_who_has_no_more_patience(monke
         settle([Opening("share/a.mp4")], patient=lambda: False)
     gate.set()
     assert slow.closed.wait(5)
+
+
+def test_the_end_of_the_process_waits_for_no_reader_that_was_not_started(monkeypatch):
+    reader = threading.Thread(target=print)
+    monkeypatch.setattr(link_module, "_READERS", {reader})
+    link_module._await_readers()
+    assert reader.ident is None

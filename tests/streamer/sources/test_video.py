@@ -383,3 +383,39 @@ def test_unreadable_real_files_are_refused_in_one_sentence(data_dir: Path, name,
     with pytest.raises(InputError, match=words) as caught:
         open_source(str(data_dir / "video" / "derived" / f"{name}.mp4"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", [100.0, 25_000.0])
+def test_an_encoder_that_began_anew_is_not_taken_for_a_clock_that_ran_over(
+    film: Film, tmp_path: Path, start: float
+):
+    late, early = film("a.ts", times=[start + number / 10 for number in range(10)]), film("b.ts")
+    both = tmp_path / "both.ts"
+    both.write_bytes(late.read_bytes() + early.read_bytes())
+    times = [frame.pts for frame in frames_of(both)]
+    assert len(times) == 20
+    assert np.diff(times) == pytest.approx(0.1, abs=0.001)
+
+
+def test_a_clock_that_runs_over_goes_on(film: Film):
+    end = 2**33 / 90_000
+    pictures = [picture(number) for number in range(30)]
+    path = film("a.ts", pictures, times=[end - 1.5 + number / 10 for number in range(30)])
+    times = [frame.pts for frame in frames_of(path)]
+    assert len(times) == 30
+    assert np.diff(times) == pytest.approx(0.1, abs=0.001)
+
+
+def test_what_colours_mean_is_told(film: Film, tmp_path: Path):
+    path = tmp_path / "hdr.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, 16
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0)).reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    info = open_source(str(path)).info
+    assert (info.primaries, info.transfer) == (9, 16)
+    info = open_source(str(film("plain.mkv"))).info
+    assert (info.primaries, info.transfer) == (2, 2)

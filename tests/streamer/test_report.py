@@ -1,0 +1,51 @@
+"""Rates that a viewer sees: true ones, or none."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from streamer.frame import Frame
+from streamer.planes import from_rgb
+from streamer.report import Rates
+
+PLANES = from_rgb(np.zeros((8, 8, 3), np.uint8))
+
+
+def rate_of(times: list[float]) -> float:
+    """Add results whose last comes now and return the rate."""
+    rates, now = Rates(), time.monotonic()
+    for index, when in enumerate(times):
+        rates.add(Frame("cam", index, 0.0, PLANES), now + when - times[-1])
+    return rates.fps("cam")
+
+
+def bursts(count: int, size: int, every: float) -> list[float]:
+    """Return the times of results that come in batches."""
+    return [number * every + place * 1e-4 for number in range(count) for place in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        pytest.param([0.0], 0, id="one result tells nothing"),
+        pytest.param(bursts(1, 5, 1.0), 0, id="nor does one batch"),
+        pytest.param(bursts(2, 4, 0.2), 0, id="nor do two that are soon after one another"),
+        pytest.param(bursts(31, 1, 1 / 30), 30, id="one by one"),
+        pytest.param(bursts(6, 4, 0.2), 20, id="batches"),
+        pytest.param(bursts(3, 4, 0.4), 10, id="few batches"),
+        pytest.param(bursts(2000, 1, 0.0005), 2000, id="very many"),
+    ],
+)
+def test_a_rate_is_shown_once_it_is_true(times: list[float], rate: float) -> None:
+    assert rate_of(times) == pytest.approx(rate, rel=0.03)
+
+
+def test_the_hud_has_no_rate_before_there_is_one() -> None:
+    rates, now = Rates(), time.monotonic()
+    frame = Frame("cam", 0, 0.0, PLANES)
+    for when in bursts(1, 5, 1.0):
+        rates.add(frame, now + when)
+    assert "fps" not in rates.hud(frame)
