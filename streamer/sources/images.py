@@ -30,6 +30,8 @@ __all__ = ["Images", "Options", "files", "open_images", "read_picture"]
 
 QUERY = re.compile(r"\?(?=[a-z]+=)")  # a question mark is also a glob's
 
+ANIMATED = 2  # of the flags in the head of a WebP (RFC 9649, 2.7)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -119,6 +121,8 @@ def read_picture(data: bytes) -> tuple[av.VideoFrame, str]:
     # FFmpeg silently fills what is missing of a JPEG with grey: its scan (SOS) must come to an end (EOI).
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise ValueError("cut short")
+    if data[8:16] == b"WEBPVP8X" and data[20:21] and data[20] & ANIMATED:
+        raise ValueError("an animated WebP, which FFmpeg cannot read: a video or a GIF would be right")
     with av.open(io.BytesIO(data), "r") as container:
         if not container.streams.video:
             raise ValueError("holds no picture")

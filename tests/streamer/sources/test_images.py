@@ -172,3 +172,10 @@ def test_real_photographs_equal_opencvs(data_dir: Path):
     for frame, file in zip(frames, files, strict=True):
         difference = np.abs(rgb_of(frame) - cv2.imread(str(file))[..., ::-1])
         assert difference.mean() < 1.5
+
+
+def test_an_animated_webp_is_called_what_it_is(tmp_path: Path):
+    path = tmp_path / "dance.webp"
+    path.write_bytes(b"RIFF\x2a\0\0\0WEBPVP8X\x0a\0\0\0\x12" + bytes(40))
+    with pytest.raises(InputError, match=r"dance\.webp: an animated WebP"):
+        open_source(str(path))
