@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from traceback import clear_frames
 
 from engines.errors import InputError, WorkError
 from streamer.frame import Frame
@@ -119,6 +120,7 @@ class Link:
         try:
             source = self._opener()
         except BaseException as error:
+            clear_frames(error.__traceback__)  # else pictures and packets live as long as the error
             self.error = error
             self.settled.set()
             self._lane.close()

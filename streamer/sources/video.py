@@ -130,6 +130,7 @@ class Video:
             self._first = self._open_first()
             self.info = self._describe()
         except BaseException:
+            self._early.clear()  # or whoever keeps the error keeps them
             container.close()
             raise
 

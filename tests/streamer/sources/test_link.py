@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -112,6 +113,20 @@ def test_leaving_does_not_wait_and_the_thread_closes_the_source():
         assert camera.closed.wait(5)
         with pytest.raises(Lost):
             link.receive(0)
+
+
+def test_an_error_keeps_nothing_alive_of_what_failed():
+    held = []
+
+    def opener() -> Camera:
+        packet = Camera()
+        held.append(weakref.ref(packet))
+        raise Unavailable("no picture")
+
+    link = Link("cam", opener)
+    link._thread.join(5)
+    assert isinstance(link.error, Unavailable)
+    assert held[0]() is None
 
 
 def test_nothing_in_time_is_none():
