@@ -96,8 +96,8 @@ def test_a_run_ends_when_nothing_gets_better(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_a_worker_refuses_is_its_sentence_alone(tmp_path: Path) -> None:
-    broken = tmp_path / "a.bmp"
-    broken.write_bytes(b"BM of nothing")
+    broken = tmp_path / "a.jpg"
+    broken.write_bytes(b"\xff\xd8\xff of nothing \xff\xd9")
     (tmp_path / "a.txt").write_text("0 .5 .5 .5 .5\n")
     data = {"kind": "yolo", "images": str(tmp_path), "labels": str(tmp_path), "classes": ["a"]}
     with pytest.raises(InputError) as refused:
