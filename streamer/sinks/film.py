@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -50,6 +51,7 @@ KEYFRAMES = 4.0  # seconds from one to the next
 MAX_THREADS = 8
 PIXELS_PER_THREAD = 500_000
 LONGEST = 16_384  # pixels, a side of x264's pictures
+SOUND_WAIT = {True: 1.0, False: 30.0}  # live -> seconds of pictures for which announced sound is waited for
 
 PROMPT = {"flush_packets": "1", "max_interleave_delta": str(round(HELD * 1e6))}
 # delay_moov keeps the first pts, and sound that starts before zero; empty_moov alone would lose both.
@@ -91,6 +93,22 @@ class Settings:
                 raise ValueError(f"{name}: {value}, must be from 0 to {most}")
 
 
+@dataclass(slots=True)
+class Wait:
+    """Pictures that are encoded before it is known whether their sound comes."""
+
+    track: AudioTrack
+    patience: float  # seconds
+    bench: OutputContainer  # where the encoder lives
+    held: list[Packet[Any]] = field(default_factory=list)
+    since: int | None = None  # the first one's time, in ticks
+
+    def is_over(self, tick: int) -> bool:
+        """Whether a picture of this time has waited too long."""
+        self.since = tick if self.since is None else self.since
+        return tick - self.since > self.patience * TICKS
+
+
 class Film:
     """An encoder, a container and a clock; the first frame fixes size, colours and sound.
 
@@ -99,10 +117,8 @@ class Film:
     """
 
     def __init__(self, path: str, form: str, first: Frame, info: SourceInfo, settings: Settings) -> None:
-        import av
-
         self.packets = 0  # written so far
-        self._path = path
+        self._path, self._form = path, form
         self._fit = Fit(first.planes)
         if max(self._fit.size) > LONGEST:
             width, height = self._fit.size
@@ -113,18 +129,11 @@ class Film:
         self._colours = _colours(self._fit.matrix, info)
         self._strayed = False  # and this was said
         self._sound: Sound | None = None
-        self._open(form, settings)
-        if info.audio is not None:
-            self._sound = self._add_sound(info.audio, first)
-        try:
-            self._container.start_encoding()
-        except (OSError, av.FFmpegError) as error:
-            self._container.close()
-            if self._sound is None:
-                raise
-            self._lose_sound(error)
-            self._open(form, settings)
-            self._container.start_encoding()
+        self._wait: Wait | None = None
+        if info.audio is not None and not first.audio and form != "matroska":
+            self._wait = self._await(info.audio, settings, SOUND_WAIT[first.live])
+        else:
+            self._start(lambda: self._open(settings), info.audio, first)
 
     def write(self, frame: Frame) -> None:
         """Encode a frame and mux the sound that came with it. Raises OSError, av.FFmpegError."""
@@ -138,27 +147,91 @@ class Film:
             picture.time_base = TIME_BASE
             picture.duration = round(min(frame.duration or self._step, LEAP) * TICKS)
             picture.pict_type = 0  # the decoder's is still there, and x264 would obey it
-            packets = self._video.encode(picture)
-        self._mux(packets)
+            packets = self._encoder.encode(picture)
+        if self._wait is not None:
+            self._wait.held += packets
+            if not frame.audio and not self._wait.is_over(pts):
+                return
+            packets = self._end_wait(frame)
+        self._mux_pictures(packets)
         if self._sound is not None:
             self._mux(self._sound.packets(_packets(frame), self._clock.shift, pts / TICKS))
             self._tell_of_strays()
 
     def close(self) -> None:
         """Write what the encoder holds and the container's end. Raises OSError, av.FFmpegError."""
+        packets = self._encoder.encode(None)
+        if self._wait is not None:
+            self._wait.held += packets
+            packets = self._end_wait(None)
         try:
-            self._mux(self._video.encode(None))
+            self._mux_pictures(packets)
         finally:
             self._container.close()
 
-    def _open(self, form: str, settings: Settings) -> None:
+    def _start(self, open_file: Callable[[], None], track: AudioTrack | None, frame: Frame) -> None:
+        """Begin the file, with the sound that a frame brings; without where the container refuses it."""
         import av
 
-        options = PROMPT | (CLUSTERS if form == "matroska" else FRAGMENTS)
-        self._container: OutputContainer = av.open(self._path, "w", format=form, options=options)
-        self._video = _add_video(self._container, self._fit, self._step, settings)
-        context = self._video.codec_context
+        open_file()
+        if track is not None:
+            self._sound = self._add_sound(track, frame)
+        try:
+            self._container.start_encoding()
+        except (OSError, av.FFmpegError) as error:
+            self._container.close()
+            if self._sound is None:
+                raise
+            self._lose_sound(error)
+            open_file()
+            self._container.start_encoding()
+
+    def _open(self, settings: Settings) -> None:
+        import av
+
+        options = PROMPT | (CLUSTERS if self._form == "matroska" else FRAGMENTS)
+        self._container: OutputContainer = av.open(self._path, "w", format=self._form, options=options)
+        self._encoder = self._video = self._add_video(self._container, settings)
+
+    def _add_video(self, container: OutputContainer, settings: Settings) -> VideoStream:
+        stream = _add_video(container, self._fit, self._step, settings)
+        context = stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc = self._colours
+        return stream
+
+    def _await(self, track: AudioTrack, settings: Settings, patience: float) -> Wait:
+        """Encode before it is known whether the sound that is announced comes.
+
+        MP4's muxer writes nothing before every stream has had a packet: what a camera with a silent
+        microphone sends would pile up in memory, and be lost if the process is killed.
+        """
+        import av
+
+        with open(self._path, "wb"):
+            pass  # a place that cannot be written is to be told now
+        wait = Wait(track, patience, av.open(io.BytesIO(), "w", format=self._form))
+        self._encoder = self._add_video(wait.bench, settings)
+        wait.bench.start_encoding()
+        return wait
+
+    def _end_wait(self, frame: Frame | None) -> list[Packet[Any]]:
+        """Begin the file with the sound of a frame, or without any; return the pictures that waited."""
+        wait, self._wait = self._wait, None
+        assert wait is not None
+        self._bench = wait.bench  # the encoder lives in it
+        sounds = frame is not None and bool(frame.audio)
+        if frame is not None and not sounds:
+            log.warning("%s: no %s sound in %g s, left out", self._path, wait.track.codec, wait.patience)
+        self._start(self._join, wait.track if sounds else None, cast("Frame", frame))
+        return wait.held
+
+    def _join(self) -> None:
+        """Open the file for the pictures of an encoder that is at work."""
+        import av
+
+        self._container = av.open(self._path, "w", format=self._form, options=PROMPT | FRAGMENTS)
+        self._video = self._container.add_stream_from_template(self._encoder)
+        self._video.time_base = TIME_BASE
 
     def _add_sound(self, track: AudioTrack, first: Frame) -> Sound | None:
         import av
@@ -173,6 +246,11 @@ class Film:
                 "%s: one track of sound is kept (%s), %d left out", self._path, track.codec, track.others
             )
         return sound
+
+    def _mux_pictures(self, packets: Iterable[Packet[Any]]) -> None:
+        for packet in packets:
+            packet.stream = self._video
+        self._mux(packets)
 
     def _mux(self, packets: Iterable[Packet[Any]]) -> None:
         """Hand packets to the muxer, which orders them: what it says of one may be meant for one before."""

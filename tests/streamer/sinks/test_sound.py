@@ -15,6 +15,7 @@ from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.graph import heir
 from streamer.inbox import Inbox
+from streamer.sinks import Sink
 from streamer.sinks.sound import TAKEN as FITTING
 from streamer.sinks.sound import Sound
 
@@ -125,6 +126,64 @@ def test_packets_that_repeat_or_go_back_are_left_out(
     write(tmp_path / "a.mp4", pictures, audio=track)
     _, arrived = _read(tmp_path / "a.mp4")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets[:9]]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("live", [False, True])
+def test_sound_that_comes_later_than_the_first_picture_is_kept(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+    suffix: str,
+    live: bool,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    pictures = _together(frames, track, packets)
+    for picture in pictures:
+        picture.live, picture.audio = live, picture.audio if picture.pts > 0.9 else ()
+    path = tmp_path / f"a{suffix}"
+    write(path, pictures, audio=track)
+    found, arrived = _read(path)
+    kept = [packet for picture in pictures for packet in picture.audio]
+    assert [packet.data for packet in arrived] == [packet.data for packet in kept]
+    assert _times(arrived, found) == pytest.approx(_times(kept, track), abs=1.1e-3)
+    assert times_of(path) == pytest.approx([picture.pts for picture in pictures], abs=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_live_stream_whose_sound_does_not_come_is_on_disk_without(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    sink: Callable[..., Sink],
+    times_of: Callable[[Path], list[float]],
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+) -> None:
+    track, packets = _encode(tmp_path, "aac")
+    pictures = frames(index / 25 for index in range(SECONDS * 25))
+    path = tmp_path / f"a{suffix}"
+    film = sink(f"{path}?preset=ultrafast", fps=25, audio=track)
+    for picture in pictures:
+        picture.live, picture.audio = True, tuple(packets[-3:]) if picture.pts > 2 else ()
+        film.write(picture)
+    assert len(times_of(path)) > 25  # as it would be if the process were killed now
+    assert caplog.text.count("no aac sound in 1 s, left out") == 1
+    film.close()
+    assert times_of(path) == pytest.approx([picture.pts for picture in pictures], abs=1e-3)
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
+
+
+def test_a_file_without_the_sound_that_it_announces_is_whole(
+    tmp_path: Path,
+    frames: Callable[..., list[Frame]],
+    write: Callable[..., None],
+    times_of: Callable[[Path], list[float]],
+) -> None:
+    track, _ = _encode(tmp_path, "aac")
+    write(tmp_path / "a.mp4", frames([0.0, 0.1, 0.2]), audio=track)
+    assert times_of(tmp_path / "a.mp4") == pytest.approx([0.0, 0.1, 0.2], abs=1e-3)
 
 
 def test_other_tracks_of_sound_are_left_out_and_said_once(
