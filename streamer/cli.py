@@ -309,13 +309,15 @@ def models() -> None:
 def validate(file: Annotated[Path, typer.Argument(help="Pipeline YAML.")]) -> None:
     """Check a pipeline's YAML without running it; it may be running elsewhere."""
     from streamer.settings import merge
+    from streamer.urls import redact
 
     settings = merge([], "", [], file, {})
     streams = [source.name for source in settings.sources]
     for sentence in (*settings.taken(), *settings.analytics.strangers(streams)):
         typer.echo(f"{file}: for now: {sentence}", err=True)
     typer.echo(
-        f"{file}: ok, {len(settings.sources)} sources, model {settings.model}, {len(settings.sinks)} sinks"
+        f"{file}: ok, {len(settings.sources)} sources, model {redact(settings.model)}, "
+        f"{len(settings.sinks)} sinks"
     )
 
 

@@ -153,6 +153,14 @@ def test_a_pipeline_file_does_what_its_flags_would(capsys, files):
     assert all(found["score"] >= 0.5 for line in rows["left"] for found in json.loads(line)["detections"])
 
 
+def test_what_validate_says_holds_no_password(capsys, files):
+    Path("far.yaml").write_text(
+        "sources: {a: 'synthetic:'}\nmodel: http://me:hush@far/m.onnx\nsinks: ['null:']\n"
+    )
+    code, out, err = call(capsys, "validate", "far.yaml")
+    assert (code, "http://me:***@far/m.onnx" in out, "hush" in out + err) == (0, True, False)
+
+
 def test_a_pipeline_file_is_right_while_its_page_is_up_elsewhere(capsys, files):
     pytest.importorskip("uvicorn", reason="pip install 'streamer[web]'")
     with socket.create_server(("127.0.0.1", 0)) as other:
