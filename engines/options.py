@@ -17,6 +17,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Labels = Literal["best", "all"]
 
 _CANDIDATES = 300
+_MOST_REQUESTS = 256
 LARGEST_BATCH = 1024  # pictures: what more would need no machine has
 
 _KINDS: dict[str, tuple[Any, str]] = {  # annotation -> what is taken, and what it says in words
@@ -48,9 +49,7 @@ class Options:
     iou: float = -1.0  # NMS threshold 0..1; -1 = the model's own
     classes: tuple[str, ...] = ()  # names or ids to keep; () = all
     max_det: int = 300  # detections per picture after suppression
-    candidates: int = (
-        0  # per picture that leave the engine, some six for an object; 0 = max_det, at least 300
-    )
+    candidates: int = 0  # per picture that leave the engine, some six an object; 0 = max_det, 300 at least
     labels: Labels = "best"  # "all": one place may give several classes, as COCO's evaluation counts them
     nms: Suppression = "greedy"  # how of boxes that overlap the weaker go; "mask": by their masks' overlap
     class_agnostic: bool = False  # suppression across classes
@@ -69,8 +68,9 @@ class Options:
                 raise InputError(f"{name}: {value}, {least} or more is right")
         if not self.candidates:
             object.__setattr__(self, "candidates", max(_CANDIDATES, self.max_det))
-        if self.batch > LARGEST_BATCH:
-            raise InputError(f"batch: {self.batch}, at most {LARGEST_BATCH} is right")
+        for name, most in (("batch", LARGEST_BATCH), ("requests", _MOST_REQUESTS)):
+            if getattr(self, name) > most:
+                raise InputError(f"{name}: {getattr(self, name)}, at most {most} is right")
         for name, choices in (("precision", Precision), ("labels", Labels), ("nms", Suppression)):
             value, known = getattr(self, name), get_args(choices)
             if value not in known:

@@ -14,6 +14,7 @@ __all__ = ["Document", "Loc"]
 
 Loc = tuple[int | str, ...]  # the way to a value: keys and list positions
 
+MANY = 100_000  # values, those that aliases repeat counted each time
 DEEP = "lists or mappings too deep in each other, would be a few levels"
 
 
@@ -40,6 +41,7 @@ class Document:
         if root is None or root.tag == "tag:yaml.org,2002:null":
             raise InputError(f"{name}: empty, would hold sources, model and sinks")
         self._root: yaml.Node = root
+        self._values = 0  # made so far
 
     def value(self) -> dict[str, object]:
         """Return the document as dicts, lists and scalars; keys are the text as written."""
@@ -73,6 +75,9 @@ class Document:
     def _plain(self, node: yaml.Node, above: frozenset[int]) -> object:
         if id(node) in above:
             raise self._at(node, "an alias that holds itself, would be a plain value")
+        self._values += 1
+        if self._values > MANY:
+            raise self._at(node, f"more than {MANY} values with all that aliases repeat, would be a few")
         above |= {id(node)}
         if isinstance(node, yaml.MappingNode):
             return {key: self._plain(value, above) for key, value in self._entries(node)}

@@ -44,6 +44,7 @@ def files(tmp_path, monkeypatch) -> Path:
     Path("text.mp4").write_text("not a video\n" * 20)
     Path("damaged.onnx").write_bytes(b"\x08\x07\x12\xff\xff\xff broken")
     Path("right.yaml").write_text("sources: {a: 'synthetic:?count=3'}\nmodel: tiny-yolo\nsinks: ['null:']\n")
+    Path("many.yaml").write_text("sources: {a: 'synthetic:'}\nmodel: {path: tiny-yolo, requests: 100000}\n")
     Path("key.yaml").write_text("sources: {a: 'synthetic:'}\nmodel: tiny-yolo\nsink: ['null:']\n")
     Path("deep.yaml").write_text("sources:\n  a:\n    url: 'synthetic:'\n    evry: 3\nmodel: tiny-yolo\n")
     with av.open(FILM, "w") as film:
@@ -82,6 +83,7 @@ def sizes(folder: Path) -> dict[Path, int]:
         (["run", "synthetic:", "-m", MODEL, "--seconds", "nan"], ["seconds: nan", "0 or more"]),
         (["run", "synthetic:", "-m", MODEL, "--trails", "inf"], ["trails: inf", "0 or more"]),
         (["run", "synthetic:", "-m", MODEL, "--batch", "100000"], ["batch: 100000", "at most 1024"]),
+        (["run", "--config", "many.yaml"], ["requests: 100000", "at most 256"]),
         (["run", FILM, "-m", MODEL, "--sink", "{stream}.mp4"], ["would write over film.mp4, a source"]),
         (["run", FILM, "-m", MODEL, "--ledger", FILM], ["--ledger: film.mp4: is an input itself"]),
         (["run", FILM, "-m", "damaged.onnx", "--ledger", "damaged.onnx"], ["--ledger: damaged.onnx: is an"]),

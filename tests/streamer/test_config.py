@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,11 @@ MISTAKES = {
         "street.yaml:1: YAML: could not determine a constructor for the tag",
     ),
     "date that is none": ("model: 2024-13-41\n", "street.yaml:1: '2024-13-41': month must be in 1..12"),
+    "aliases of aliases": (
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in pairwise("abcdefgh")),
+        "street.yaml:1: more than 100000 values with all that aliases repeat",
+    ),
     "alias to itself": ("sources: &a {b: *a}\n", "street.yaml:1: an alias that holds itself"),
 }
 
