@@ -16,7 +16,7 @@ from streamer.urls import read_query
 
 __all__ = ["ImageSink"]
 
-NUMBER = re.compile(r"%0?(\d*)d")
+NUMBER = re.compile(r"%\d*d")
 MOST_DIGITS = 100  # of a number in a file's name, which has 255 bytes in all
 
 
@@ -63,7 +63,7 @@ class ImageSink:
         if "%" in NUMBER.sub("", address.path, count=1).replace("%%", ""):
             raise InputError(f"{address.url}: number in the name: must be one, such as %06d")
         digits = NUMBER.search(address.path)
-        if digits and int(digits[1] or 0) > MOST_DIGITS:
+        if digits and int(digits[0][1:-1] or 0) > MOST_DIGITS:
             raise InputError(
                 f"{address.url}: number in the name: {digits[0]}, must have {MOST_DIGITS} digits at most"
             )
