@@ -42,7 +42,11 @@ export class Player {
   close() {
     this.over = true;
     clearTimeout(this.timer);
-    this.socket.close();
+    const { socket } = this;
+    socket.onmessage = null;
+    // Closed while it still connects, it would leave an error in the console.
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
     this.forget();
   }
 
