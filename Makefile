@@ -6,6 +6,7 @@ PYTHON ?=
 export PYTHON
 
 BIN := .venv/bin
+LANES := -n 2 --dist loadgroup
 INPUTS := pyproject.toml constraints.txt scripts/setup.sh
 DEMO_SOURCE := synthetic:?size=640x360&fps=30&count=300&seed=7&held_out=1
 
@@ -17,8 +18,8 @@ demo: .venv/base.done ## detect, draw and record a synthetic scene with the ship
 	@$(BIN)/streamer run "$(DEMO_SOURCE)" --model tiny-yolo --sink out/demo.mp4 --sink out/demo.jsonl
 	@echo "demo: watch out/demo.mp4, read out/demo.jsonl"
 
-test: .venv/test.done ## run the tests (installs torch for those of trainers)
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/test.done ## run the tests (installs torch for those of trainers); ARGS="..." runs what it names
+	@$(BIN)/python -m pytest $(or $(ARGS),$(LANES))
 
 check: .venv/check.done ## format, lint, types and architecture; no torch
 	@$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.gpu import timing
 from benchmarks.gpu.__main__ import main, run
 from engines.backends.tensorrt.binding import Binding
 from engines.backends.tensorrt.builder import Recipe, build_plan
@@ -27,6 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
         assert main(["tiny-yolo", "--batch", "1,2", "--prepare", str(path)]) == 0
     return path
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads these figures."""
+    monkeypatch.setattr(timing, "WARM_UP", 0.0)
+    monkeypatch.setattr(timing, "LEAST", 3)
 
 
 def rehearse(trt: Any, folder: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ const CALM = 20000;   // milliseconds without running dry after which it comes n
 const LOST = 1.0;     // seconds behind from which it jumps
 const KEPT = 10;      // seconds of the past that stay in memory
 const RETRY = 1000;   // milliseconds, doubled up to 10 s
+const ENDED = 4000;   // milliseconds at least where it was ended, not lost: the figures tell if the stream is gone
 
 export const canPlay = () => 'MediaSource' in window || 'ManagedMediaSource' in window;
 
@@ -31,9 +32,10 @@ export class Player {
     this.socket = new WebSocket(this.url.replace(/^http/, 'ws'));
     this.socket.binaryType = 'arraybuffer';
     this.socket.onmessage = (event) => this.take(event.data);
-    this.socket.onclose = () => {
+    this.socket.onclose = ({ wasClean }) => {
       if (this.over) return;
       this.tell('No connection, trying again');
+      if (wasClean) this.pause = Math.max(this.pause, ENDED);
       this.timer = setTimeout(() => this.open(), this.pause);
       this.pause = Math.min(this.pause * 2, 10000);
     };
