@@ -114,12 +114,16 @@ class Graph:
         return [edge.head for edge in gone]
 
     def remove(self, node: Node, timeout: float) -> bool:
-        """Forget a node once its thread has ended, or before it began; False if it has not in time."""
+        """Forget a node once its thread has ended, or before it began; False if it has not in time.
+
+        Of one that runs on, what follows takes nothing more, so that it can end.
+        """
         if node.thread is None:
             self._let_go(node)
         else:
             node.thread.join(timeout)
             if node.thread.is_alive():
+                self._close_edges(node)
                 return False
         self.nodes.pop(node.name, None)
         return True
@@ -225,22 +229,30 @@ class Graph:
             self._give(node, item)
 
     def _give(self, node: Node, item: Item) -> None:
-        """Send an item on; at every moment its frames are under way somewhere, in the ledger as well."""
+        """Send an item on; at every moment its frames are under way somewhere, in the ledger as well.
+
+        They are out once they lie where they go: whoever waits for that may close the edges then.
+        """
         edges = [edge for edge in node.edges if not edge.stream or _is_of(item, edge.stream)]
         for frame in frames_of(item):
             for edge in edges:
                 self.ledger.tally(edge.head.name, frame.stream).offered += 1
-            tally = self.ledger.tally(node.name, frame.stream)
             if node.is_source:
-                tally.offered += 1
-            tally.out += 1
+                self.ledger.tally(node.name, frame.stream).offered += 1
             self._note(frame, node, edges)
-        for edge in edges:
-            try:
-                edge.lane.put(item)
-            except Aborted:
-                edge.head.inbox.lost(item, "aborted")
-                raise
+        try:
+            for edge in edges:
+                self._put(edge, item)
+        finally:
+            for frame in frames_of(item):
+                self.ledger.tally(node.name, frame.stream).out += 1
+
+    def _put(self, edge: Edge, item: Item) -> None:
+        try:
+            edge.lane.put(item)
+        except Aborted:
+            edge.head.inbox.lost(item, "aborted")
+            raise
 
     def _note(self, frame: Frame, node: Node, edges: Sequence[Edge]) -> None:
         if self.journal is None:
@@ -269,6 +281,9 @@ class Graph:
     def _let_go(self, node: Node) -> None:
         """Take and give nothing more at a node, so that those around it need not wait for it."""
         node.inbox.refuse(f"{node.name} ended")
+        self._close_edges(node)
+
+    def _close_edges(self, node: Node) -> None:
         for edge in node.edges:
             edge.lane.close()
 
