@@ -29,6 +29,9 @@ class Cargo(Protocol):
     @property
     def frames(self) -> Sequence[Frame]: ...
 
+    def let_go(self) -> None:
+        """Free what they hold, as nobody will take them any more."""
+
 
 Item = Frame | Cargo
 Stage = Callable[[Inbox[Any]], Iterator[Item]]
@@ -201,6 +204,8 @@ class Graph:
                 self.ledger.tally(stage, frame.stream).dropped[reason] += 1
                 if self.journal is not None:
                     self.journal.note(frame, stage, reason)
+            if not isinstance(item, Frame):
+                item.let_go()
 
         return lost
 
