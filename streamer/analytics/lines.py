@@ -38,6 +38,10 @@ class LineCounter:
         self.by_class: Counter[tuple[str, int]] = Counter()
         self._roster = Roster(3)  # distance from the line, x, y; where the track last was clear of it
 
+    def move(self, line: Line) -> None:
+        """Go on counting at another place, as in pictures of another size."""
+        self.line, self._roster = line, Roster(3)
+
     def update(self, detections: Detections, pts: float) -> list[Event]:
         """Return the crossings since the last frame. Detections without a track count for nothing.
 

@@ -44,6 +44,10 @@ class ZoneCounter:
         self._crowded = float("nan")  # pts since which there are enough, NaN: there are not
         self._alert = False
 
+    def move(self, zone: Zone) -> None:
+        """Go on counting at another place, as in pictures of another size."""
+        self.zone = zone
+
     @property
     def occupancy(self) -> int:
         """How many are inside."""
