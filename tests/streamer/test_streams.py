@@ -459,6 +459,25 @@ def test_a_look_that_fails_is_said_once_and_ends_no_other(monkeypatch):
     assert "fails: failed, is tried on: KeyError: 'x'" in line
 
 
+def test_a_look_that_takes_long_holds_up_no_other(monkeypatch):
+    monkeypatch.setattr("streamer.watch.EVERY", 0.001)
+    looks, held = Counter[str](), threading.Event()
+
+    def holds() -> None:
+        looks["held"] += 1
+        held.wait(10)
+
+    watch = Watch(lambda: looks.update(goes=1), say=lambda sentence: None)
+    watch.start()
+    watch.add(holds)
+    until(lambda: looks["held"])
+    before = looks["goes"]
+    until(lambda: looks["goes"] > before + 3)
+    assert looks["held"] == 1
+    held.set()
+    watch.stop()
+
+
 def test_what_needs_a_new_start_is_said(file):
     file.write(f"a: {LIVE}", rest="latency: 100ms\n")
     assert file.look() == ["latency: taken over at the next start"]
