@@ -72,6 +72,11 @@ class Node:
         except OSError:  # it ended between the two lines
             return max(self._cpu, 0.0)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread has begun and not ended."""
+        return self.thread is not None and self.thread.is_alive()
+
 
 class Graph:
     """Nodes and edges; may grow and shrink while it runs.

@@ -16,7 +16,7 @@ from streamer.graph import Node
 from streamer.member import Stream
 from streamer.rooms import before_engine
 from streamer.settings import SourceSettings
-from streamer.sources import Source, local_files, open_source
+from streamer.sources import Source, local_files, open_source, stream_name
 from streamer.sources.opening import settle
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Roster:
         def patient() -> bool:  # whoever waits for us holds up further changes, or the end of the process
             return time.monotonic() < until and not pipeline.stopped
 
+        self._check_runs(told.name or stream_name(told.url))
         (source,) = settle([pipeline.opening(told)], wait=True, patient=patient)
         held = self._trunk.head.inbox.lane("attach")  # the other streams may end just now
         with self.lock:
@@ -179,5 +180,8 @@ class Roster:
         if left:
             self._left[name] = left
             raise WorkError(f"stream {name!r}: cannot be added, {left[0].name} of the one before runs on")
+        self._check_runs(name)
+
+    def _check_runs(self, name: str) -> None:
         if self._pipeline.stopped or self._trunk.head.inbox.is_deserted:
             raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")

@@ -27,6 +27,7 @@ from streamer.pipeline import Pipeline, run
 from streamer.report import report
 from streamer.settings import Settings, SinkSettings, gather, merge
 from streamer.sinks.video import VideoSink
+from streamer.sources.synthetic import Synthetic
 from streamer.stateful import Stateful
 from streamer.watch import Watch
 from tests.servers.website import free_port
@@ -189,6 +190,27 @@ def test_a_pipe_that_nobody_writes_to_holds_up_no_further_change(pipeline, tmp_p
     with pytest.raises(InputError, match=r"/p: does not open, is it a pipe that nobody writes to\?"):
         pipeline.add_stream(str(tmp_path / "p"))
     assert pipeline.add_stream(LIVE, "yard") == "yard"
+
+
+def test_a_source_that_is_still_being_read_is_not_closed_under_its_reader(monkeypatch):
+    held, closed = threading.Event(), []
+    monkeypatch.setattr("streamer.pipeline._PATIENCE", 0.05)
+
+    class Hung(Synthetic):
+        def __iter__(self) -> Iterator[Frame]:
+            held.wait(10)
+            return super().__iter__()
+
+        def close(self) -> None:
+            closed.append(threading.current_thread().name)
+
+    monkeypatch.setattr("streamer.sources.synthetic.Synthetic", Hung)
+    with Pipeline(gather(["synthetic:?size=128x72"], "grey"), model=GreyModel()) as pipeline:
+        pipeline.start()
+    assert closed == []
+    held.set()
+    assert pipeline.graph.wait(10)
+    assert closed == ["decode:synthetic"]
 
 
 def test_a_sink_of_one_stream_is_opened_again_with_it(tmp_path):
