@@ -66,9 +66,9 @@ class Feed:
 
     def pause(self, paused: bool) -> None:
         """Give out nothing, or go on; frames of a live source that come meanwhile are counted as paused."""
-        if paused and not self._stopped.is_set():
+        if paused:
             self._playing.clear()
-        else:
+        if not paused or self._stopped.is_set():  # looked at last: `stop` may come at any time
             self._playing.set()
 
     def __iter__(self) -> Iterator[Frame]:

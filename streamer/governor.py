@@ -72,7 +72,9 @@ class Governor:
         if now - self._changed_at < EVERY:
             return
         if age > self.target and self.level + 1 < len(STEPS):
-            self._calm_for = min(self._calm_for * 2, CALM_AT_MOST) if self._undone else self._calm_for
+            if self._undone:
+                too_early = now - self._changed_at < self._calm_for
+                self._calm_for = min(self._calm_for * 2, CALM_AT_MOST) if too_early else CALM_FOR
             self._go(self.level + 1, age, now)
         elif age > self.target and not self._has_given_up:
             self._has_given_up = True
@@ -84,7 +86,6 @@ class Governor:
     def _go(self, level: int, age: float, now: float) -> None:
         back = "again " if level < self.level else ""
         self._undone = level < self.level
-        self._calm_for = self._calm_for if level else CALM_FOR
         self.level, self._changed_at, self._has_given_up = level, now, False
         self._say(f"latency: {age * 1e3:.0f} ms of {self._goal}: {back}{self.step.words}")
 

@@ -29,6 +29,9 @@ class Cargo(Protocol):
     @property
     def frames(self) -> Sequence[Frame]: ...
 
+    def let_go(self) -> None:
+        """Free what they hold, as nobody will take them any more."""
+
 
 Item = Frame | Cargo
 Stage = Callable[[Inbox[Any]], Iterator[Item]]
@@ -68,6 +71,11 @@ class Node:
             return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
         except OSError:  # it ended between the two lines
             return max(self._cpu, 0.0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread has begun and not ended."""
+        return self.thread is not None and self.thread.is_alive()
 
 
 class Graph:
@@ -114,12 +122,16 @@ class Graph:
         return [edge.head for edge in gone]
 
     def remove(self, node: Node, timeout: float) -> bool:
-        """Forget a node once its thread has ended, or before it began; False if it has not in time."""
+        """Forget a node once its thread has ended, or before it began; False if it has not in time.
+
+        Of one that runs on, what follows takes nothing more, so that it can end.
+        """
         if node.thread is None:
             self._let_go(node)
         else:
             node.thread.join(timeout)
             if node.thread.is_alive():
+                self._close_edges(node)
                 return False
         self.nodes.pop(node.name, None)
         return True
@@ -197,6 +209,8 @@ class Graph:
                 self.ledger.tally(stage, frame.stream).dropped[reason] += 1
                 if self.journal is not None:
                     self.journal.note(frame, stage, reason)
+            if not isinstance(item, Frame):
+                item.let_go()
 
         return lost
 
@@ -225,22 +239,30 @@ class Graph:
             self._give(node, item)
 
     def _give(self, node: Node, item: Item) -> None:
-        """Send an item on; at every moment its frames are under way somewhere, in the ledger as well."""
+        """Send an item on; at every moment its frames are under way somewhere, in the ledger as well.
+
+        They are out once they lie where they go: whoever waits for that may close the edges then.
+        """
         edges = [edge for edge in node.edges if not edge.stream or _is_of(item, edge.stream)]
         for frame in frames_of(item):
             for edge in edges:
                 self.ledger.tally(edge.head.name, frame.stream).offered += 1
-            tally = self.ledger.tally(node.name, frame.stream)
             if node.is_source:
-                tally.offered += 1
-            tally.out += 1
+                self.ledger.tally(node.name, frame.stream).offered += 1
             self._note(frame, node, edges)
-        for edge in edges:
-            try:
-                edge.lane.put(item)
-            except Aborted:
-                edge.head.inbox.lost(item, "aborted")
-                raise
+        try:
+            for edge in edges:
+                self._put(edge, item)
+        finally:
+            for frame in frames_of(item):
+                self.ledger.tally(node.name, frame.stream).out += 1
+
+    def _put(self, edge: Edge, item: Item) -> None:
+        try:
+            edge.lane.put(item)
+        except Aborted:
+            edge.head.inbox.lost(item, "aborted")
+            raise
 
     def _note(self, frame: Frame, node: Node, edges: Sequence[Edge]) -> None:
         if self.journal is None:
@@ -269,6 +291,9 @@ class Graph:
     def _let_go(self, node: Node) -> None:
         """Take and give nothing more at a node, so that those around it need not wait for it."""
         node.inbox.refuse(f"{node.name} ended")
+        self._close_edges(node)
+
+    def _close_edges(self, node: Node) -> None:
         for edge in node.edges:
             edge.lane.close()
 

@@ -61,6 +61,9 @@ class Lane(Generic[T]):
             if inbox._refusal:
                 inbox.lost(item, inbox._refusal)
                 return waited
+            if self.closed and self not in inbox._lanes:  # nobody looks here any more
+                inbox.lost(item, "closed")
+                return waited
             while len(self._items) >= self._capacity:
                 late = self._items.popleft()
                 inbox.lost(late, "late")
@@ -104,6 +107,7 @@ class Inbox(Generic[T]):
         self._awaited = 1  # items for which the consumer is woken
         self._aborted = False
         self._refusal = ""  # why the consumer takes nothing more
+        self._was_told = False  # that it has ended, the consumer: it does not come back
 
     def __len__(self) -> int:
         return self._count
@@ -166,6 +170,12 @@ class Inbox(Generic[T]):
         with self._lock:
             return self._finished()
 
+    @property
+    def is_deserted(self) -> bool:
+        """True once the consumer takes nothing more, so that a lane that is opened now leads nowhere."""
+        with self._lock:
+            return self._was_told or self._aborted or bool(self._refusal)
+
     def abort(self) -> None:
         """Lose everything queued and make every `put` and `take`, present and future, raise Aborted."""
         with self._lock:
@@ -226,6 +236,7 @@ class Inbox(Generic[T]):
         if any(not lane.closed or lane._items for lane in self._lanes):
             return False
         self._lanes.clear()
+        self._was_told = True
         return True
 
     def _is_complete(self) -> bool:

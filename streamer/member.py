@@ -79,8 +79,7 @@ def status(pipeline: Pipeline) -> Status:
     streams = []
     for stream, count in zip(held, figures.streams, strict=True):
         health = getattr(stream.source, "health", None)
-        thread = stream.decoder.thread
-        running = "playing" if thread is not None and thread.is_alive() else "stopped"
+        running = "playing" if stream.decoder.is_running else "stopped"
         state = "paused" if stream.feed.paused else health.state if health else running
         streams.append(
             StreamStatus(

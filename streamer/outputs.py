@@ -72,8 +72,7 @@ class Outputs:
             return  # results are counted where they are collected; a thread to drop them would only cost
         label = f"write:{Path(target(sink.url)).name}"
         if kind.shared:
-            node = self.shared.get(sink.url) or self._node(label, sink.url, stream)
-            self.shared[sink.url] = node
+            node = self._common(label, sink.url, stream)
             if kind.main_thread:
                 node.is_callers = True
                 self.window = node
@@ -89,6 +88,15 @@ class Outputs:
         room = self._room(stream, kind)
         capacity = _TO_VIEWERS if kind.attends else room.capacity
         self._pipeline.graph.connect(tail, node, stream=stream.name, policy=room.policy, capacity=capacity)
+
+    def _common(self, label: str, url: str, stream: Stream) -> Node:
+        """Return the one sink of all streams of a URL, another where that has ended with the last of them."""
+        node = self.shared.get(url)
+        if node is None or node.inbox.is_deserted:
+            if node is not None:
+                self._pipeline.graph.remove(node, 0.0)
+            node = self.shared[url] = self._node(label, url, stream)
+        return node
 
     def _node(self, name: str, url: str, stream: Stream) -> Node:
         kind, source, pipeline = sink_kind(url), stream.source, self._pipeline

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "run", "stream"]
 
-_PATIENCE = 10.0  # seconds until a stream has ended
+_PATIENCE = 10.0  # seconds until a stream, or all, have ended
 
 
 class Pipeline:
@@ -95,10 +95,11 @@ class Pipeline:
     def __exit__(self, *raised: object) -> None:
         self.stop()
         self.graph.abort()
-        self.graph.wait(10.0)
+        self.graph.wait(_PATIENCE)
         self._watch.stop()
-        for source in self.sources:
-            source.close()
+        for stream in list(self.streams.values()):
+            if not stream.decoder.is_running:  # else FFmpeg holds it, and would crash under it
+                stream.source.close()
         for model in (*self._further, *([self.model] if self._own_model else [])):
             model.close()
         if self.journal is not None:

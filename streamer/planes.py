@@ -46,6 +46,7 @@ LUMA: dict[Matrix, tuple[float, float]] = {
 NATIVE = {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}
 NATIVE |= {"yuva420p", "yuva422p", "yuva444p"}
 FORMATS = {(2, 2): "yuv420p", (2, 1): "yuv422p", (1, 1): "yuv444p"}
+FORMATS[1, 2] = "yuv420p"  # one pixel wide: of it no plane is narrower
 
 # AVColorSpace (ITU-T H.273 table 4). FCC is BT.601 to 1 %, SMPTE 240M is nearest to BT.709.
 MATRICES: dict[int, Matrix] = {

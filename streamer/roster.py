@@ -16,7 +16,7 @@ from streamer.graph import Node
 from streamer.member import Stream
 from streamer.rooms import before_engine
 from streamer.settings import SourceSettings
-from streamer.sources import Source, local_files, open_source
+from streamer.sources import Source, local_files, open_source, stream_name
 from streamer.sources.opening import settle
 
 if TYPE_CHECKING:
@@ -75,19 +75,25 @@ class Roster:
         def patient() -> bool:  # whoever waits for us holds up further changes, or the end of the process
             return time.monotonic() < until and not pipeline.stopped
 
+        self._check_runs(told.name or stream_name(told.url))
         (source,) = settle([pipeline.opening(told)], wait=True, patient=patient)
+        held = self._trunk.head.inbox.lane("attach")  # the other streams may end just now
         with self.lock:
             try:
                 self._check_open(source.name)
                 pipeline.outputs.targets.protect(local_files(told.url))
                 pipeline.outputs.check(source.name, tuple(self.streams))
-                before = set(graph.nodes)
+                before = set(graph.nodes.values())
                 self.add(told, source)
             except BaseException:
                 source.close()
                 raise
+            finally:
+                held.close()
             if pipeline.began:
-                graph.start(*(node for name, node in graph.nodes.items() if name not in before))
+                graph.start(*(node for node in tuple(graph.nodes.values()) if node not in before))
+            if pipeline.stopped:  # meanwhile, which the others were told
+                self.streams[source.name].feed.stop()
         return source.name
 
     def remove(self, name: str, timeout: float) -> None:
@@ -154,13 +160,8 @@ class Roster:
 
     def _remove(self, nodes: Sequence[Node], until: float) -> list[Node]:
         """Take nodes out of the graph as they end, each after those that it follows; return what runs on."""
-        left = []
-        for node in nodes:
-            if not self._pipeline.graph.remove(node, max(until - time.monotonic(), 0.1)):
-                left.append(node)
-                for edge in node.edges:
-                    edge.lane.close()  # so that those behind it can end
-        return left
+        graph = self._pipeline.graph
+        return [node for node in nodes if not graph.remove(node, max(until - time.monotonic(), 0.1))]
 
     def _forget(self, stream: str) -> None:
         """Drop what is kept of a stream that is over, so that another one of its name inherits nothing."""
@@ -172,12 +173,15 @@ class Roster:
             pipeline.model.video.forget(stream)
 
     def _check_open(self, name: str) -> None:
-        graph, reader = self._pipeline.graph, self._trunk.head.thread
+        graph = self._pipeline.graph
         if name in self.streams:
             raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
         left = [node for node in self._left.pop(name, []) if not graph.remove(node, 0.0)]
         if left:
             self._left[name] = left
             raise WorkError(f"stream {name!r}: cannot be added, {left[0].name} of the one before runs on")
-        if self._pipeline.stopped or (self._pipeline.began and reader and not reader.is_alive()):
+        self._check_runs(name)
+
+    def _check_runs(self, name: str) -> None:
+        if self._pipeline.stopped or self._trunk.head.inbox.is_deserted:
             raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")

@@ -225,6 +225,7 @@ def merge(
         InputError: something is missing, unknown or out of range.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    here = frozenset(given)
     plan = _read_plan(config) if config is not None else None
     if plan is not None:
         model = model or plan.model.path
@@ -246,7 +247,7 @@ def merge(
     else:
         made = gather([source.url for source in plan.sources.values()], model, sinks, **given)
         own = [
-            _own(base, name, source)
+            _own(base, name, source, here)
             for base, (name, source) in zip(made.sources, plan.sources.items(), strict=True)
         ]
         made = replace(made, sources=tuple(own))
@@ -304,11 +305,8 @@ def _said(config: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.model_fields_set - structure}
 
 
-def _own(base: SourceSettings, name: str, source: SourceConfig) -> SourceSettings:
-    """Apply what the file says of one source alone."""
-    limits = replace(
-        base.limits,
-        loop=base.limits.loop if source.loop is None else source.loop,
-        realtime=base.limits.realtime if source.realtime is None else source.realtime,
-    )
-    return replace(base, name=name, every=source.every or base.every, limits=limits)
+def _own(base: SourceSettings, name: str, source: SourceConfig, given: frozenset[str]) -> SourceSettings:
+    """Apply what the file says of one source alone, but for what the command line has given."""
+    own = {key: value for key, value in source if value is not None and key not in given}
+    limits = replace(base.limits, **{key: own[key] for key in ("loop", "realtime") if key in own})
+    return replace(base, name=name, every=own.get("every", base.every), limits=limits)

@@ -30,19 +30,28 @@ def submit(video: Video, batching: Batching, keys: Keys) -> Callable[[Inbox[Fram
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Flight]:
         filling = _Filling(video, batching, inbox)
-        while True:
-            if filling.is_empty:
-                batching.await_turn(inbox.check)
-            frames = inbox.take(1, deadline=filling.deadline, share=batching.share, taken=filling.taken)
-            if not frames and inbox.ended:
-                yield from filling.leave(True, False)
-                return
-            if not frames:
-                yield from filling.leave(*filling.overdue())
-            for frame in frames:
-                yield from _add(frame, filling, keys)
+        try:
+            yield from _filled(filling, keys)
+        except BaseException as error:
+            filling.let_go(error)
+            raise
 
     return stage
+
+
+def _filled(filling: _Filling, keys: Keys) -> Iterator[Flight]:
+    inbox, batching = filling.inbox, filling.batching
+    while True:
+        if filling.is_empty:
+            batching.await_turn(inbox.check)
+        frames = inbox.take(1, deadline=filling.deadline, share=batching.share, taken=filling.taken)
+        if not frames and inbox.ended:
+            yield from filling.leave(True, False)
+            return
+        if not frames:
+            yield from filling.leave(*filling.overdue())
+        for frame in frames:
+            yield from _add(frame, filling, keys)
 
 
 def _add(frame: Frame, filling: _Filling, keys: Keys) -> Iterator[Flight]:
@@ -72,9 +81,8 @@ class _Filling:
     """The two batches that fill: of key frames (True) and of frames between (False)."""
 
     def __init__(self, video: Video, batching: Batching, inbox: Inbox[Frame]) -> None:
-        self.video, self.batching = video, batching
+        self.video, self.batching, self.inbox = video, batching, inbox
         self.taken: Counter[str] = Counter()  # of each lane into what fills
-        self._inbox = inbox
         self._batches: dict[bool, _Batch] = {}
         self._holders: dict[str, bool] = {}  # stream -> the batch in which its frames wait
 
@@ -128,10 +136,10 @@ class _Filling:
     def leave(self, *which: bool) -> Iterator[Flight]:
         """Send off what fills, and give its flight on."""
         for key in which:
-            batch = self._batches.pop(key, None)
-            if batch is None:
+            if key not in self._batches:
                 continue
-            self.batching.await_turn(self._inbox.check)
+            self.batching.await_turn(self.inbox.check)
+            batch = self._batches.pop(key)
             streams = {frame.stream for frame in batch.flight.frames}
             self._holders = {name: held for name, held in self._holders.items() if name not in streams}
             self._release(*streams)
@@ -140,6 +148,12 @@ class _Filling:
             self.batching.submitted(batch.filled)
             yield batch.flight
 
+    def let_go(self, why: BaseException) -> None:
+        """Give what fills back to the model, which others may go on using."""
+        for batch in self._batches.values():
+            batch.shots.release(why)
+        self._batches.clear()
+
     def _release(self, *streams: str) -> None:
         """Let streams of which no frame waits here any more have their whole share again."""
         for name in streams:
@@ -147,5 +161,5 @@ class _Filling:
 
     def _acquire(self, key: bool) -> Shots:
         while (shots := self.video.acquire(key=key, timeout=PATIENCE)) is None:
-            self._inbox.check()
+            self.inbox.check()
         return shots

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,44 +41,61 @@ class Flight:
     rows: list[int]
     batch: Batch | Shots | None
 
+    def let_go(self) -> None:
+        """Give the batch back to the model, which others may go on using, once the engine is through."""
+        if self.batch is not None:
+            with suppress(Exception):  # whoever ended the graph tells why
+                self.batch.collect()
+
 
 def submit(model: Model, batching: Batching) -> Callable[[Inbox[Frame]], Iterator[Flight]]:
     """Scale frames into the engine's own input buffers and start it.
 
     A frame stays in its lane, where a newer one of a live stream replaces it, until the engine takes it.
     """
-    from streamer.planes import scale_rgb
 
     def stage(inbox: Inbox[Frame]) -> Iterator[Flight]:
         while True:
             batching.await_turn(inbox.check)
-            taken: Counter[str] = Counter()
-            frames = inbox.take(model.batch, share=batching.share, taken=taken)
-            if not frames:
+            flight = _filled(model, batching, inbox)
+            if not flight.frames:
                 return
-            deadline = batching.deadline()
-            flight, filled, passed_by, batch = Flight([], [], None), 0, 0, None
-            while frames:
-                for frame in frames:
-                    flight.frames.append(frame)
-                    if not batching.is_due(frame.stream):
-                        flight.rows.append(-1)
-                        passed_by += frame.size[0] * frame.size[1]
-                        continue
-                    batch = flight.batch = batch or _acquire(model, inbox)
-                    scale_rgb(frame.planes, batch.add(frame.size))
-                    flight.rows.append(filled)
-                    filled += 1
-                if filled in (0, model.batch) or passed_by >= _PASSED_BY:
-                    break
-                room = model.batch - filled
-                frames = inbox.take(room, deadline=deadline, share=batching.share, taken=taken)
-            if batch:
-                batch.submit()
-                batching.submitted(filled)
             yield flight
 
     return stage
+
+
+def _filled(model: Model, batching: Batching, inbox: Inbox[Frame]) -> Flight:
+    """Return the next flight, started; without frames at the end. What fails leaves no request taken."""
+    from streamer.planes import scale_rgb
+
+    taken: Counter[str] = Counter()
+    frames = inbox.take(model.batch, share=batching.share, taken=taken)
+    deadline = batching.deadline()
+    flight, filled, passed_by, batch = Flight([], [], None), 0, 0, None
+    try:
+        while frames:
+            for frame in frames:
+                flight.frames.append(frame)
+                if not batching.is_due(frame.stream):
+                    flight.rows.append(-1)
+                    passed_by += frame.size[0] * frame.size[1]
+                    continue
+                batch = flight.batch = batch or _acquire(model, inbox)
+                scale_rgb(frame.planes, batch.add(frame.size))
+                flight.rows.append(filled)
+                filled += 1
+            if filled in (0, model.batch) or passed_by >= _PASSED_BY:
+                break
+            frames = inbox.take(model.batch - filled, deadline=deadline, share=batching.share, taken=taken)
+        if batch:
+            batch.submit()
+            batching.submitted(filled)
+    except BaseException:
+        if batch:
+            batch.release()
+        raise
+    return flight
 
 
 def _acquire(model: Model, inbox: Inbox[Frame]) -> Batch:

@@ -20,37 +20,44 @@ CHANGED = 1.5  # factor by which the loss must change to be said again
 
 
 class Watch:
-    """Calls its functions every second from a thread of its own, until it is stopped.
+    """Calls each of its functions every second from a thread of its own, until it is stopped.
 
+    One that takes long, such as opening a camera that is away, holds up no other.
     One that fails is called on; `say` is told of it once for each way in which it fails.
     """
 
     def __init__(self, *looks: Callable[[], None], say: Callable[[str], None]) -> None:
-        self._looks = looks
         self._say = say
         self._failed: dict[Callable[[], None], str] = {}  # what was said of it last
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._has_begun = False
+        self._threads: list[threading.Thread] = []
+        for look in looks:
+            self.add(look)
 
     def add(self, look: Callable[[], None]) -> None:
         """Call one more function every second."""
-        self._looks = (*self._looks, look)
+        self._threads.append(threading.Thread(target=self._run, args=(look,), name="watch", daemon=True))
+        if self._has_begun:
+            self._threads[-1].start()
 
     def start(self) -> None:
         """Begin."""
-        if self._thread.ident is None:
-            self._thread.start()
+        if not self._has_begun:
+            self._has_begun = True
+            for thread in self._threads:
+                thread.start()
 
     def stop(self) -> None:
         """End; what is being looked at is looked at to the end, if that comes soon."""
         self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE)
+        until = time.monotonic() + PATIENCE
+        for thread in self._threads if self._has_begun else ():
+            thread.join(max(until - time.monotonic(), 0.0))
 
-    def _run(self) -> None:
+    def _run(self, look: Callable[[], None]) -> None:
         while not self._over.wait(EVERY):
-            for look in self._looks:
-                self._try(look)
+            self._try(look)
 
     def _try(self, look: Callable[[], None]) -> None:
         try:

@@ -38,6 +38,10 @@ class LineCounter:
         self.by_class: Counter[tuple[str, int]] = Counter()
         self._roster = Roster(3)  # distance from the line, x, y; where the track last was clear of it
 
+    def move(self, line: Line) -> None:
+        """Go on counting at another place, as in pictures of another size."""
+        self.line, self._roster = line, Roster(3)
+
     def update(self, detections: Detections, pts: float) -> list[Event]:
         """Return the crossings since the last frame. Detections without a track count for nothing.
 
@@ -53,8 +57,8 @@ class LineCounter:
         away = (way[0] * (here[:, 1] - start[1]) - way[1] * (here[:, 0] - start[0])) / np.hypot(*way)
         side = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
         clear = np.abs(away) > line.margin * side
+        rows = self._roster.rows(found.ids, pts)[clear]  # who stands on the line is not forgotten either
         here, away, found = here[clear], away[clear], found[clear]
-        rows = self._roster.rows(found.ids, pts)
         before, there = self._roster.data[rows, 0], self._roster.data[rows, 1:]
         self._roster.data[rows] = np.concatenate([away[:, None], here], axis=1)
         passed = np.flatnonzero(before * away < 0)  # NaN is not

@@ -20,6 +20,7 @@ Point = tuple[float, float]
 PLACES = 16  # of a track that are remembered, spread over the time that is measured over
 LEAST = 0.5  # of that time, from which on a speed is told
 T, X, Y = range(3)
+SINCE, TOLD, LABEL = range(3 * PLACES, 3 * PLACES + 3)  # pts of being too fast; 1: that was told; class
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class SpeedMeter:
         self.speeds: dict[int, float] = {}  # metres per second of each track in the last frame
         self._corners = np.array(ground.points, np.float64)
         self._to_metres = homography(ground.points, ground.metres)
-        self._roster = Roster(3 * PLACES + 2)  # places, newest first; pts of being too fast; 1: that was told
+        self._roster = Roster(3 * PLACES + 3)  # places, newest first, and the columns behind them
 
     def update(self, detections: Detections, pts: float) -> list[Event]:
         """Measure, and return which alerts begin and end; detections without a track count for nothing.
@@ -56,6 +57,7 @@ class SpeedMeter:
         here = anchors(found.boxes, ground.anchor)
         within = inside(here, self._corners)
         found, here = found[within], here[within]
+        events = self._gone(found, pts)
         rows = roster.rows(found.ids, pts)
         data = roster.data
         places = data[rows, : 3 * PLACES].reshape(-1, PLACES, 3)
@@ -64,7 +66,7 @@ class SpeedMeter:
         speeds = _slopes(places, pts - ground.over, LEAST * ground.over)
         known = np.isfinite(speeds)
         self.speeds = dict(zip(found.ids[known].tolist(), speeds[known].tolist(), strict=True))
-        return self._alerts(found, rows, speeds, pts) if ground.limit else []
+        return events + self._alerts(found, rows, speeds, pts) if ground.limit else events
 
     def _ground(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         flat = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ self._to_metres.T
@@ -80,24 +82,35 @@ class SpeedMeter:
         older = np.where(close, places[:, 1:], places[:, :-1])
         return np.concatenate([now[:, None], older[:, : PLACES - 1]], axis=1)
 
+    def _gone(self, found: Detections, pts: float) -> list[Event]:
+        """End the alerts of those who have not been on the ground for as long as is measured over."""
+        roster = self._roster
+        away = (pts - roster.seen > self.ground.over) & ~np.isin(roster.ids, found.ids)
+        rows = np.flatnonzero((roster.data[:, TOLD] == 1) & away)
+        roster.data[rows, SINCE], roster.data[rows, TOLD] = np.nan, 0
+        return [
+            Event("speed", self.ground.name, pts, "end", int(roster.ids[row]), int(roster.data[row, LABEL]))
+            for row in rows
+        ]
+
     def _alerts(
         self, found: Detections, rows: NDArray[np.intp], speeds: NDArray[np.float64], pts: float
     ) -> list[Event]:
         ground, data = self.ground, self._roster.data
-        since, told = 3 * PLACES, 3 * PLACES + 1
+        data[rows, LABEL] = found.classes
         events = []
         for row, track, label, speed in zip(
             rows.tolist(), found.ids.tolist(), found.classes.tolist(), speeds.tolist(), strict=True
         ):
             if not speed > ground.limit:
-                if data[row, told] == 1:
+                if data[row, TOLD] == 1:
                     events.append(Event("speed", ground.name, pts, "end", track, label, speed))
-                data[row, since], data[row, told] = np.nan, 0
+                data[row, SINCE], data[row, TOLD] = np.nan, 0
                 continue
-            if np.isnan(data[row, since]):
-                data[row, since] = pts
-            if data[row, told] != 1 and pts - data[row, since] >= ground.seconds:
-                data[row, told] = 1
+            if np.isnan(data[row, SINCE]):
+                data[row, SINCE] = pts
+            if data[row, TOLD] != 1 and pts - data[row, SINCE] >= ground.seconds:
+                data[row, TOLD] = 1
                 events.append(Event("speed", ground.name, pts, "begin", track, label, speed))
         return events
 

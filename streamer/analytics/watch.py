@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamer.analytics.events import Event
-from streamer.analytics.lines import LineCounter
-from streamer.analytics.plan import Plan
+from streamer.analytics.lines import Line, LineCounter
+from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.analytics.speed import SpeedMeter
-from streamer.analytics.zones import ZoneCounter
+from streamer.analytics.zones import Zone, ZoneCounter
 from streamer.frame import Frame
 from streamer.inbox import Inbox
 from streamer.stateful import Stateful
@@ -41,12 +41,15 @@ class Watch:
         self.plan = plan
         self.size = size
         self._names = names
-        lines = {counter.line: counter for counter in before.lines} if before else {}
-        zones = {counter.zone: counter for counter in before.zones} if before else {}
-        mine = [part.line(size, names) for part in plan.lines if not part.streams or stream in part.streams]
-        self.lines: list[LineCounter] = [lines.get(line) or LineCounter(line) for line in mine]
-        areas = [part.zone(size, names) for part in plan.zones if not part.streams or stream in part.streams]
-        self.zones: list[ZoneCounter] = [zones.get(zone) or ZoneCounter(zone) for zone in areas]
+        known = before._counters if before else {}
+        mine = [part for part in plan.lines if not part.streams or stream in part.streams]
+        self.lines = [_line(part.line(size, names), known.get(_told(part))) for part in mine]
+        areas = [part for part in plan.zones if not part.streams or stream in part.streams]
+        self.zones = [_zone(part.zone(size, names), known.get(_told(part))) for part in areas]
+        self._counters: dict[LinePlan | ZonePlan, LineCounter | ZoneCounter] = {
+            **dict(zip(map(_told, mine), self.lines, strict=True)),
+            **dict(zip(map(_told, areas), self.zones, strict=True)),
+        }
         meters = {meter.ground: meter for meter in before.speeds} if before else {}
         grounds = [
             part.ground(size, names) for part in plan.speeds if not part.streams or stream in part.streams
@@ -93,6 +96,27 @@ class Watch:
             for label, count in by_class.most_common()
         ]
         return f" ({', '.join(words)})"
+
+
+def _told(part: LinePlan | ZonePlan) -> LinePlan | ZonePlan:
+    """Return what makes a line or zone the same one, whichever streams it is for."""
+    return replace(part, streams=())
+
+
+def _line(line: Line, before: LineCounter | ZoneCounter | None) -> LineCounter:
+    if not isinstance(before, LineCounter):
+        return LineCounter(line)
+    if before.line != line:
+        before.move(line)
+    return before
+
+
+def _zone(zone: Zone, before: LineCounter | ZoneCounter | None) -> ZoneCounter:
+    if not isinstance(before, ZoneCounter):
+        return ZoneCounter(zone)
+    if before.zone != zone:
+        before.move(zone)
+    return before
 
 
 def watch(current: Callable[[], Plan], names: Sequence[str]) -> Stateful[Frame, Frame, Watch]:

@@ -44,6 +44,10 @@ class ZoneCounter:
         self._crowded = float("nan")  # pts since which there are enough, NaN: there are not
         self._alert = False
 
+    def move(self, zone: Zone) -> None:
+        """Go on counting at another place, as in pictures of another size."""
+        self.zone = zone
+
     @property
     def occupancy(self) -> int:
         """How many are inside."""
@@ -104,12 +108,12 @@ class ZoneCounter:
     def _stayed(self, pts: float) -> list[Event]:
         if not self.zone.dwell:
             return []
-        data = self._roster.data
-        rows = np.flatnonzero((pts - data[:, 0] >= self.zone.dwell) & (data[:, 2] == 0))
+        data, seen = self._roster.data, self._roster.seen  # who is not seen may have left already
+        rows = np.flatnonzero((seen - data[:, 0] >= self.zone.dwell) & (data[:, 2] == 0))
         data[rows, 2] = 1
         return [
             Event("dwell", self.zone.name, pts, "begin", int(self._roster.ids[row]), int(data[row, 1]), value)
-            for row, value in zip(rows.tolist(), (pts - data[rows, 0]).tolist(), strict=True)
+            for row, value in zip(rows.tolist(), (seen[rows] - data[rows, 0]).tolist(), strict=True)
         ]
 
     def _crowd(self, pts: float) -> list[Event]:

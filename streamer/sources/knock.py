@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from streamer.urls import encode_login
@@ -27,11 +29,21 @@ def knocker(url: str) -> Callable[[], bool] | None:
     if not host or not port or parts.scheme not in PORTS:
         return None
 
-    def is_open() -> bool:
-        try:
+    looks: list[threading.Thread] = []  # one at most that is not over
+    answers: list[bool] = []
+
+    def look() -> None:
+        with suppress(OSError):
             socket.create_connection((host, port), TIMEOUT).close()
-        except OSError:
-            return False
-        return True
+            answers.append(True)
+
+    def is_open() -> bool:
+        # Whoever asks waits for no name to be resolved, which has no time-out and may take half a minute.
+        if not looks or not looks[0].is_alive():
+            answers.clear()
+            looks[:] = [threading.Thread(target=look, name="knock", daemon=True)]
+            looks[0].start()
+        looks[0].join(2 * TIMEOUT)
+        return bool(answers)
 
     return is_open

@@ -54,6 +54,7 @@ class Link:
         self.error: BaseException | None = None
         self._opener = opener
         self._hand_over = hand_over
+        self._is_orphan = False  # handed over: its thread has ended and does not close it
         self._lock = threading.Lock()
         self._left = threading.Event()
         self._inbox: Inbox[Frame] = Inbox()
@@ -108,12 +109,18 @@ class Link:
             return None
 
     def leave(self) -> None:
-        """Lose interest; never blocks. The thread closes the source as soon as FFmpeg returns to it."""
+        """Lose interest; never blocks. The thread closes the source as soon as FFmpeg returns to it.
+
+        Whoever has taken over a source from it closes that, and does not leave.
+        """
         with self._lock:
             self._left.set()
             source = self.source
+            is_orphan, self._is_orphan = self._is_orphan, False
         if source is not None:
             source.stop()
+            if is_orphan:
+                source.close()
         self._inbox.abort()
 
     def _run(self) -> None:
@@ -127,7 +134,8 @@ class Link:
             return
         with self._lock:
             self.source = source
-            handed_over = self._hand_over and not source.live and not self._left.is_set()
+            self._is_orphan = self._hand_over and not source.live and not self._left.is_set()
+            handed_over = self._is_orphan
             self.settled.set()
         if not handed_over:
             self._read(source)

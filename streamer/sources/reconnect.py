@@ -310,8 +310,6 @@ class Reconnect:
     @staticmethod
     def _count(seen: Counter[str], known: Counter[str], into: Counter[str]) -> Counter[str]:
         """Add to ``into`` what a connection counted since ``known``; return what is known now."""
-        if seen == known:
-            return known
-        seen = seen.copy()
+        seen = Counter(seen)  # at one moment: the connection's own thread goes on counting
         into.update(seen - known)
         return seen

@@ -29,7 +29,7 @@ class Camera:
 
         height, width = luma.shape
         scale = min(WIDTH / width, 1.0)
-        size = round(width * scale), round(height * scale)
+        size = round(width * scale), max(round(height * scale), 1)
         small = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
         before, self._before = self._before, small
         if before.shape != small.shape:

@@ -125,3 +125,16 @@ def test_a_live_source_is_neither_looped_nor_paced():
     frames, _, clips = read(live=True, loop=True, realtime=True)
     assert len(frames) == 9
     assert len(clips) == 1
+
+
+def test_who_pauses_a_feed_while_it_is_stopped_holds_up_nobody(monkeypatch):
+    feed = Feed(Clip(), Clip, Limits(), Tally())
+    clear = feed._playing.clear
+
+    def stop_first() -> None:
+        feed.stop()
+        clear()
+
+    monkeypatch.setattr(feed._playing, "clear", stop_first)
+    feed.pause(True)
+    assert not feed.paused

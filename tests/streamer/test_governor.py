@@ -88,3 +88,21 @@ def test_a_second_without_results_changes_nothing():
 def test_each_step_holds_back_no_more_than_the_one_before(knob):
     values = [getattr(step, knob) or (9 if knob == "ahead" else 0) for step in STEPS]
     assert values == sorted(values, reverse=knob != "thin")
+
+
+def test_a_step_that_is_taken_back_too_early_again_and_again_is_kept_for_longer():
+    plant = Plant(0.15)
+    for _ in range(600):
+        plant.now += 1
+        plant.governor.look([0.2 if plant.governor.level == 0 else 0.05], [plant.lane], plant.now)
+    assert len(plant.said) < 20
+
+
+def test_an_overload_long_after_the_last_begins_with_the_usual_patience():
+    plant = Plant(0.15)
+    plant.run(0.06, 30)
+    plant.run(0.01, 1200)
+    plant.run(0.06, 5)
+    assert plant.governor.level > 0
+    plant.run(0.01, 60)
+    assert plant.governor.level == 0

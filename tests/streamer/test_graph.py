@@ -9,9 +9,8 @@ import pytest
 from engines.errors import InputError, WorkError
 from streamer.audio import MOST_CARRIED, AudioPacket
 from streamer.frame import Frame, Planes
-from streamer.graph import Graph
-from streamer.inbox import Inbox
-from streamer.metrics import Tally
+from streamer.graph import Graph, Item
+from streamer.inbox import Inbox, Lane
 
 GREY = Planes(np.zeros((2, 2), np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
@@ -178,18 +177,21 @@ def test_abort_accounts_for_what_was_under_way():
 
 def test_a_frame_is_at_every_moment_under_way_somewhere():
     """Whoever removes a stream waits for that; between two stages it must not be overlooked."""
-    seen: list[int] = []
-
-    class Watched(Tally):
-        def __setattr__(self, name: str, value: object) -> None:
-            super().__setattr__(name, value)
-            if name == "out" and value:
-                seen.append(graph.ledger.under_way("a", ["work", "end"]))
-
+    seen: list[tuple[int, int]] = []
     graph, _ = build(1)
-    graph.ledger._tallies["work", "a"] = Watched()
+    put = graph.nodes["work"].edges[0].lane.put
+
+    class Watched(Lane[Item]):
+        __slots__ = ()
+
+        def put(self, item: Item) -> float:
+            seen.append((graph.ledger.under_way("a", ["work"]), graph.ledger.under_way("a", ["end"])))
+            return put(item)
+
+    graph.nodes["work"].edges[0].lane.__class__ = Watched
     finish(graph)
-    assert seen == [1]
+    assert (1, 1) in seen
+    assert graph.ledger.unbalanced() == []
 
 
 def test_a_failing_stage_frees_a_source_that_waits():

@@ -165,6 +165,34 @@ def test_closed_lanes_are_forgotten_while_others_live():
     assert list(inbox.depths()) == ["alive"]
 
 
+def test_what_comes_through_a_lane_after_its_end_is_lost_and_ends_no_other():
+    lost = []
+    inbox: Inbox[int] = Inbox(lambda item, reason: lost.append((item, reason)))
+    over, alive = inbox.lane("over"), inbox.lane("alive")
+    over.close()
+    alive.put(1)
+    assert inbox.take(1) == [1]
+    over.put(2)
+    alive.put(3)
+    alive.close()
+    assert list(inbox) == [3]
+    assert lost == [(2, "closed")]
+
+
+@pytest.mark.parametrize("end", ["its lanes", "abort", "refuse"])
+def test_an_inbox_whose_consumer_has_ended_says_so(end):
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("a")
+    lane.put(1)
+    assert inbox.take(1) == [1]
+    assert inbox.take(1, deadline=0.0) == []
+    assert not inbox.is_deserted
+    {"its lanes": lane.close, "abort": inbox.abort, "refuse": lambda: inbox.refuse("over")}[end]()
+    if end == "its lanes":
+        assert inbox.take(1) == []
+    assert inbox.is_deserted
+
+
 def test_who_lingers_is_woken_by_the_last_of_several():
     inbox: Inbox[int] = Inbox()
     lane = inbox.lane("a", capacity=9)

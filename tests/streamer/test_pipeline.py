@@ -6,6 +6,7 @@ from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,10 +19,11 @@ from streamer import stages
 from streamer.batching import Batching
 from streamer.frame import Frame, Planes
 from streamer.graph import Node
-from streamer.inbox import Inbox
+from streamer.inbox import Aborted, Inbox
 from streamer.pipeline import Pipeline
 from streamer.runner import summary
 from streamer.settings import SinkSettings, gather, merge
+from streamer.sources import open_source
 
 SPEC = ModelSpec("grey", "detect", "dense", ("thing",), (128, 72))
 
@@ -59,6 +61,9 @@ class GreyBatch:
         self.model.free.release()
         return [Detections.of([[0, 0, 9, 9]], [view.mean() / 255], [0]) for view in self.views]
 
+    def release(self) -> None:
+        self.model.free.release()
+
 
 def synthetic(count: int, seed: int = 0) -> str:
     return f"synthetic:?size=128x72&fps=25&count={count}&seed={seed}"
@@ -73,6 +78,40 @@ def process(*urls: str, model: GreyModel, sinks=(), **how):
         report = pipeline.run()
     assert report.unbalanced == ()
     return report
+
+
+def test_a_model_that_was_given_is_whole_after_a_run_that_failed(tmp_path, monkeypatch):
+    model = GreyModel(requests=3)
+
+    class Full:
+        def write(self, frame: Frame) -> None:
+            while model.free._value:  # until all that may wait does, in the engine too
+                threading.Event().wait(0.001)
+            raise OSError("disk full")
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("streamer.outputs.open_sink", lambda url, **how: Full())
+    with pytest.raises(WorkError, match="disk full"):
+        process(synthetic(200), model=model, sinks=[str(tmp_path / "a.jsonl")])
+    assert model.free._value == 3
+
+
+def test_a_batch_that_was_being_filled_is_given_back_when_all_ends():
+    model, inbox = GreyModel(batch=4, requests=1), Inbox[Frame]()
+    lane, take = inbox.lane("a"), inbox.take
+    lane.put(next(iter(open_source(synthetic(1)))))
+
+    def ending(most: int, **how: Any) -> list[Frame]:
+        if not model.free._value:
+            inbox.abort()
+        return take(most, **how)
+
+    inbox.take = ending  # type: ignore[method-assign]
+    with pytest.raises(Aborted):
+        next(stages.submit(model, Batching())(inbox))
+    assert model.free._value == 1
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7])

@@ -264,3 +264,12 @@ def test_real_frames_look_as_a_full_conversion_says(data_dir: Path):
     assert (
         np.percentile(difference, 99) <= 2.5
     )  # beyond it: colours outside RGB, which the reference clips earlier
+
+
+@pytest.mark.parametrize("size", [(1, 8), (8, 1), (1, 1)])
+def test_pictures_one_pixel_wide_or_high_can_be_drawn_on_and_encoded(size):
+    width, height = size
+    chroma = np.full((-(-height // 2), -(-width // 2)), 90, np.uint8)
+    shown = pixels.copy(Planes(np.full((height, width), 80, np.uint8), chroma, chroma))
+    assert shown.size == size
+    assert (pixels.to_video_frame(shown).width, pixels.to_video_frame(shown).height) == size

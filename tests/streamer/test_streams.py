@@ -25,8 +25,9 @@ from streamer.follow import Follower
 from streamer.frame import Frame
 from streamer.pipeline import Pipeline, run
 from streamer.report import report
-from streamer.settings import Settings, gather, merge
+from streamer.settings import Settings, SinkSettings, gather, merge
 from streamer.sinks.video import VideoSink
+from streamer.sources.synthetic import Synthetic
 from streamer.stateful import Stateful
 from streamer.watch import Watch
 from tests.servers.website import free_port
@@ -189,6 +190,57 @@ def test_a_pipe_that_nobody_writes_to_holds_up_no_further_change(pipeline, tmp_p
     with pytest.raises(InputError, match=r"/p: does not open, is it a pipe that nobody writes to\?"):
         pipeline.add_stream(str(tmp_path / "p"))
     assert pipeline.add_stream(LIVE, "yard") == "yard"
+
+
+def test_a_source_that_is_still_being_read_is_not_closed_under_its_reader(monkeypatch):
+    held, closed = threading.Event(), []
+    monkeypatch.setattr("streamer.pipeline._PATIENCE", 0.05)
+
+    class Hung(Synthetic):
+        def __iter__(self) -> Iterator[Frame]:
+            held.wait(10)
+            return super().__iter__()
+
+        def close(self) -> None:
+            closed.append(threading.current_thread().name)
+
+    monkeypatch.setattr("streamer.sources.synthetic.Synthetic", Hung)
+    with Pipeline(gather(["synthetic:?size=128x72"], "grey"), model=GreyModel()) as pipeline:
+        pipeline.start()
+    assert closed == []
+    held.set()
+    assert pipeline.graph.wait(10)
+    assert closed == ["decode:synthetic"]
+
+
+def test_a_sink_of_one_stream_is_opened_again_with_it(tmp_path):
+    settings = gather([LIVE, LIVE], "grey")
+    one, other = (replace(told, name=name) for told, name in zip(settings.sources, "ab", strict=True))
+    sinks = (SinkSettings(str(tmp_path / "all.jsonl"), ("a",)),)
+    with Pipeline(replace(settings, sources=(one, other), sinks=sinks), model=GreyModel(batch=2)) as pipeline:
+        pipeline.start()
+        until(lambda: results(pipeline, "a"))
+        first = pipeline.outputs.shared[sinks[0].url]
+        pipeline.remove_stream("a")
+        first.thread.join(10)
+        pipeline.attach(one)
+        until(lambda: (tmp_path / "all-2.jsonl").exists())
+        pipeline.stop()
+        pipeline.join()
+        assert not [reason for reason in pipeline.report().lost if "ended" in reason]
+        assert pipeline.report().unbalanced == ()
+
+
+def test_a_stream_that_comes_at_the_very_end_ends_with_the_others(pipeline, monkeypatch):
+    add = pipeline._roster.add
+
+    def stop_first(*what: object) -> None:
+        pipeline.stop()
+        add(*what)
+
+    monkeypatch.setattr(pipeline._roster, "add", stop_first)
+    pipeline.add_stream(LIVE, "yard")
+    assert pipeline.graph.wait(10)
 
 
 def test_a_stream_that_does_not_open_holds_up_no_end(pipeline, tmp_path):
@@ -427,6 +479,25 @@ def test_a_look_that_fails_is_said_once_and_ends_no_other(monkeypatch):
     watch.stop()
     (line,) = said
     assert "fails: failed, is tried on: KeyError: 'x'" in line
+
+
+def test_a_look_that_takes_long_holds_up_no_other(monkeypatch):
+    monkeypatch.setattr("streamer.watch.EVERY", 0.001)
+    looks, held = Counter[str](), threading.Event()
+
+    def holds() -> None:
+        looks["held"] += 1
+        held.wait(10)
+
+    watch = Watch(lambda: looks.update(goes=1), say=lambda sentence: None)
+    watch.start()
+    watch.add(holds)
+    until(lambda: looks["held"])
+    before = looks["goes"]
+    until(lambda: looks["goes"] > before + 3)
+    assert looks["held"] == 1
+    held.set()
+    watch.stop()
 
 
 def test_what_needs_a_new_start_is_said(file):

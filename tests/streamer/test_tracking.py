@@ -70,8 +70,11 @@ class Walk:
     def collect(self) -> list[Detections]:
         x = 10 + self.model.step * self.model.shown
         self.model.shown += 1
-        self.model.free.release()
+        self.release()
         return [Detections.of([[x, 10, x + 12, 50]], [0.9], [0])]
+
+    def release(self) -> None:
+        self.model.free.release()
 
 
 def synthetic(count: int) -> str:

@@ -11,7 +11,7 @@ import pytest
 from engines.detections import Detections
 from engines.errors import InputError, WorkError
 from streamer.analytics.desk import Desk
-from streamer.analytics.plan import LinePlan, Plan
+from streamer.analytics.plan import LinePlan, Plan, ZonePlan
 from streamer.analytics.watch import Watch
 from streamer.config import load
 from streamer.follow import Follower
@@ -119,6 +119,21 @@ def test_lines_that_stay_go_on_counting() -> None:
     watch = Watch(Plan((gate, door)), "cam", (100, 100), NAMES, watch)
     see(10, 2)
     assert [sign.text for sign in watch.signs()] == ["gate in 0 out 0", "door in 1 out 1"]
+
+
+def test_counts_go_on_in_pictures_of_another_size() -> None:
+    line = LinePlan("door", ((0.5, 1.0), (0.5, 0.0)))
+    zone = ZonePlan("hall", ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)))
+    watch = Watch(Plan((line,), (zone,)), "cam", (100, 100), ("thing",))
+    for size, places in (((100, 100), (20, 80)), ((200, 200), (160, 40))):
+        watch = Watch(watch.plan, "cam", size, ("thing",), watch)
+        planes = from_rgb(np.zeros((*size, 3), np.uint8))
+        for pts, x in enumerate(places):
+            found = Detections.of([[x - 5, 40, x + 5, 60]], [0.9], [0], ids=np.array([1]))
+            watch.update(Frame("cam", 0, size[0] + pts, planes, detections=found))
+    assert watch.lines[0].counts == {"in": 1, "out": 1}
+    assert watch.zones[0].counts["in"] - watch.zones[0].counts["out"] == watch.zones[0].occupancy == 0
+    assert watch.zones[0].counts["in"] >= 1
 
 
 def test_a_file_that_is_edited_is_watched_by_what_it_says_now(file: Path) -> None:

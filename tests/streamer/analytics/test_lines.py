@@ -49,6 +49,15 @@ def test_crossing_is_counted_by_its_way(way: list[tuple[float, float]], expected
     assert count(UPRIGHT, way) == expected
 
 
+def test_who_stands_on_the_line_for_minutes_while_others_come_is_counted() -> None:
+    counter = LineCounter(UPRIGHT)
+    for second in range(200):
+        x = 250 if second == 0 else 300 if second < 199 else 350
+        found = Detections.of([person(x), person(50)], [0.9] * 2, [0, 0], ids=np.array([1, 2 + second // 10]))
+        counter.update(found, float(second))
+    assert counter.counts == {"in": 1}
+
+
 @pytest.mark.parametrize("anchor", ["feet", "centre", "head"])
 def test_anchor_decides_what_crosses(anchor: str) -> None:
     level = Line("level", (0, 200), (600, 200), anchor=anchor)  # type: ignore[arg-type]

@@ -85,6 +85,15 @@ def test_an_alert_needs_the_speed_for_as_long_as_was_asked_and_ends() -> None:
     assert told == []
 
 
+@pytest.mark.parametrize("away", [2.0, 100.0])
+def test_an_alert_ends_with_who_leaves_the_ground(away: float) -> None:
+    meter = SpeedMeter(Ground("road", ROAD, METRES, limit=8.0))
+    assert [event.what for event in drive(meter, 10.0, 1.6)] == ["begin"]
+    events = meter.update(car((3.5, 3.0), track=2), 1.6 + away)
+    assert [(event.what, event.track, event.label) for event in events] == [("end", 1, 0)]
+    assert meter.update(car((3.5, 3.0), track=2), 1.7 + away) == []
+
+
 @pytest.mark.parametrize(
     ("points", "metres", "sentence"),
     [

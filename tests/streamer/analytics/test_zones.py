@@ -100,6 +100,15 @@ def test_who_is_not_seen_for_long_has_left_when_last_seen() -> None:
     assert (event.what, event.value, event.count) == ("out", 4.0, 0)
 
 
+def test_who_is_away_does_not_dwell_until_seen_again() -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE, gone=3.0, dwell=5.0))
+    zone.update(seen((1, 300), (2, 250)), 0.0)
+    zone.update(seen((1, 300), (2, 250)), 4.0)
+    assert told(zone.update(EMPTY, 5.5)) == []
+    assert told(zone.update(seen((1, 300)), 6.5)) == [("dwell", "begin", 1)]
+    assert told(zone.update(seen((1, 300)), 8.0)) == [("zone", "out", 2)]
+
+
 @pytest.mark.parametrize("gone", [2.0, 200.0])
 @pytest.mark.parametrize("pause", [10.0, 100.0, 1000.0])
 def test_who_is_replaced_after_a_pause_has_left(gone: float, pause: float) -> None:

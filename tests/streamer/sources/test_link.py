@@ -201,6 +201,17 @@ def test_a_mistake_is_an_error_though_others_work(monkeypatch):
     assert camera.closed.wait(5)
 
 
+def test_a_file_is_closed_where_another_source_is_a_mistake(monkeypatch):
+    film, calls = Camera(live=False), []
+    close = film.close
+    film.close = lambda: (calls.append(1), close())
+    opened = openings(monkeypatch, film, InputError("unknown key"))
+    with pytest.raises(InputError, match="unknown key"):
+        settle(opened)
+    opened[0].link.leave()
+    assert calls == [1]
+
+
 def test_a_source_with_an_end_is_handed_over_bare(monkeypatch):
     camera = Camera(live=False)
     assert settle(openings(monkeypatch, camera)) == [camera]

@@ -298,6 +298,19 @@ def test_counts_of_all_connections_add_up():
     assert source.troubles["packets lost"] == 10 * whole
 
 
+def test_a_count_that_changes_while_it_is_read_ends_nothing():
+    class Growing(Counter[str]):
+        """Another thread counts whenever it is looked into."""
+
+        def __getitem__(self, key: str) -> int:
+            self[f"packet {len(self)}"] = 1
+            return super().__getitem__(key)
+
+    seen, into = Growing({"late": 2}), Counter[str]()
+    known = Reconnect._count(seen, Counter({"late": 1}), into)
+    assert (into, known) == ({"late": 1}, {"late": 2})
+
+
 def test_patience_is_what_is_waited():
     world = World([Spell(110, "stall")])
     patience = replace(Patience(), stall=2.0)

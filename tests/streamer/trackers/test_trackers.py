@@ -361,3 +361,9 @@ def test_what_has_no_embedding_is_tracked_by_its_box() -> None:
     for index in range(10):
         looks = [0.0, 0, 0] if index % 3 else RED
         assert tracker.update(dressed([[index, 0, 50 + index, 100]], [looks]), index / 10).ids.tolist() == [1]
+
+
+def test_botsort_bears_a_picture_that_is_no_more_than_a_stripe() -> None:
+    tracker = open_tracker("botsort")
+    for pts in (0.0, 0.04):
+        assert len(tracker.update(EMPTY, pts, np.zeros((2, 4096), np.uint8))) == 0
