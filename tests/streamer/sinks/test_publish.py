@@ -449,6 +449,9 @@ def test_frames_between_two_inferred_ones_are_no_records(
         ("nats://127.0.0.1/a%20b", ["subject: 'a b'", "without blanks"]),
         ("kafka://127.0.0.1/a%2Fb", ["topic: 'a/b'", "1 to 249"]),
         ("kafka://127.0.0.1/..", ["topic: '..'", "1 to 249"]),
+        ("mqtts://127.0.0.1", ["no topic", "mqtts://HOST:8883/TOPIC"]),
+        ("webhook+http://127.0.0.1/?token=secret%0A1", ["token: letters"]),
+        ("webhook+http://127.0.0.1/?token=secr%C3%A9t", ["token: letters"]),
     ],
 )
 def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:
