@@ -100,6 +100,10 @@ class Client:
     def send(self, packets: list[bytes]) -> bool:
         """Send packets; False where the client is too slow for them."""
         if self._sockets:
+            # asyncio keeps what a slow network does not take, for as long as it does not
+            if max(one.get_write_buffer_size() for one in self._sockets) > FULLEST:  # type: ignore[attr-defined]
+                self.lags = True
+                return False
             for packet in packets:
                 self._sockets[_is_rtcp(packet)].sendto(packet)
             return True

@@ -237,6 +237,30 @@ def test_an_end_while_somebody_is_connected_is_no_fault(
     assert caplog.messages == []
 
 
+class Clogged:
+    """A transport of datagrams over a network that takes no more."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def sendto(self, packet: bytes) -> None:
+        self.size += len(packet)
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+
+def test_what_waits_for_a_viewer_by_udp_is_bounded() -> None:
+    viewer, clogged = rtsp_server.Client(None, None), Clogged()  # type: ignore[arg-type]
+    viewer._sockets = [clogged, clogged]  # type: ignore[list-item]
+    packets = [b"\x80\x60" + bytes(1398)] * 100
+    taken = [viewer.send(packets) for _ in range(50)]
+    assert taken == sorted(taken, reverse=True)
+    assert not taken[-1]
+    assert viewer.lags
+    assert clogged.size < rtsp_server.FULLEST + 200_000
+
+
 def test_streams_share_a_port(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
