@@ -92,6 +92,8 @@ class Canvas:
         top = min(max(round(box[1] / sy) * sy - width, 0), limit_y)
         right = min(max(round(box[2] / sx) * sx + width, 0), limit_x)
         bottom = min(max(round(box[3] / sy) * sy + width, 0), limit_y)
+        if left >= right or top >= bottom:
+            return
         _frame(planes.y, yuv[0], (left, top, right, bottom), width, width)
         coarse = (left // sx, top // sy, right // sx, bottom // sy)
         _frame(planes.u, yuv[1], coarse, width // sx, width // sy)

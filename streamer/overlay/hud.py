@@ -16,6 +16,7 @@ GROUND = (12, 14, 18)
 INK = (245, 245, 245)
 OPACITY = 0.6
 STEP = 16
+LEAST = 5  # pixels, the height of a capital that can be read
 
 
 class Hud:
@@ -25,17 +26,24 @@ class Hud:
         self._text = text
 
     def __call__(self, canvas: Canvas, frame: Frame) -> None:
-        """Lay the line on a dark panel in the top left corner, which labels then stay clear of."""
+        """Lay the line on a dark panel in the top left corner, smaller where the picture is narrow."""
         text = self._text(frame)
         if not text:
             return
         style = style_for(canvas.size)
         padding, margin = style.padding, style.padding // 2 * 2
-        line = glyphs(text, style.text)
-        # Digits change their width from frame to frame; a panel that grows in steps does not tremble.
-        width = -(-(line.coverage.shape[1] + 2 * padding) // STEP) * STEP
-        size = (width, style.text + 2 * padding)
+        tall, width = style.text, _width(text, style.text, padding)
+        if width > (room := canvas.size[0] - 2 * margin):
+            tall = max(tall * room // width, LEAST)
+            width = _width(text, tall, padding)
+        size = (width, tall + 2 * padding)
         ground = panel(size, GROUND, OPACITY, style.radius, kind_of(frame.planes))
         canvas.paste((margin, margin), ground)
-        canvas.text((margin + padding, margin + padding + style.text), text, INK, style.text)
+        canvas.text((margin + padding, margin + padding + tall), text, INK, tall)
         canvas.space.claim((margin, margin, margin + ground.size[0], margin + ground.size[1]))
+
+
+def _width(text: str, height: int, padding: int) -> int:
+    """Digits change their width from frame to frame; a panel that grows in steps does not tremble."""
+    letters: int = glyphs(text, height).coverage.shape[1]
+    return -(-(letters + 2 * padding) // STEP) * STEP

@@ -8,6 +8,7 @@ from streamer.analytics.watch import Sign
 from streamer.frame import Frame
 from streamer.overlay.canvas import Canvas
 from streamer.overlay.palette import WHITE, Rgb
+from streamer.overlay.space import Rect
 from streamer.overlay.sprite import kind_of, tag
 from streamer.overlay.style import style_for
 
@@ -31,10 +32,18 @@ def signs(canvas: Canvas, frame: Frame) -> None:
         measures = (style.text, style.padding, style.radius)
         sprite = tag(sign.text, colour, measures, kind_of(frame.planes))
         x, y = ring[0] if len(ring) == 2 else ring.mean(axis=0)
-        left = min(max(int(x), 0), max(canvas.size[0] - sprite.size[0], 0))
-        top = min(max(int(y), 0), max(canvas.size[1] - sprite.size[1], 0))
-        canvas.paste((left, top), sprite)
-        canvas.space.claim((left, top, left + sprite.size[0], top + sprite.size[1]))
+        rect = min(_places(canvas, (int(x), int(y)), sprite.size), key=canvas.space.taken)
+        canvas.paste((rect[0], rect[1]), sprite)
+        canvas.space.claim(rect)
+
+
+def _places(canvas: Canvas, at: tuple[int, int], size: tuple[int, int]) -> list[Rect]:
+    """Where a tag may lie, best first: at its place, then over or under it, where zones share a middle."""
+    (width, height), lowest = size, max(canvas.size[1] - size[1], 0)
+    left = min(max(at[0], 0), max(canvas.size[0] - width, 0))
+    own = min(max(at[1], 0), lowest)
+    tops = [min(max(own + step * height, 0), lowest) for step in (0, 1, -1, 2, -2)]
+    return [(left, top, left + width, top + height) for top in tops]
 
 
 def _tick(canvas: Canvas, sign: Sign, width: int) -> None:

@@ -97,9 +97,14 @@ class Encoder:
         self._clock = Clock()
         self._step = first.duration or (1 / fps if fps else 0.0)
         self._captured: deque[float] = deque()
-        self._container: Any = av.open(_Nowhere(), "w", format="null")
-        self.stream = self._add_video(settings)
-        self._container.start_encoding()
+        own = best_encoder() if settings.encoder == "auto" else settings.encoder
+        try:
+            self._open(own, settings)
+        except (OSError, av.FFmpegError):
+            if settings.encoder != "auto" or own == "x264":
+                raise
+            log.warning("%s: %s takes no further stream, or none of this size: x264 does", first.stream, own)
+            self._open("x264", settings)
         self.head = bytes(self.stream.codec_context.extradata or b"")  # the parameter sets
 
     def encode(self, frame: Frame, *, key: bool = False) -> list[Encoded]:
@@ -126,8 +131,14 @@ class Encoder:
         wanted = self._size if _alike(planes.size, self._size) else planes.size
         return planes if planes.size == wanted else pixels.scale(planes, wanted)
 
-    def _add_video(self, settings: Settings) -> VideoStream:
-        encoder = best_encoder() if settings.encoder == "auto" else settings.encoder
+    def _open(self, encoder: str, settings: Settings) -> None:
+        import av
+
+        self._container: Any = av.open(_Nowhere(), "w", format="null")
+        self.stream = self._add_video(encoder, settings)
+        self._container.start_encoding()
+
+    def _add_video(self, encoder: str, settings: Settings) -> VideoStream:
         fps = Fraction(1 / self._step).limit_denominator(1001) if self._step else Fraction(30)
         options = {"forced-idr": "1", **FASTEST[encoder]}
         if encoder == "x264":

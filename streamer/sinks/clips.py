@@ -250,13 +250,16 @@ def _forget_old(folder: str, settings: ClipSettings, newest: str) -> None:
     """
     if not settings.days and not settings.megabytes:
         return
-    clips: dict[str, list[os.DirEntry[str]]] = {}
+    clips: dict[str, list[tuple[str, os.stat_result]]] = {}
     for entry in os.scandir(folder):
         if OURS.fullmatch(entry.name) and entry.is_file():
             stem, suffix = os.path.splitext(entry.name)
-            clips.setdefault(NUMBERED.sub("", stem) if suffix == ".jpg" else stem, []).append(entry)
-    aged = sorted((max(entry.stat().st_mtime for entry in files), stem) for stem, files in clips.items())
-    sizes = {stem: sum(entry.stat().st_size for entry in files) for stem, files in clips.items()}
+            clip = NUMBERED.sub("", stem) if suffix == ".jpg" else stem
+            with contextlib.suppress(FileNotFoundError):  # somebody carries clips away
+                clips.setdefault(clip, []).append((entry.path, entry.stat()))
+    clips = {stem: files for stem, files in clips.items() if files}
+    aged = sorted((max(stat.st_mtime for _, stat in files), stem) for stem, files in clips.items())
+    sizes = {stem: sum(stat.st_size for _, stat in files) for stem, files in clips.items()}
     total, now = sum(sizes.values()), time.time()
     for changed, stem in aged:
         too_old = settings.days and now - changed > settings.days * DAY
@@ -264,6 +267,6 @@ def _forget_old(folder: str, settings: ClipSettings, newest: str) -> None:
         if stem == newest or not (too_old or too_much):
             continue
         total -= sizes[stem]
-        for entry in clips[stem]:
+        for path, _ in clips[stem]:
             with contextlib.suppress(OSError):
-                os.remove(entry.path)
+                os.remove(path)

@@ -58,6 +58,7 @@ class Delivery:
         self._stopped = threading.Event()
         self._lines: list[bytes] = []  # taken and not yet delivered
         self._place = 0  # where they end
+        self._most = BATCH  # that are sent together: fewer where so many were not taken in time
         self._synced = self._said = time.monotonic()
         self._known: Counter[str] = Counter()  # why -> lost records that were spoken of
         self._trouble = self._spool_trouble = ""  # what was said last
@@ -106,21 +107,29 @@ class Delivery:
             courier.close()
 
     def _deliver(self, courier: Courier) -> None:
-        try:
-            courier.send(self._lines)
-            self.counts["delivered"] += len(self._lines)
-        except Refused as refused:
-            self._deliver_singly(courier, str(refused))
-        self._lines = []
-        self._spool.commit(self._place)
-        self._backoff.reset()
-        if self._trouble:
-            self._trouble = ""
-            log.warning("%s: connected again", self._name)
+        while self._lines and not self._stopped.is_set():
+            sent = self._lines[: self._most]
+            try:
+                courier.send(sent)
+                self.counts["delivered"] += len(sent)
+                del self._lines[: len(sent)]
+            except Refused as refused:
+                self._deliver_singly(courier, len(sent), str(refused))
+            except Exception:
+                self._most = max(self._most // 2, 1)
+                raise
+            self._most = min(self._most + self._most // 8 + 1, BATCH)
+            self._backoff.reset()
+            if self._trouble:
+                self._trouble = ""
+                log.warning("%s: connected again", self._name)
+            self._sync_now_and_then()
+        if not self._lines:
+            self._spool.commit(self._place)
 
-    def _deliver_singly(self, courier: Courier, reason: str) -> None:
-        """Find the records that are refused, count them, and deliver the others."""
-        while self._lines:
+    def _deliver_singly(self, courier: Courier, count: int, reason: str) -> None:
+        """Find the records that are refused among the next so many, count them, and deliver the others."""
+        for _ in range(count):
             try:
                 courier.send(self._lines[:1])
                 self.counts["delivered"] += 1

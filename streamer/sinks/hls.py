@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -21,6 +22,8 @@ __all__ = ["HlsSink"]
 
 DRAFT = ".tmp"  # the end of a file's name until it is whole: the muxer's, by its flag temp_file
 END = "#EXT-X-ENDLIST"  # RFC 8216, 4.3.3.4
+SEQUENCE = re.compile(r"^#EXT-X-MEDIA-SEQUENCE:(\d+)$", re.MULTILINE)
+LENGTH = b"#EXT-X-TARGETDURATION:%d\n"  # whole seconds, after which players ask again
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,12 @@ class HlsSink:
         folder, name = os.path.split(self._path)
         stem = os.path.splitext(name)[0].replace("%", "%%")
         flags = "independent_segments+temp_file" + ("+delete_segments" if self._settings.keep else "")
+        begin = _follow_on(self._path) if self._settings.keep else 0
         options = {
+            "start_number": str(begin),
             "hls_time": f"{self._settings.segment * 0.9:g}",  # not past the keyframe that should end it
             "hls_list_size": str(self._settings.keep),
-            "hls_flags": flags,
+            "hls_flags": flags + ("+discont_start" if begin else ""),
             "hls_segment_type": "fmp4",
             "hls_segment_filename": os.path.join(folder.replace("%", "%%"), f"{stem}-%05d.m4s"),
             "hls_fmp4_init_filename": f"{os.path.splitext(name)[0]}-init.mp4",
@@ -119,6 +124,27 @@ class HlsSink:
             return Mux(self._path, ("hls", options), self._share.encoder, io_open=self._files)
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._name}: cannot be opened: {error.strerror}") from error
+
+
+def _follow_on(path: str) -> int:
+    """Return the number behind the segments of a playlist that is there, 0 where none is; old ones go.
+
+    Players that have stayed, and caches, never meet a number again (RFC 8216, 6.2.2). The segments of a list
+    that begins with the first stay: it may be one of which all are kept.
+    """
+    folder, name = os.path.split(path)
+    own = re.compile(re.escape(os.path.splitext(name)[0]) + r"-(\d+)\.m4s")
+    text = ""
+    with contextlib.suppress(OSError), open(path, errors="replace") as playlist:
+        text = playlist.read()
+    listed = filter(None, map(own.fullmatch, text.splitlines()))
+    begin = max((int(found[1]) + 1 for found in listed), default=0)
+    first = SEQUENCE.search(text)
+    for left in os.listdir(folder) if first is not None and int(first[1]) else ():
+        if (found := own.fullmatch(left.removesuffix(DRAFT))) and int(found[1]) <= begin:
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, left))
+    return begin
 
 
 class _Files:
@@ -150,8 +176,8 @@ class _File:
                 self._file = FileIO(path, "w")
 
     def write(self, data: bytes) -> int:
-        """Take all, and write it as long as nothing failed."""
-        rest = data
+        """Take all, and write it as long as nothing failed; FFmpeg rounds half a second down to none."""
+        rest = data.replace(LENGTH % 0, LENGTH % 1) if self._path.endswith(".m3u8" + DRAFT) else data
         with self._noted():
             while rest and self._file is not None and self._files.error is None:
                 rest = rest[self._file.write(rest) :]

@@ -62,6 +62,8 @@ class ImageSink:
         _parameters(address)
         if "%" in NUMBER.sub("", address.path, count=1).replace("%%", ""):
             raise InputError(f"{address.url}: number in the name: must be one, such as %06d")
+        if NUMBER.search(os.path.dirname(address.path)):
+            raise InputError(f"{address.url}: number in the folder: must be in the file's name")
         digits = NUMBER.search(address.path)
         if digits and int(digits[0][1:-1] or 0) > MOST_DIGITS:
             raise InputError(

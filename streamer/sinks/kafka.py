@@ -62,7 +62,11 @@ class KafkaCourier:
                 key = json.loads(line)["stream"]
                 self._producer.produce(self._topic, line, key=key, on_delivery=self._on_delivery)
             left = self._producer.flush(PATIENCE * 2)
-        except (BufferError, KafkaException) as error:
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise Refused(error.args[0].str()) from error
+            raise Away(str(error)) from error
+        except BufferError as error:
             raise Away(str(error)) from error
         if self._errors:
             first = self._errors[0]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from io import TextIOWrapper
-
 import numpy as np
 
-from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable, refuse_options
-from streamer.sinks.removal import REMOVED, is_removed
+from streamer.sinks.lines import Lines
 from streamer.sources import SourceInfo
 
 __all__ = ["MotSink"]
@@ -23,7 +19,7 @@ class MotSink:
     def __init__(self, address: Address, info: SourceInfo, spec: ModelSpec) -> None:
         self.check(address)
         self._address = address
-        self._file: TextIOWrapper | None = None
+        self._file: Lines | None = None
 
     @staticmethod
     def check(address: Address) -> None:
@@ -40,25 +36,10 @@ class MotSink:
             f"{frame.index + 1},{number},{x:.2f},{y:.2f},{w:.2f},{h:.2f},{score:.4f},-1,-1,-1\n"
             for number, (x, y, w, h, score) in zip(found.ids.tolist(), table.tolist(), strict=True)
         ]
-        self._file = self._file or self._open()
-        try:
-            self._file.writelines(lines)
-        except OSError as error:
-            raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+        self._file = self._file or Lines(self._address)
+        self._file.write("".join(lines).encode())
 
     def close(self) -> None:
         """Close the file. Raises WorkError where it was removed meanwhile."""
-        file, self._file = self._file, None
-        if file is None:
-            return
-        removed = is_removed(file.fileno())
-        file.close()
-        if removed:
-            raise WorkError(f"{self._address.url}: {REMOVED}")
-
-    def _open(self) -> TextIOWrapper:
-        try:
-            os.makedirs(os.path.dirname(os.path.realpath(self._address.path)), exist_ok=True)
-            return open(self._address.path, "w", encoding="ascii", buffering=1)
-        except OSError as error:
-            raise InputError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+        if self._file is not None:
+            self._file.close()

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from streamer.sinks.delivery import Away
+from streamer.sinks.delivery import Away, Refused
 from streamer.sinks.place import Place
 from streamer.sinks.publish import Options
 
@@ -89,17 +89,20 @@ class NatsCourier:
     async def _send(self, lines: list[bytes]) -> None:
         if self._jetstream:
             stream = self._client.jetstream(timeout=PATIENCE)
-            for line in lines:
-                await stream.publish(self._subject, line)
+            # Each is on its way in its turn; waiting for one answer before the next would take a way there
+            # and back for each record, which a far server's would not do in time for a whole batch.
+            await asyncio.gather(*(stream.publish(self._subject, line) for line in lines))
             return
         for line in lines:
             await self._client.publish(self._subject, line)
         await self._client.flush(PATIENCE)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
-        from nats.errors import Error
+        from nats.errors import Error, MaxPayloadError
 
         try:
             self._loop.run_until_complete(asyncio.wait_for(work, PATIENCE * 2))
+        except MaxPayloadError as error:
+            raise Refused(str(error)) from error
         except (Error, OSError, TimeoutError) as error:
             raise Away(str(error) or type(error).__name__) from error

@@ -39,6 +39,7 @@ COURIERS = {
 }
 Sent = Literal["all", "records", "events"]
 ANY = (r"(?s:.*)", "")  # form of a path that may be anything
+PORTS = {"mqtts:": 8883}  # of schemes whose port is another over TLS
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -142,7 +143,7 @@ def _courier(address: Address) -> CourierClass:
 
 
 def _place(address: Address, make: CourierClass) -> Place:
-    place = place_of(address, port=make.port, path=make.path)
+    place = place_of(address, port=PORTS.get(address.kind, make.port), path=make.path)
     pattern, right = make.form
     if make.path and "#" in address.path.rpartition("@")[2]:  # the rest would be cut off as a URL's fragment
         raise InputError(f"{place.shown}: {make.path}: '#' must be written as %23")

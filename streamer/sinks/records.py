@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from streamer.analytics.events import described
 from streamer.frame import Frame
 from streamer.sinks import Closed
 from streamer.sinks.address import Address, check_writable, refuse_options
-from streamer.sinks.removal import REMOVED, is_removed
+from streamer.sinks.lines import Lines
 from streamer.sources import SourceInfo
 
 __all__ = ["RecordSink", "record"]
@@ -70,8 +70,7 @@ class RecordSink:
         self.check(address)
         self._address = address
         self._spec = spec
-        self._file: Any = None
-        self._size = 0  # bytes of whole lines
+        self._file: Lines | BinaryIO | None = None
 
     @staticmethod
     def check(address: Address) -> None:
@@ -89,48 +88,42 @@ class RecordSink:
         told = [described(event, frame.stream, self._spec.classes) for event in frame.events]
         shown = [record(frame, self._spec)] if frame.inferred else []
         line = b"".join(_line(item) for item in (*shown, *told))
-        try:
-            _write_whole(self._file, line)
-        except BrokenPipeError as error:
-            self._abandon()
-            raise Closed(f"{self._address.url}: its reader is gone") from error
-        except OSError as error:
-            self._cut()
-            raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
-        self._size += len(line)
+        if isinstance(self._file, Lines):
+            self._file.write(line)
+        else:
+            self._print(self._file, line)
 
     def close(self) -> None:
         """Close the file; standard output stays open. Raises WorkError where it was removed meanwhile."""
         file, self._file = self._file, None
-        if file is None or self._address.path == "-":
-            return
-        removed = is_removed(file.fileno())
-        file.close()
-        if removed:
-            raise WorkError(f"{self._address.url}: {REMOVED}")
+        if isinstance(file, Lines):
+            file.close()
 
-    def _open(self) -> Any:
-        if self._address.path == "-":
-            if sys.stdout is None:
-                raise InputError("-: standard output is closed")
-            return sys.stdout.buffer
+    def _open(self) -> Lines | BinaryIO:
+        if self._address.path != "-":
+            return Lines(self._address)
+        if sys.stdout is None:
+            raise InputError("-: standard output is closed")
+        return sys.stdout.buffer
+
+    def _print(self, stdout: BinaryIO, line: bytes) -> None:
         try:
-            os.makedirs(os.path.dirname(os.path.realpath(self._address.path)), exist_ok=True)
-            return open(self._address.path, "wb", buffering=0)
+            while line:  # python -u leaves it unbuffered: it may take less than it is given
+                line = line[stdout.write(line) :]
+            stdout.flush()
+        except BrokenPipeError as error:
+            _abandon(stdout)
+            raise Closed(f"{self._address.url}: its reader is gone") from error
         except OSError as error:
-            raise InputError(f"{self._address.url}: cannot be written: {error.strerror}") from error
+            raise WorkError(f"{self._address.url}: cannot be written: {error.strerror}") from error
 
-    def _abandon(self) -> None:
-        """Let the interpreter's own flush of stdout at exit find somewhere to go."""
-        with contextlib.suppress(OSError, ValueError):
-            hole = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(hole, self._file.fileno())
-            os.close(hole)
 
-    def _cut(self) -> None:
-        """Take back the torn line that a full disk leaves."""
-        with contextlib.suppress(OSError, ValueError):
-            self._file.truncate(self._size)
+def _abandon(stdout: BinaryIO) -> None:
+    """Let the interpreter's own flush of stdout at exit find somewhere to go."""
+    with contextlib.suppress(OSError, ValueError):
+        hole = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(hole, stdout.fileno())
+        os.close(hole)
 
 
 def _times(frame: Frame) -> dict[str, float]:
@@ -158,10 +151,3 @@ def _add_masks(rows: list[dict[str, Any]], frame: Frame) -> None:
     found = frame.detections
     for index, row in enumerate(rows):
         row["mask"] = rle(found.masks, index, found.boxes[index], frame.size)
-
-
-def _write_whole(file: Any, line: bytes) -> None:
-    """Write all of it: a raw file may take less than it is given, standard output is buffered."""
-    while line:
-        line = line[file.write(line) :]
-    file.flush()

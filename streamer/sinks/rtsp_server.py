@@ -100,6 +100,10 @@ class Client:
     def send(self, packets: list[bytes]) -> bool:
         """Send packets; False where the client is too slow for them."""
         if self._sockets:
+            # asyncio keeps what a slow network does not take, for as long as it does not
+            if max(one.get_write_buffer_size() for one in self._sockets) > FULLEST:  # type: ignore[attr-defined]
+                self.lags = True
+                return False
             for packet in packets:
                 self._sockets[_is_rtcp(packet)].sendto(packet)
             return True
@@ -296,6 +300,8 @@ class RtspServer:
             await self._converse(client)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ValueError):
             pass  # it went, said nothing for too long, or something else than RTSP
+        except asyncio.CancelledError:
+            pass  # the server ends; asyncio's streams of Python 3.11 would tell of it as of a fault
         finally:
             self._leave(client)
             client.unset()
@@ -334,7 +340,7 @@ class RtspServer:
             status, extra, content = await self._answer(client, request, fields)
             reply = [f"RTSP/1.0 {status}", f"CSeq: {number}", "Server: streamer", *extra]
             if content:
-                reply.append(f"Content-Length: {len(content)}")
+                reply.append(f"Content-Length: {len(content.encode())}")
             await client.answer("\r\n".join([*reply, "", content]))
             if status.startswith("200") and request.startswith("PLAY "):
                 self._join(client)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.client
 import io
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ class WebhookOptions(Options):
     """A webhook's own."""
 
     token: str = ""  # sent as `Authorization: Bearer`
+
+    def __post_init__(self) -> None:
+        Options.__post_init__(self)
+        if not re.fullmatch(r"[!-~]*", self.token):  # http.client's own refusal would show it
+            raise ValueError("token: letters, digits and signs of ASCII without blanks would be right")
 
 
 class WebhookCourier:

@@ -104,15 +104,17 @@ class Figures(Collector):
         cpu = CounterMetricFamily(
             "streamer_stage_cpu_seconds", "CPU time of a stage's own thread.", labels=labels
         )
+        known = dict(self._pipeline.streams)
+        owners = {node.name: stream for stream, member in known.items() for node in member.nodes}
         for node in list(self._pipeline.graph.nodes.values()):
-            kind, _, stream = node.name.partition(":")
-            if stream not in self._pipeline.streams:
-                kind, stream = node.name, ""
-            elif self._label(stream) == OTHER:
+            _, _, stream = node.name.partition(":")
+            stream = stream if stream in known else owners.get(node.name, "")
+            if stream and self._label(stream) == OTHER:
                 continue
-            busy.add_metric((kind, stream), buckets=_buckets(node.busy), sum_value=node.busy.total)
-            queued.add_metric((kind, stream), len(node.inbox))
-            cpu.add_metric((kind, stream), node.cpu)
+            told = (_kind(node.name, stream), stream)
+            busy.add_metric(told, buckets=_buckets(node.busy), sum_value=node.busy.total)
+            queued.add_metric(told, len(node.inbox))
+            cpu.add_metric(told, node.cpu)
         latency = HistogramMetricFamily("streamer_latency_seconds", "From capture to result, all streams.")
         whole = self._pipeline.latency
         latency.add_metric((), buckets=_buckets(whole), sum_value=whole.total)

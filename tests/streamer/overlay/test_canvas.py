@@ -158,6 +158,17 @@ def test_outline_beyond_the_picture_never_wraps_around(noise: Noise, box: tuple[
     assert np.array_equal(canvas.planes.y[12:36, 12:52], before.y[12:36, 12:52])
 
 
+@pytest.mark.parametrize("box", [(-50, 10, -20, 30), (70, 10, 90, 30), (10, -50, 30, -20), (10, 70, 30, 90)])
+def test_outline_of_a_box_beside_the_picture_leaves_nothing_in_it(
+    noise: Noise, box: tuple[int, int, int, int]
+) -> None:
+    before = noise((64, 48), (2, 2))
+    canvas = Canvas(copied(before))
+    canvas.outline(box, ORANGE, 2)
+    for plane, as_it_was in zip((canvas.planes.y, canvas.planes.u), (before.y, before.u), strict=True):
+        assert np.array_equal(plane, as_it_was)
+
+
 def black(size: tuple[int, int], subsampling: tuple[int, int]) -> Planes:
     (width, height), (sx, sy) = size, subsampling
     chroma = np.full((-(-height // sy), -(-width // sx)), 128, np.uint8)

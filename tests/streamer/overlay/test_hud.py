@@ -42,3 +42,13 @@ def test_panel_width_holds_still_while_digits_change(noise: Noise) -> None:
         Hud(lambda frame, text=text: text)(Canvas(planes), Frame("cam", 0, 0.0, planes))
         widths.add(int(np.nonzero((planes.y != before.y).any(axis=0))[0].max()))
     assert len(widths) <= 2
+
+
+def test_a_line_too_long_for_a_narrow_picture_is_written_smaller(noise: Noise) -> None:
+    text = "front door  00:22.38  30 fps  69 ms"
+    before, planes = noise((180, 320)), noise((180, 320))
+    Hud(lambda frame: text)(Canvas(planes), Frame("cam", 0, 0.0, planes))
+    letters = np.nonzero((planes.y > 200).any(axis=0))[0]
+    assert letters.min() < 20
+    assert letters.max() < 180 - 4
+    assert np.array_equal(planes.y[:, 179], before.y[:, 179])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -11,13 +12,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pytest
 
 from streamer.frame import Frame
 from streamer.sinks import Sink
-from streamer.sinks.delivery import BATCH
+from streamer.sinks import nats as nats_sink
+from streamer.sinks.delivery import BATCH, Courier, Refused
+from streamer.sinks.kafka import KafkaCourier
+from streamer.sinks.nats import NatsCourier, NatsOptions
+from streamer.sinks.place import Place
 from tests.servers.brokers import Broker
 from tests.servers.camera import until
 
@@ -277,6 +283,76 @@ async def _read_stream(port: int, count: int) -> list[dict[str, Any]]:
         found += [json.loads(message.data) for message in await puller.fetch(100, timeout=10)]
     await client.close()
     return found
+
+
+class SlowStream:
+    """JetStream, far away: it answers for none of so many records before it has them all."""
+
+    def __init__(self, count: int) -> None:
+        self.found: list[bytes] = []
+        self._count = count
+        self._all = asyncio.Event()
+
+    async def publish(self, subject: str, line: bytes) -> None:
+        if len(line) > 100:
+            raise importlib.import_module("nats.errors").MaxPayloadError
+        self.found.append(line)
+        if len(self.found) == self._count:
+            self._all.set()
+        await self._all.wait()
+
+
+@pytest.fixture
+def jetstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Courier, SlowStream]]]:
+    """Make a courier to such a stream."""
+    pytest.importorskip("nats")
+    made: list[NatsCourier] = []
+
+    def make(count: int) -> tuple[Courier, SlowStream]:
+        stream = SlowStream(count)
+
+        async def connect(courier: NatsCourier, place: Place) -> None:
+            courier._client = SimpleNamespace(
+                jetstream=lambda timeout: stream, close=lambda: asyncio.sleep(0)
+            )
+
+        monkeypatch.setattr(NatsCourier, "_connect", connect)
+        place = Place("nats://far", "nats", "far", 4222, "records")
+        made.append(NatsCourier(place, NatsOptions(jetstream=True)))
+        return made[-1], stream
+
+    yield make
+    for courier in made:
+        courier.close()
+
+
+def test_jetstream_is_not_waited_for_record_by_record(
+    jetstream: Callable[..., tuple[Courier, SlowStream]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_sink, "PATIENCE", 1.0)
+    courier, stream = jetstream(3)
+    courier.send([b"0", b"1", b"2"])
+    assert stream.found == [b"0", b"1", b"2"]
+
+
+def test_nats_refuses_what_is_too_large_for_good(
+    jetstream: Callable[..., tuple[Courier, SlowStream]],
+) -> None:
+    courier, _ = jetstream(1)
+    with pytest.raises(Refused, match="maximum payload"):
+        courier.send([b"0" * 1000])
+
+
+def test_kafka_refuses_what_is_too_large_for_good() -> None:
+    kafka = pytest.importorskip("confluent_kafka")
+    cluster = kafka.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
+    address = str(next(iter(cluster.list_topics(timeout=10).brokers.values()))).partition("/")[0]
+    host, _, port = address.partition(":")
+    courier = KafkaCourier(Place("kafka://x", "kafka", host, int(port), "records"), KafkaCourier.options)
+    large = json.dumps({"stream": "cam", "mask": "x" * 1_000_000}).encode()
+    with pytest.raises(Refused, match="too large"):
+        courier.send([large])
+    courier.close()
 
 
 def test_kafka_takes_every_record_in_order(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -111,6 +111,24 @@ def test_old_clips_go_by_age_and_size_and_other_files_stay(tmp_path: Path, write
     write(f"clips:{tmp_path}?before=1&after=0&days=7&megabytes=3", film(200, 150))
     assert clips(tmp_path) == ["000003.000-line-door.mp4", "000005.000-line-door.mp4", "holiday.mp4"]
     assert not list(tmp_path.glob("000002*"))
+
+
+def test_clips_that_somebody_carries_away_meanwhile_are_no_failure(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "000001.000-line-door.mp4").write_bytes(b"x")
+    entries = os.scandir
+
+    def carried_away(folder: str) -> Iterator[os.DirEntry[str]]:
+        for entry in entries(folder):
+            if entry.name.startswith("000001.000"):
+                os.remove(entry.path)
+            yield entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", carried_away)
+        write(f"clips:{tmp_path}?after=0&days=7", film(60, 40))
+    assert clips(tmp_path) == ["000001.333-line-door.mp4"]
 
 
 def test_a_run_leaves_a_clip_of_each_crossing_that_other_sinks_share_the_encoder_of(tmp_path: Path) -> None:

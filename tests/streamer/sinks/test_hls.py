@@ -58,6 +58,47 @@ def test_old_segments_go_and_the_folder_stays_bounded(tmp_path: Path, write: Cal
     assert _numbers(path)[-1] == 249
 
 
+def _told(playlist: Path, tag: str) -> list[str]:
+    lines = playlist.read_text().splitlines()
+    return [line.partition(":")[2] for line in lines if line.startswith(f"#EXT-X-{tag}")]
+
+
+def test_a_run_follows_on_the_one_before_and_takes_its_segments_away(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=2", _film(60))
+    (tmp_path / "live-00004.m4s.tmp").write_bytes(b"of a run that was killed")
+    (tmp_path / "live-99999.m4s").write_bytes(b"somebody's")
+    write(f"{path}?segment=0.5&keep=2", _film(45))
+    assert _told(path, "MEDIA-SEQUENCE") == ["5"]
+    left = sorted(file.name for file in tmp_path.glob("*.m4s*"))
+    assert left == ["live-00004.m4s", "live-00005.m4s", "live-00006.m4s", "live-99999.m4s"]
+    assert _numbers(path) == list(range(15, 45))
+
+
+def test_a_playlist_of_all_begins_anew_and_keeps_what_another_left(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=0", _film(45))
+    write(f"{path}?segment=0.5&keep=3", _film(15))
+    assert _told(path, "MEDIA-SEQUENCE") == ["3"]
+    assert _told(path, "DISCONTINUITY") == [""]
+    assert len(list(tmp_path.glob("*.m4s"))) == 4
+    write(f"{path}?segment=0.5&keep=0", _film(15))
+    assert _told(path, "MEDIA-SEQUENCE") == ["0"]
+
+
+@pytest.mark.parametrize(("segment", "told"), [(0.2, "1"), (0.5, "1"), (1, "1"), (2, "2")])
+def test_players_are_never_told_to_ask_without_a_pause(
+    segment: float, told: str, tmp_path: Path, write: Callable[..., None]
+) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment={segment}", _film(round(FPS * segment * 2)))
+    assert _told(path, "TARGETDURATION") == [told]
+
+
 def test_it_plays_while_it_grows(tmp_path: Path, sink: Callable[..., Sink]) -> None:
     path = tmp_path / "live.m3u8"
     opened = sink(f"{path}?segment=0.5")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from engines.detections import Detections
+from engines.errors import WorkError
 from streamer.evaluate import read_mot
 from streamer.frame import Frame
 from streamer.sinks import Sink
@@ -33,3 +36,16 @@ def test_tracked_boxes_are_written_and_no_others(
     back = read_mot(path)
     assert back.ids.tolist() == [7, 7, 7, 8]
     assert back.boxes[0].tolist() == [1.5, 2, 11.5, 42]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_one_failure_that_names_the_file(
+    tmp_path: Path, frames: Callable[..., list[Frame]], sink: Callable[..., Sink]
+) -> None:
+    (tmp_path / "a.txt").symlink_to("/dev/full")
+    mot = sink(tmp_path / "a.txt")
+    [frame] = frames([0.0])
+    frame.detections = Detections.of([[0, 0, 9, 9]], [0.5], [0], ids=np.array([1]))
+    with pytest.raises(WorkError, match=r"a\.txt: cannot be written: No space left"):
+        mot.write(frame)
+    mot.close()

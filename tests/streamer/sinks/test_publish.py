@@ -20,10 +20,13 @@ from engines.detections import Detections
 from engines.errors import InputError
 from streamer.analytics.events import Event
 from streamer.frame import Frame
-from streamer.sinks import SINKS, Sink, check_sink, sink_kind, target, webhook
+from streamer.sinks import SINKS, Sink, check_sink, delivery, sink_kind, target, webhook
 from streamer.sinks.address import parse
+from streamer.sinks.delivery import Away
 from streamer.sinks.place import place_of
 from streamer.sinks.publish import COURIERS
+from streamer.sinks.spool import Spool
+from streamer.sources.reconnect import Patience
 from tests.servers.camera import until
 
 CAR = Detections.of([[1, 2, 30, 40]], [0.9], [1]).with_ids(np.array([7]))
@@ -336,6 +339,38 @@ def test_a_record_that_is_refused_for_good_is_counted_and_the_others_go_on(
     assert opened.counts["refused"] == 1  # type: ignore[attr-defined]
 
 
+class Narrow:
+    """A courier over a line on which no more than so many records arrive in time."""
+
+    def __init__(self, most: int) -> None:
+        self.found: list[bytes] = []
+        self._most = most
+
+    def send(self, lines: list[bytes]) -> None:
+        if len(lines) > self._most:
+            raise Away("does not acknowledge")
+        self.found += lines
+
+    def idle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("most", [100, 1])
+def test_a_batch_that_is_never_taken_in_time_is_sent_in_smaller_ones(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "PAUSES", Patience(shortest=0.001, longest=0.001, good=0.0))
+    spool, courier = Spool(str(tmp_path), 1 << 20), Narrow(most)
+    for number in range(120):
+        spool.append({"stream": "cam", "number": number})
+    sending = delivery.Delivery("narrow", spool, lambda: courier)
+    sending.close(20.0)
+    assert [json.loads(line)["number"] for line in courier.found] == list(range(120))
+    assert spool.undelivered == 0
+    spool.close()
+
+
 def test_what_could_not_be_delivered_waits_for_the_next_run(
     tmp_path: Path,
     sink: Callable[..., Sink],
@@ -449,6 +484,9 @@ def test_frames_between_two_inferred_ones_are_no_records(
         ("nats://127.0.0.1/a%20b", ["subject: 'a b'", "without blanks"]),
         ("kafka://127.0.0.1/a%2Fb", ["topic: 'a/b'", "1 to 249"]),
         ("kafka://127.0.0.1/..", ["topic: '..'", "1 to 249"]),
+        ("mqtts://127.0.0.1", ["no topic", "mqtts://HOST:8883/TOPIC"]),
+        ("webhook+http://127.0.0.1/?token=secret%0A1", ["token: letters"]),
+        ("webhook+http://127.0.0.1/?token=secr%C3%A9t", ["token: letters"]),
     ],
 )
 def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:

@@ -218,6 +218,49 @@ def test_a_viewer_by_udp_stays_for_as_long_as_it_reports(
         free.bind(there)
 
 
+def test_a_description_is_as_long_as_it_says_in_bytes_whatever_the_name(sink: Callable[..., Sink]) -> None:
+    opened = sink("rtsp://:0/K%C3%BCche")
+    url = f"rtsp://127.0.0.1:{opened.port}/K%C3%BCche"  # type: ignore[attr-defined]
+    answers = _talk(url, f"DESCRIBE {url} RTSP/1.0\r\n", f"OPTIONS {url} RTSP/1.0\r\n")
+    opened.close()
+    assert answers == ["RTSP/1.0 200 OK"] * 2
+
+
+def test_an_end_while_somebody_is_connected_is_no_fault(
+    sink: Callable[..., Sink], caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = sink("rtsp://127.0.0.1:0/cam")
+    with socket.create_connection(("127.0.0.1", opened.port), 10) as peer:  # type: ignore[attr-defined]
+        peer.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+        assert peer.recv(100)
+        opened.close()
+    assert caplog.messages == []
+
+
+class Clogged:
+    """A transport of datagrams over a network that takes no more."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def sendto(self, packet: bytes) -> None:
+        self.size += len(packet)
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+
+def test_what_waits_for_a_viewer_by_udp_is_bounded() -> None:
+    viewer, clogged = rtsp_server.Client(None, None), Clogged()  # type: ignore[arg-type]
+    viewer._sockets = [clogged, clogged]  # type: ignore[list-item]
+    packets = [b"\x80\x60" + bytes(1398)] * 100
+    taken = [viewer.send(packets) for _ in range(50)]
+    assert taken == sorted(taken, reverse=True)
+    assert not taken[-1]
+    assert viewer.lags
+    assert clogged.size < rtsp_server.FULLEST + 200_000
+
+
 def test_streams_share_a_port(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

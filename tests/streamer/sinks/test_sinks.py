@@ -58,6 +58,7 @@ def test_a_url_says_what_kind_of_sink_it_is(url: str, overlay: bool, shared: boo
         ("dir/%06d.png?quality=90", ["quality", "compression"]),
         ("dir/%s.jpg", ["dir/%s.jpg", "%06d"]),
         ("dir/%d-%d.jpg", ["dir/%d-%d.jpg", "%06d"]),
+        ("dir-%03d/a.jpg", ["dir-%03d/a.jpg", "in the file's name"]),
     ],
 )
 def test_a_wrong_url_is_refused_with_what_would_be_right(url: str, words: list[str]) -> None:

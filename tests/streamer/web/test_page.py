@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,13 +184,31 @@ def test_single_pictures_and_themes(page: Any) -> None:
     until(page, "document.querySelector('article img').naturalWidth === 320")
     tile.get_by_role("button", name="MJPEG").click()
     until(page, PLAYING)
-    grounds = set()
+    grounds, contrasts = set(), []
     for _ in range(3):
         page.click("#theme")
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        style = "getComputedStyle(document.getElementById('message'))"
+        contrasts.append(contrast(*page.evaluate(f"[{style}.color, {style}.backgroundColor]")))
     assert len(grounds) == 2
+    assert min(contrasts) > 4.5  # WCAG 2.2, 1.4.3
 
 
-def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
+def contrast(*colours: str) -> float:
+    """Return the contrast ratio of two colours as WCAG 2.2 defines it."""
+    found = []
+    for colour in colours:
+        parts = np.array([int(part) for part in re.findall(r"\d+", colour)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        found.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    return (max(found) + 0.05) / (min(found) + 0.05)
+
+
+def test_a_phone_needs_no_sideways_scrolling_and_one_stream_has_a_screens_room(page: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.evaluate(
+        "[...document.querySelectorAll('article')].slice(1).forEach((tile) => { tile.hidden = true; })"
+    )
+    assert page.evaluate("document.querySelector('article').offsetWidth") > 900

@@ -124,3 +124,31 @@ def test_labels_are_bounded_whatever_comes_and_goes(web: None) -> None:
     assert len(dropped.samples) == MOST_REASONS
     assert sum(sample.value for sample in dropped.samples) == 500
     assert any(sample.labels["stream"] == OTHER for sample in offered.samples)
+
+
+def test_a_stages_work_and_queue_have_the_labels_of_its_frames(web: None) -> None:
+    from streamer.web.prometheus import Figures
+
+    names = [
+        "submit",
+        "decode:a",
+        "draw:a",
+        "write:stream.mp4:a",
+        "write:stream.mp4:a-2",
+        "write:one.mp4",
+        "write:all.jsonl",
+    ]
+    nodes = {name: SimpleNamespace(name=name, busy=Histogram(), inbox=[], cpu=0.0) for name in names}
+    own = SimpleNamespace(nodes=[nodes[name] for name in names[2:6]])
+    graph = SimpleNamespace(nodes=nodes)
+    pipeline: Any = SimpleNamespace(graph=graph, streams={"a": own}, latency=Histogram())
+    _, queued, *_ = Figures(pipeline, SimpleNamespace())._stages()  # type: ignore[arg-type]
+    assert [(sample.labels["stage"], sample.labels["stream"]) for sample in queued.samples] == [
+        ("submit", ""),
+        ("decode", "a"),
+        ("draw", "a"),
+        ("write:stream.mp4", "a"),
+        ("write:stream.mp4:a-2", "a"),
+        ("write:one.mp4", "a"),
+        ("write:all.jsonl", ""),
+    ]
