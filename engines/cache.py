@@ -14,12 +14,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines import metadata
 from engines.errors import InputError, WorkError
 from engines.files import locked
 from engines.options import Options
 from engines.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from engines.locate import Located
 
 __all__ = ["LIMIT", "Entry", "Kept", "clear", "contents", "downloads", "entry", "folder"]
 
@@ -149,14 +153,14 @@ def clear() -> int:
     return freed
 
 
-def entry(sources: list[Path], options: Options, graph: str = "") -> Entry:
-    """Return the place of a model made of these files with these options, by this code.
+def entry(located: Located, options: Options, graph: str = "") -> Entry:
+    """Return the place of a model made of these files, as they were read, with these options, by this code.
 
     ``graph`` tells the graphs of one model apart.
     """
     seen = hashlib.sha256(_code().encode())
-    for source in sources:
-        seen.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
+    for path, file in located.files.items():
+        seen.update(path.name.encode() + bytes.fromhex(file.sha256))
     seen.update(
         repr((options.batch, options.candidates, options.labels, options.video)).encode() + graph.encode()
     )

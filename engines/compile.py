@@ -49,8 +49,12 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
     What fails its proof is not used, and a note says so. ``progress(fraction, phase)`` hears of compilers
     that take long; False from it ends the work with WorkError.
     """
+    return _compile_located(locate(model), options, progress)
+
+
+def _compile_located(located: Located, options: Options, progress: Progress) -> Compiled:
     choice = _Choice(select_backends(options.backend, options.device))
-    work = _Work(locate(model), choice.open, progress, choice.notes.append)
+    work = _Work(located, choice.open, progress, choice.notes.append)
     options = options if options.batch else replace(options, batch=_fast_batch(work, choice, options))
     try:
         compiled = _compile(work, options)
@@ -90,12 +94,12 @@ def prepare(
         if layers:
             raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")
         return _only_compiled(located, options, progress)
-    compiled = compile_model(model, options, progress)
+    compiled = _compile_located(located, options, progress)
     engine = compiled.engine
     if compiled.between is not None:
         compiled.between.close()
     batch = engine.inputs[0].shape[0]
-    where = cache.entry(located.sources, replace(options, batch=batch)).path
+    where = cache.entry(located, replace(options, batch=batch)).path
     told = (engine.backend, engine.version, engine.device, engine.precision, batch, where, compiled.notes)
     text = engine.layers() if layers else ""
     engine.close()
@@ -199,9 +203,9 @@ def _fast_batch(work: _Work, choice: _Choice, options: Options) -> int:
     """
     if choice.backend != "openvino":
         return 1
-    sources = work.located.sources
-    kept = (cache.entry(sources, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
-    spec = next((spec for spec in kept if spec), None) or _understood(work.located, options)[1]
+    located = work.located
+    kept = (cache.entry(located, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
+    spec = next((spec for spec in kept if spec), None) or _understood(located, options)[1]
     width, height = spec.size
     return _TOGETHER if width * height <= _SMALL and not spec.between else 1
 
@@ -310,7 +314,7 @@ def _stored(
     located: Located, options: Options, tell: Callable[[str], object]
 ) -> tuple[cache.Entry, ModelSpec]:
     """The composed model, from the cache or made now."""
-    entry = cache.entry(located.sources, options)
+    entry = cache.entry(located, options)
     if entry.drop_if_damaged():
         tell("composed again: what the cache held is damaged")
     return entry, entry.spec() or _compose(located, options, entry)
@@ -320,7 +324,9 @@ def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpe
     from engines.compose import compose
 
     network, spec = _understood(located, options)
-    entry.store(compose(network, spec, options), spec)
+    composed = compose(network, spec, options)
+    located.check_same()
+    entry.store(composed, spec)
     return spec
 
 
@@ -338,7 +344,7 @@ def _stored_between(
     located: Located, spec: ModelSpec, options: Options, tell: Callable[[str], object]
 ) -> cache.Entry:
     """The composed graph for frames between key frames, from the cache or made now."""
-    entry = cache.entry(located.sources, options, "between")
+    entry = cache.entry(located, options, "between")
     if entry.drop_if_damaged():
         tell("composed again: what the cache held is damaged")
     if entry.spec() is None:
@@ -349,7 +355,9 @@ def _stored_between(
         network = resolve_between(read_network(located.model), spec, located)
         if network is None:
             raise AssertionError("a spec that names a file for frames between comes from one")
-        entry.store(compose(network, spec, options), spec)
+        composed = compose(network, spec, options)
+        located.check_same()
+        entry.store(composed, spec)
     return entry
 
 

@@ -15,6 +15,7 @@ import engines
 from engines import cache
 from engines.errors import InputError, WorkError
 from engines.files import locked
+from engines.locate import locate
 from engines.options import Options
 
 COMPOSED = {"model.onnx": b"composed"}
@@ -33,44 +34,45 @@ def path(saved: Callable[..., Path]) -> Path:
 
 def stored(path: Path, number: int = 1, size: int = 8) -> cache.Entry:
     """An entry with a composed model of ``size`` bytes."""
-    entry = cache.entry([path], Options(candidates=number))
+    entry = cache.entry(locate(path), Options(candidates=number))
     entry.store({"model.onnx": bytes(size)}, engines.describe(path).spec)
     return entry
 
 
-def changed(path: Path) -> dict[str, Callable[[], tuple[list[Path], Options]]]:
-    def content() -> tuple[list[Path], Options]:
+def changed(path: Path) -> dict[str, Callable[[], tuple[Path, Options]]]:
+    def content() -> tuple[Path, Options]:
         path.write_bytes(path.read_bytes() + b" ")
-        return [path], Options()
+        return path, Options()
 
-    def card() -> tuple[list[Path], Options]:
-        beside = path.with_suffix(".yaml")
-        beside.write_text("pad: 1")
-        return [path, beside], Options()
+    def card() -> tuple[Path, Options]:
+        path.with_suffix(".yaml").write_text("pad: 1")
+        return path, Options()
 
-    def name() -> tuple[list[Path], Options]:
-        return [path.rename(path.with_name("other.onnx"))], Options()
+    def name() -> tuple[Path, Options]:
+        return path.rename(path.with_name("other.onnx")), Options()
 
     return {
         "content": content,
         "card": card,
         "name": name,
-        "batch": lambda: ([path], Options(batch=2)),
-        "candidates": lambda: ([path], Options(candidates=7)),
-        "labels": lambda: ([path], Options(labels="all")),
+        "batch": lambda: (path, Options(batch=2)),
+        "candidates": lambda: (path, Options(candidates=7)),
+        "labels": lambda: (path, Options(labels="all")),
     }
 
 
 @pytest.mark.parametrize("what", changed(Path()).keys())
 def test_an_entry_is_found_by_all_that_it_depends_on(what: str, path: Path) -> None:
-    before = cache.entry([path], Options()).path
-    assert cache.entry([path], Options(conf=0.9, max_det=5)).path == before, "these do not change the graph"
-    sources, options = changed(path)[what]()
-    assert cache.entry(sources, options).path != before
+    before = cache.entry(locate(path), Options()).path
+    assert cache.entry(locate(path), Options(conf=0.9, max_det=5)).path == before, (
+        "these do not change the graph"
+    )
+    model, options = changed(path)[what]()
+    assert cache.entry(locate(model), options).path != before
 
 
 def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
-    entry = cache.entry([path], Options())
+    entry = cache.entry(locate(path), Options())
     assert entry.spec() is None
     spec = engines.describe(path).spec
     entry.store(COMPOSED, spec)
@@ -168,13 +170,13 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    entry = cache.entry([path], Options())
+    entry = cache.entry(locate(path), Options())
     entry.store(COMPOSED, engines.describe(path).spec)
     assert entry.model.read_bytes() == b"composed"
 
 
 def test_what_is_being_written_is_not_cleared(path: Path) -> None:
-    fresh = cache.entry([path], Options()).path.with_name("new-1")
+    fresh = cache.entry(locate(path), Options()).path.with_name("new-1")
     fresh.mkdir()
     old = fresh.with_name("new-0")
     old.mkdir()
@@ -236,7 +238,7 @@ def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
             return read(place, **how)
 
         monkeypatch.setattr(Path, "read_text", text)
-    again = cache.entry([path], Options(candidates=1))
+    again = cache.entry(locate(path), Options(candidates=1))
     assert again.spec() is None
     if denied == "the entry":
         assert again.path.parent != entry.path.parent
