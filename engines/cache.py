@@ -46,13 +46,13 @@ class Entry:
         return ir if ir.exists() else self.path / "model.onnx"
 
     def spec(self) -> ModelSpec | None:
-        """The model's spec, or None where the entry has not been stored, or cannot be read by this user."""
+        """The model's spec, or None where the entry has not been stored, is damaged, or another user's."""
         try:
-            text = (self.path / "spec.json").read_text(encoding="utf-8")
+            spec = metadata.from_json((self.path / "spec.json").read_text(encoding="utf-8"))
             os.utime(self.path)
-        except OSError:
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
-        return metadata.from_json(text)
+        return spec
 
     def drop_if_damaged(self) -> bool:
         """Remove the entry where a file of it is not as it was stored; True where that was done."""
@@ -70,12 +70,15 @@ class Entry:
         """Make the entry of these files by name, whole or not at all; WorkError where the disk is full."""
         files = dict(composed) | {"spec.json": metadata.to_json(spec).encode()}
         files["stored.json"] = json.dumps({name: _digest(data) for name, data in files.items()}).encode()
-        fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.path.parent))
+        fresh: Path | None = None
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
+            fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.path.parent))
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
         except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
+            if fresh:
+                shutil.rmtree(fresh, ignore_errors=True)
             raise WorkError(
                 f"{self.path.parent}: {error.strerror}, the composed model is not kept"
             ) from error
@@ -100,9 +103,15 @@ class Entry:
 
 
 def folder() -> Path:
-    """Where the cache lives: $XDG_CACHE_HOME/streamer/engines, by default ~/.cache/streamer/engines."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "streamer" / "engines"
+    """Where the cache lives: $XDG_CACHE_HOME/streamer/engines, by default ~/.cache/streamer/engines.
+
+    For a user who has no home, as in some containers, it lasts as long as the process.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "streamer" / "engines"
+    except RuntimeError:
+        return _own_root() / "streamer" / "engines"
 
 
 def downloads() -> Path:
@@ -125,7 +134,7 @@ def contents() -> list[Kept]:
     """Return what is in the cache, the last used first."""
     found = []
     for path in folder().glob("*/spec.json"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # it is gone meanwhile, damaged or foreign
             found.append(_kept(path.parent))
     return sorted(found, key=lambda kept: kept.used, reverse=True)
 
@@ -186,8 +195,11 @@ def _lockable(path: Path) -> bool:
 
 
 def _usable(path: Path) -> bool:
-    """Whether this user may read an entry and add to it, or make it."""
-    return not path.exists() or os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    """Whether this user may read an entry, lock it and add to it, or make it."""
+    if not path.exists():
+        return True
+    lock = path / "lock"  # another user's where that one compiled first what this one composed
+    return os.access(path, os.R_OK | os.W_OK | os.X_OK) and (not lock.exists() or os.access(lock, os.W_OK))
 
 
 def _root() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,35 @@ def test_a_full_disk_leaves_no_half_entry(path: Path) -> None:
     assert not list(cache.folder().iterdir())
 
 
+def test_a_disk_without_room_for_a_folder_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**how: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.tempfile, "mkdtemp", full)
+    with pytest.raises(WorkError, match="No space left on device, the composed model is not kept"):
+        stored(path)
+
+
+def test_an_entry_is_stored_though_the_whole_cache_was_removed_meanwhile(path: Path) -> None:
+    entry, spec = cache.entry(locate(path), Options()), engines.describe(path).spec
+    shutil.rmtree(cache.folder())
+    entry.store(COMPOSED, spec)
+    assert entry.spec() == spec
+
+
+@pytest.mark.parametrize("text", ["", '{"name": "a', "[]", '{"name": "a"}'])
+def test_a_damaged_spec_is_none_and_is_not_listed(text: str, path: Path) -> None:
+    """Also where nobody has looked for damage yet, as where the batch is chosen."""
+    entry = stored(path)
+    (entry.path / "spec.json").write_text(text)
+    assert entry.spec() is None
+    (entry.path.parent / "foreign").mkdir()
+    (entry.path.parent / "foreign" / "spec.json").write_text("{}")
+    assert [kept.model for kept in cache.contents()] == (["a"] if text.endswith('"}') else [])
+    with engines.load(path, Options(batch=0, candidates=1, backend="openvino")) as model:
+        assert model.spec == engines.describe(path).spec
+
+
 def test_what_is_kept_is_listed_and_cleared(path: Path) -> None:
     old, new = stored(path, 1, 1000), stored(path, 2, 3000)
     (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(500))
@@ -220,16 +250,34 @@ def test_a_folder_for_a_lock_is_damage_and_is_cleared(path: Path) -> None:
     assert cache.contents() == []
 
 
-@pytest.mark.parametrize("denied", ["the entry", "its spec"])
+def test_without_a_home_the_cache_lasts_as_long_as_the_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*who: object) -> None:
+        raise KeyError(who)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    entry = stored(path)
+    assert entry.spec() == engines.describe(path).spec
+    assert entry.path.is_relative_to(cache._own_root())
+    cache.clear()
+
+
+@pytest.mark.parametrize("denied", ["the entry", "its lock", "its spec"])
 def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
     denied: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looked at through the system's answers: the superuser may read all."""
-    entry, access, read = stored(path), os.access, Path.read_text
+    number = len(denied)  # the folder of this process is the same for all
+    entry, access, read = stored(path, number), os.access, Path.read_text
     spec = entry.spec()
     assert spec is not None
-    if denied == "the entry":
-        monkeypatch.setattr(os, "access", lambda place, mode: place != entry.path and access(place, mode))
+    (entry.path / "lock").touch()
+    if denied != "its spec":
+        closed = entry.path if denied == "the entry" else entry.path / "lock"
+        monkeypatch.setattr(os, "access", lambda place, mode: place != closed and access(place, mode))
     else:
 
         def text(place: Path, **how: Any) -> str:
@@ -238,9 +286,9 @@ def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
             return read(place, **how)
 
         monkeypatch.setattr(Path, "read_text", text)
-    again = cache.entry(locate(path), Options(candidates=1))
+    again = cache.entry(locate(path), Options(candidates=number))
     assert again.spec() is None
-    if denied == "the entry":
+    if denied != "its spec":
         assert again.path.parent != entry.path.parent
         again.store(COMPOSED, spec)
         assert again.spec() == spec
