@@ -13,7 +13,7 @@ import numpy as np
 from engines import cache
 from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
 from engines.engine import Engine, StateEngine
-from engines.errors import InputError, WorkError
+from engines.errors import CancelledError, InputError, WorkError
 from engines.files import check_place
 from engines.locate import Located, locate
 from engines.options import Options
@@ -54,12 +54,12 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
 
 def _compile_located(located: Located, options: Options, progress: Progress) -> Compiled:
     choice = _Choice(select_backends(options.backend, options.device))
-    work = _Work(located, choice.open, progress, choice.notes.append)
-    options = options if options.batch else replace(options, batch=_fast_batch(work, choice, options))
+    work = _Work(located, choice, progress, choice.notes.append)
+    options = options if options.batch else replace(options, batch=_fast_batch(work, options))
     try:
         compiled = _compile(work, options)
     except WorkError as error:
-        if options.batch == 1:
+        if options.batch == 1 or isinstance(error, CancelledError):
             raise
         compiled = _one_by_one(work, options, str(error))
     return replace(compiled, notes=(choice.note, *compiled.spec.notes, *compiled.notes, *choice.notes))
@@ -157,6 +157,8 @@ class _Choice:
             try:
                 engine = opener(backend)(build)
                 _try_out(engine, build)
+            except CancelledError:
+                raise
             except (InputError, WorkError) as error:
                 refused.append(error)
                 continue
@@ -190,18 +192,18 @@ class _Work:
     """What stays the same while options are tried."""
 
     located: Located
-    open_engine: Opener
+    choice: _Choice
     progress: Progress
     tell: Callable[[str], object]
 
 
-def _fast_batch(work: _Work, choice: _Choice, options: Options) -> int:
+def _fast_batch(work: _Work, options: Options) -> int:
     """How many pictures together give most per second: several small ones on OpenVINO, else one.
 
     ONNX Runtime computes as many either way. Those that compile for minutes are not asked for a batch that
     nobody asked for: an engine compiled beforehand would not be found.
     """
-    if choice.backend != "openvino":
+    if work.choice.backend != "openvino":
         return 1
     located = work.located
     kept = (cache.entry(located, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
@@ -228,7 +230,7 @@ def _compile(work: _Work, options: Options) -> Compiled:
 def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec) -> Compiled:
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
-    made = _Made(work.open_engine, build)
+    made = _Made(work.choice.backend, work.choice.open, build)
     if spec.between:
         other = _stored_between(work.located, spec, options, work.tell)
         made = replace(made, other=replace(build, model=other.model))
@@ -250,6 +252,7 @@ def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec
 class _Made:
     """How the graphs of one model are opened."""
 
+    backend: str  # that is tried first
     open_engine: Opener
     key: Build
     other: Build | None = None  # of frames between key frames
@@ -278,14 +281,14 @@ def _opened(made: _Made, entry: cache.Entry, spec: ModelSpec) -> tuple[Pair, str
     if not answer.startswith("refused"):
         return engines, f"precision {precision}: native here; against fp32, {answer}"
     note = f"precision fp32: {precision} is {answer}"
-    entry.remember(_refusal(build), f"{_identity(engines.key)}: {note}")
+    entry.remember(_refusal(made), f"{_identity(engines.key)}: {note}")
     engines.close()
     return made.open(precision="fp32"), note
 
 
 def _as_before(made: _Made, entry: cache.Entry) -> tuple[Pair, str] | None:
     """What `_opened` came to where it refused, without opening again what was refused."""
-    told = entry.recall(_refusal(made.key)) if made.key.precision == "auto" else None
+    told = entry.recall(_refusal(made)) if made.key.precision == "auto" else None
     if told is None:
         return None
     engines = made.open(precision="fp32")
@@ -296,8 +299,9 @@ def _as_before(made: _Made, entry: cache.Entry) -> tuple[Pair, str] | None:
     return None
 
 
-def _refusal(build: Build) -> str:
-    return f"precision refused on device {build.device}"
+def _refusal(made: _Made) -> str:
+    """The question that is asked before anything is opened, of each backend apart."""
+    return f"precision refused by {made.backend} on device {made.key.device}"
 
 
 def _identity(engine: Engine) -> str:
