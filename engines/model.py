@@ -107,8 +107,8 @@ class Model:
     def embed(self, images: Iterable[Picture]) -> NDArray[np.float32]:
         """Describe RGB pictures (H, W, 3) uint8 by vectors of length one: (N, D) float32.
 
-        The product of two is their cosine. Raises InputError for what is no such picture, and for a model
-        that detects.
+        The product of two is their cosine. One that is no finite numbers is zeros, and counted as `invalid`.
+        Raises InputError for what is no such picture, and for a model that detects.
         """
         self._must_give("embeddings")
         vectors = self._fly(images, Batch.collect_embeddings)
@@ -117,7 +117,7 @@ class Model:
 
     @property
     def invalid(self) -> int:
-        """How many candidates were dropped so far because they were not finite numbers."""
+        """How many candidates, and vectors, were no finite numbers so far."""
         return self._reading.invalid + (self.video.between.invalid if self.video else 0)
 
     def _must_give(self, what: str) -> None:
@@ -219,9 +219,15 @@ class Batch:
             self.release()
 
     def collect_embeddings(self) -> NDArray[np.float32]:
-        """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch."""
+        """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch.
+
+        What is no finite numbers is counted and becomes zeros, which say that nothing is known.
+        """
         try:
-            vectors: NDArray[np.float32] = self._request.wait()["embeddings"][: self._filled]
+            given = self._request.wait()["embeddings"][: self._filled]
+            sound = np.isfinite(given).all(axis=1)
+            self._reading.invalid += int(np.count_nonzero(~sound))
+            vectors = np.where(sound[:, None], given, np.float32(0))
             # The graph has done this in its own precision: bf16 leaves lengths of .999 to 1.001.
             lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             return np.asarray(vectors / lengths, np.float32)

@@ -406,6 +406,30 @@ def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp
         np.testing.assert_allclose(vectors, [[0, 0, 1], [0.8, 0.6, 0], [3**-0.5] * 3], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_vector_that_is_no_number_is_counted_and_zeros(tmp_path: Path) -> None:
+    """A tracker that mixed one in would never know that person again."""
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0),
+            helper.make_node("Log", ["means"], ["vector"]),  # of black none
+        ],
+        "logarithms",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 64])],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "logarithms.onnx"
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".yaml").write_text("task: embed\nscale: 1\n")
+    with engines.load(path, Options(backend="onnxruntime")) as loaded:
+        vectors = loaded.embed([np.full((20, 10, 3), light, np.uint8) for light in (9, 0)])
+        assert loaded.invalid == 1
+    np.testing.assert_allclose(vectors, [[3**-0.5] * 3, [0] * 3], atol=1e-4)
+
+
 def test_a_detector_embeds_nothing(pets: Path) -> None:
     with (
         engines.load(pets, Options(backend="onnxruntime")) as model,
