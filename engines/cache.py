@@ -153,7 +153,7 @@ def clear() -> int:
         raise InputError(f"{folder()}: {error.strerror}, a folder that can be read is needed") from error
     for path in paths:
         with suppress(OSError):  # it is busy, gone by itself, or another's
-            if path.name.startswith(_FRESH) and time.time() - path.stat().st_mtime < _SAFE:
+            if path.name.startswith(_FRESH) and _age(path) < _SAFE:
                 continue
             size = _size(path)
             with locked(path, _busy) if _lockable(path) else nullcontext():
@@ -181,7 +181,7 @@ def entry(located: Located, options: Options, graph: str = "") -> Entry:
 def _kept(path: Path) -> Kept:
     name = json.loads((path / "spec.json").read_text(encoding="utf-8"))["name"]
     compiled = {plan.name.rpartition("-")[0].replace("-", " ") for plan in path.glob("*.plan")}
-    compiled |= {"openvino" for _ in path.glob("*.blob")}
+    compiled |= {"openvino" for _ in path.rglob("*.blob")}
     return Kept(path, name, tuple(sorted(compiled)), _size(path), path.stat().st_mtime)
 
 
@@ -243,11 +243,16 @@ def _prune(root: Path) -> None:
     """Let the longest unused go, until the rest is within the limit."""
     total = 0
     with suppress(OSError):
-        for path in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+        for path in sorted(root.iterdir(), key=_age):
             total += _size(path)
-            if total > LIMIT and time.time() - path.stat().st_mtime > _SAFE:
+            if total > LIMIT and _age(path) > _SAFE:
                 total -= _size(path)
                 _remove(path)
+
+
+def _age(path: Path) -> float:
+    """Seconds since its last use; what seems yet to come, as the clock was put back, is as far from now."""
+    return abs(time.time() - path.stat().st_mtime)
 
 
 def _size(path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,19 @@ def test_the_longest_unused_go_when_all_are_too_large_but_none_in_use(
     assert len(cache.contents()) == 2
 
 
+def test_what_is_dated_ahead_is_as_old_as_what_is_dated_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries of a clock that was put back would otherwise stay, and push out all others."""
+    monkeypatch.setattr(cache, "LIMIT", 250_000)
+    now = time.time()
+    ahead, used = stored(path, 1, 200_000), stored(path, 2, 100_000)
+    os.utime(ahead.path, (now + 1e7, now + 1e7))
+    os.utime(used.path, (now - 1e4, now - 1e4))
+    stored(path, 3, 100_000)
+    assert (ahead.path.exists(), used.path.exists()) == (False, True)
+
+
 DAMAGE = {
     "another bit": lambda folder: (folder / "model.onnx").write_bytes(b"another."),
     "a file less": lambda folder: (folder / "model.onnx").unlink(),
@@ -177,11 +191,13 @@ def test_a_damaged_spec_is_none_and_is_not_listed(text: str, path: Path) -> None
 
 def test_what_is_kept_is_listed_and_cleared(path: Path) -> None:
     old, new = stored(path, 1, 1000), stored(path, 2, 3000)
-    (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(500))
+    (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(400))
+    (new.path / "fp16").mkdir()
+    (new.path / "fp16" / "1.blob").write_bytes(bytes(100))
     os.utime(old.path, (1, 1))
     first, second = cache.contents()
     assert (first.path, second.path) == (new.path, old.path)
-    assert (first.model, first.compiled, second.compiled) == ("model", ("tensorrt_rtx fp16",), ())
+    assert (first.model, first.compiled, second.compiled) == ("model", ("openvino", "tensorrt_rtx fp16"), ())
     assert (second.used, first.size - second.size) == (1, 2500)
     assert cache.clear() == first.size + second.size
     assert cache.contents() == []
