@@ -241,7 +241,7 @@ def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec
         why = f"key frames only: {engines.key.backend} keeps no state for the frames between"
         return replace(compiled, notes=(*compiled.notes, why))
     if options.batch > 1:
-        answer = _ask(entry, "batch", engines.key, lambda: _slot_by_slot(engines, spec))
+        answer = _ask(entry, "batch", engines, lambda: _slot_by_slot(engines, spec))
         if answer.startswith("refused"):
             engines.close()
             return _one_by_one(work, options, answer)
@@ -277,7 +277,7 @@ def _opened(made: _Made, entry: cache.Entry, spec: ModelSpec) -> tuple[Pair, str
         return engines, f"precision {precision}: asked for"
     if precision == "fp32":
         return engines, "precision fp32: nothing less here"
-    answer = _ask(entry, "precision", engines.key, lambda: _like_fp32(engines, made, spec))
+    answer = _ask(entry, "precision", engines, lambda: _like_fp32(engines, made, spec))
     if not answer.startswith("refused"):
         return engines, f"precision {precision}: native here; against fp32, {answer}"
     note = f"precision fp32: {precision} is {answer}"
@@ -366,13 +366,17 @@ def _stored_between(
 
 
 def _ask(
-    entry: cache.Entry, subject: str, engine: Engine, prove: Callable[[], tuple[bool, Difference]]
+    entry: cache.Entry, subject: str, engines: Pair, prove: Callable[[], tuple[bool, Difference]]
 ) -> str:
-    """Return what was proved of an engine of this kind, now or before: "ok: ..." or "refused: ..."."""
-    question = f"{subject} {_identity(engine)} {engine.precision}"
+    """Return what was proved of engines of this kind, now or before: "ok: ..." or "refused: ..."."""
+    question = f"{subject} {_identity(engines.key)} {engines.key.precision}"
     answer = entry.recall(question)
     if answer is None:
-        passed, difference = prove()
+        try:
+            passed, difference = prove()
+        except BaseException:  # nobody else has them yet
+            engines.close()
+            raise
         answer = f"{'ok' if passed else 'refused'}: {difference}"
         entry.remember(question, answer)
     return answer
@@ -385,8 +389,10 @@ def _like_fp32(engines: Pair, made: _Made, spec: ModelSpec) -> tuple[bool, Diffe
         made = replace(made, open_engine=opener("onnxruntime"))
         how["device"] = "cpu"
     exact = made.open(**how)
-    reference = exact.outputs(images)
-    exact.close()
+    try:
+        reference = exact.outputs(images)
+    finally:
+        exact.close()
     difference = compare(reference, engines.outputs(images), spec.size)
     return difference.small, difference
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -49,11 +49,15 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
     except MemoryError as error:
         large = f"batch: {options.batch}" if options.batch > 1 else f"model: {model}"
         raise InputError(f"{large}: too much for this machine's memory, a smaller one is right") from error
-    loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
-    if compiled.between is not None:
-        from engines.video import Video
+    with ExitStack() as on_failure:
+        on_failure.callback(compiled.engine.close)
+        loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
+        if compiled.between is not None:
+            from engines.video import Video
 
-        loaded.video = Video(loaded, Model(compiled.spec, compiled.between, options))
+            on_failure.callback(compiled.between.close)
+            loaded.video = Video(loaded, Model(compiled.spec, compiled.between, options))
+        on_failure.pop_all()
     return loaded
 
 
