@@ -14,12 +14,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines import metadata
 from engines.errors import InputError, WorkError
 from engines.files import locked
 from engines.options import Options
 from engines.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from engines.locate import Located
 
 __all__ = ["LIMIT", "Entry", "Kept", "clear", "contents", "downloads", "entry", "folder"]
 
@@ -42,13 +46,13 @@ class Entry:
         return ir if ir.exists() else self.path / "model.onnx"
 
     def spec(self) -> ModelSpec | None:
-        """The model's spec, or None where the entry has not been stored, or cannot be read by this user."""
+        """The model's spec, or None where the entry has not been stored, is damaged, or another user's."""
         try:
-            text = (self.path / "spec.json").read_text(encoding="utf-8")
+            spec = metadata.from_json((self.path / "spec.json").read_text(encoding="utf-8"))
             os.utime(self.path)
-        except OSError:
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
-        return metadata.from_json(text)
+        return spec
 
     def drop_if_damaged(self) -> bool:
         """Remove the entry where a file of it is not as it was stored; True where that was done."""
@@ -66,12 +70,15 @@ class Entry:
         """Make the entry of these files by name, whole or not at all; WorkError where the disk is full."""
         files = dict(composed) | {"spec.json": metadata.to_json(spec).encode()}
         files["stored.json"] = json.dumps({name: _digest(data) for name, data in files.items()}).encode()
-        fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.path.parent))
+        fresh: Path | None = None
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed meanwhile
+            fresh = Path(tempfile.mkdtemp(prefix=_FRESH, dir=self.path.parent))
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
         except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
+            if fresh:
+                shutil.rmtree(fresh, ignore_errors=True)
             raise WorkError(
                 f"{self.path.parent}: {error.strerror}, the composed model is not kept"
             ) from error
@@ -96,9 +103,15 @@ class Entry:
 
 
 def folder() -> Path:
-    """Where the cache lives: $XDG_CACHE_HOME/streamer/engines, by default ~/.cache/streamer/engines."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "streamer" / "engines"
+    """Where the cache lives: $XDG_CACHE_HOME/streamer/engines, by default ~/.cache/streamer/engines.
+
+    For a user who has no home, as in some containers, it lasts as long as the process.
+    """
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "streamer" / "engines"
+    except RuntimeError:
+        return _own_root() / "streamer" / "engines"
 
 
 def downloads() -> Path:
@@ -121,7 +134,7 @@ def contents() -> list[Kept]:
     """Return what is in the cache, the last used first."""
     found = []
     for path in folder().glob("*/spec.json"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # it is gone meanwhile, damaged or foreign
             found.append(_kept(path.parent))
     return sorted(found, key=lambda kept: kept.used, reverse=True)
 
@@ -140,7 +153,7 @@ def clear() -> int:
         raise InputError(f"{folder()}: {error.strerror}, a folder that can be read is needed") from error
     for path in paths:
         with suppress(OSError):  # it is busy, gone by itself, or another's
-            if path.name.startswith(_FRESH) and time.time() - path.stat().st_mtime < _SAFE:
+            if path.name.startswith(_FRESH) and _age(path) < _SAFE:
                 continue
             size = _size(path)
             with locked(path, _busy) if _lockable(path) else nullcontext():
@@ -149,14 +162,14 @@ def clear() -> int:
     return freed
 
 
-def entry(sources: list[Path], options: Options, graph: str = "") -> Entry:
-    """Return the place of a model made of these files with these options, by this code.
+def entry(located: Located, options: Options, graph: str = "") -> Entry:
+    """Return the place of a model made of these files, as they were read, with these options, by this code.
 
     ``graph`` tells the graphs of one model apart.
     """
     seen = hashlib.sha256(_code().encode())
-    for source in sources:
-        seen.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
+    for path, file in located.files.items():
+        seen.update(path.name.encode() + bytes.fromhex(file.sha256))
     seen.update(
         repr((options.batch, options.candidates, options.labels, options.video)).encode() + graph.encode()
     )
@@ -168,7 +181,7 @@ def entry(sources: list[Path], options: Options, graph: str = "") -> Entry:
 def _kept(path: Path) -> Kept:
     name = json.loads((path / "spec.json").read_text(encoding="utf-8"))["name"]
     compiled = {plan.name.rpartition("-")[0].replace("-", " ") for plan in path.glob("*.plan")}
-    compiled |= {"openvino" for _ in path.glob("*.blob")}
+    compiled |= {"openvino" for _ in path.rglob("*.blob")}
     return Kept(path, name, tuple(sorted(compiled)), _size(path), path.stat().st_mtime)
 
 
@@ -182,8 +195,11 @@ def _lockable(path: Path) -> bool:
 
 
 def _usable(path: Path) -> bool:
-    """Whether this user may read an entry and add to it, or make it."""
-    return not path.exists() or os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    """Whether this user may read an entry, lock it and add to it, or make it."""
+    if not path.exists():
+        return True
+    lock = path / "lock"  # another user's where that one compiled first what this one composed
+    return os.access(path, os.R_OK | os.W_OK | os.X_OK) and (not lock.exists() or os.access(lock, os.W_OK))
 
 
 def _root() -> Path:
@@ -227,11 +243,16 @@ def _prune(root: Path) -> None:
     """Let the longest unused go, until the rest is within the limit."""
     total = 0
     with suppress(OSError):
-        for path in sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+        for path in sorted(root.iterdir(), key=_age):
             total += _size(path)
-            if total > LIMIT and time.time() - path.stat().st_mtime > _SAFE:
+            if total > LIMIT and _age(path) > _SAFE:
                 total -= _size(path)
                 _remove(path)
+
+
+def _age(path: Path) -> float:
+    """Seconds since its last use; what seems yet to come, as the clock was put back, is as far from now."""
+    return abs(time.time() - path.stat().st_mtime)
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from engines import cache
 from engines.backends import Build, Opener, Progress, missing, opener, select_backends, silent
 from engines.engine import Engine, StateEngine
-from engines.errors import InputError, WorkError
+from engines.errors import CancelledError, InputError, WorkError
 from engines.files import check_place
 from engines.locate import Located, locate
 from engines.options import Options
@@ -49,13 +49,17 @@ def compile_model(model: str | Path, options: Options, progress: Progress = sile
     What fails its proof is not used, and a note says so. ``progress(fraction, phase)`` hears of compilers
     that take long; False from it ends the work with WorkError.
     """
+    return _compile_located(locate(model), options, progress)
+
+
+def _compile_located(located: Located, options: Options, progress: Progress) -> Compiled:
     choice = _Choice(select_backends(options.backend, options.device))
-    work = _Work(locate(model), choice.open, progress, choice.notes.append)
-    options = options if options.batch else replace(options, batch=_fast_batch(work, choice, options))
+    work = _Work(located, choice, progress, choice.notes.append)
+    options = options if options.batch else replace(options, batch=_fast_batch(work, options))
     try:
         compiled = _compile(work, options)
     except WorkError as error:
-        if options.batch == 1:
+        if options.batch == 1 or isinstance(error, CancelledError):
             raise
         compiled = _one_by_one(work, options, str(error))
     return replace(compiled, notes=(choice.note, *compiled.spec.notes, *compiled.notes, *choice.notes))
@@ -90,12 +94,12 @@ def prepare(
         if layers:
             raise InputError("layers: tensorrt_rtx tells of them on a machine with an NVIDIA GPU only")
         return _only_compiled(located, options, progress)
-    compiled = compile_model(model, options, progress)
+    compiled = _compile_located(located, options, progress)
     engine = compiled.engine
     if compiled.between is not None:
         compiled.between.close()
     batch = engine.inputs[0].shape[0]
-    where = cache.entry(located.sources, replace(options, batch=batch)).path
+    where = cache.entry(located, replace(options, batch=batch)).path
     told = (engine.backend, engine.version, engine.device, engine.precision, batch, where, compiled.notes)
     text = engine.layers() if layers else ""
     engine.close()
@@ -153,6 +157,8 @@ class _Choice:
             try:
                 engine = opener(backend)(build)
                 _try_out(engine, build)
+            except CancelledError:
+                raise
             except (InputError, WorkError) as error:
                 refused.append(error)
                 continue
@@ -186,22 +192,22 @@ class _Work:
     """What stays the same while options are tried."""
 
     located: Located
-    open_engine: Opener
+    choice: _Choice
     progress: Progress
     tell: Callable[[str], object]
 
 
-def _fast_batch(work: _Work, choice: _Choice, options: Options) -> int:
+def _fast_batch(work: _Work, options: Options) -> int:
     """How many pictures together give most per second: several small ones on OpenVINO, else one.
 
     ONNX Runtime computes as many either way. Those that compile for minutes are not asked for a batch that
     nobody asked for: an engine compiled beforehand would not be found.
     """
-    if choice.backend != "openvino":
+    if work.choice.backend != "openvino":
         return 1
-    sources = work.located.sources
-    kept = (cache.entry(sources, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
-    spec = next((spec for spec in kept if spec), None) or _understood(work.located, options)[1]
+    located = work.located
+    kept = (cache.entry(located, replace(options, batch=batch)).spec() for batch in (_TOGETHER, 1))
+    spec = next((spec for spec in kept if spec), None) or _understood(located, options)[1]
     width, height = spec.size
     return _TOGETHER if width * height <= _SMALL and not spec.between else 1
 
@@ -224,7 +230,7 @@ def _compile(work: _Work, options: Options) -> Compiled:
 def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec) -> Compiled:
     how = (options.device, options.precision, options.batch, options.requests)
     build = Build(entry.model, *how, work.progress, work.tell)
-    made = _Made(work.open_engine, build)
+    made = _Made(work.choice.backend, work.choice.open, build)
     if spec.between:
         other = _stored_between(work.located, spec, options, work.tell)
         made = replace(made, other=replace(build, model=other.model))
@@ -235,7 +241,7 @@ def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec
         why = f"key frames only: {engines.key.backend} keeps no state for the frames between"
         return replace(compiled, notes=(*compiled.notes, why))
     if options.batch > 1:
-        answer = _ask(entry, "batch", engines.key, lambda: _slot_by_slot(engines, spec))
+        answer = _ask(entry, "batch", engines, lambda: _slot_by_slot(engines, spec))
         if answer.startswith("refused"):
             engines.close()
             return _one_by_one(work, options, answer)
@@ -246,6 +252,7 @@ def _compiled(work: _Work, options: Options, entry: cache.Entry, spec: ModelSpec
 class _Made:
     """How the graphs of one model are opened."""
 
+    backend: str  # that is tried first
     open_engine: Opener
     key: Build
     other: Build | None = None  # of frames between key frames
@@ -270,18 +277,18 @@ def _opened(made: _Made, entry: cache.Entry, spec: ModelSpec) -> tuple[Pair, str
         return engines, f"precision {precision}: asked for"
     if precision == "fp32":
         return engines, "precision fp32: nothing less here"
-    answer = _ask(entry, "precision", engines.key, lambda: _like_fp32(engines, made, spec))
+    answer = _ask(entry, "precision", engines, lambda: _like_fp32(engines, made, spec))
     if not answer.startswith("refused"):
         return engines, f"precision {precision}: native here; against fp32, {answer}"
     note = f"precision fp32: {precision} is {answer}"
-    entry.remember(_refusal(build), f"{_identity(engines.key)}: {note}")
+    entry.remember(_refusal(made), f"{_identity(engines.key)}: {note}")
     engines.close()
     return made.open(precision="fp32"), note
 
 
 def _as_before(made: _Made, entry: cache.Entry) -> tuple[Pair, str] | None:
     """What `_opened` came to where it refused, without opening again what was refused."""
-    told = entry.recall(_refusal(made.key)) if made.key.precision == "auto" else None
+    told = entry.recall(_refusal(made)) if made.key.precision == "auto" else None
     if told is None:
         return None
     engines = made.open(precision="fp32")
@@ -292,8 +299,9 @@ def _as_before(made: _Made, entry: cache.Entry) -> tuple[Pair, str] | None:
     return None
 
 
-def _refusal(build: Build) -> str:
-    return f"precision refused on device {build.device}"
+def _refusal(made: _Made) -> str:
+    """The question that is asked before anything is opened, of each backend apart."""
+    return f"precision refused by {made.backend} on device {made.key.device}"
 
 
 def _identity(engine: Engine) -> str:
@@ -310,7 +318,7 @@ def _stored(
     located: Located, options: Options, tell: Callable[[str], object]
 ) -> tuple[cache.Entry, ModelSpec]:
     """The composed model, from the cache or made now."""
-    entry = cache.entry(located.sources, options)
+    entry = cache.entry(located, options)
     if entry.drop_if_damaged():
         tell("composed again: what the cache held is damaged")
     return entry, entry.spec() or _compose(located, options, entry)
@@ -320,7 +328,9 @@ def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpe
     from engines.compose import compose
 
     network, spec = _understood(located, options)
-    entry.store(compose(network, spec, options), spec)
+    composed = compose(network, spec, options)
+    located.check_same()
+    entry.store(composed, spec)
     return spec
 
 
@@ -338,7 +348,7 @@ def _stored_between(
     located: Located, spec: ModelSpec, options: Options, tell: Callable[[str], object]
 ) -> cache.Entry:
     """The composed graph for frames between key frames, from the cache or made now."""
-    entry = cache.entry(located.sources, options, "between")
+    entry = cache.entry(located, options, "between")
     if entry.drop_if_damaged():
         tell("composed again: what the cache held is damaged")
     if entry.spec() is None:
@@ -349,18 +359,24 @@ def _stored_between(
         network = resolve_between(read_network(located.model), spec, located)
         if network is None:
             raise AssertionError("a spec that names a file for frames between comes from one")
-        entry.store(compose(network, spec, options), spec)
+        composed = compose(network, spec, options)
+        located.check_same()
+        entry.store(composed, spec)
     return entry
 
 
 def _ask(
-    entry: cache.Entry, subject: str, engine: Engine, prove: Callable[[], tuple[bool, Difference]]
+    entry: cache.Entry, subject: str, engines: Pair, prove: Callable[[], tuple[bool, Difference]]
 ) -> str:
-    """Return what was proved of an engine of this kind, now or before: "ok: ..." or "refused: ..."."""
-    question = f"{subject} {_identity(engine)} {engine.precision}"
+    """Return what was proved of engines of this kind, now or before: "ok: ..." or "refused: ..."."""
+    question = f"{subject} {_identity(engines.key)} {engines.key.precision}"
     answer = entry.recall(question)
     if answer is None:
-        passed, difference = prove()
+        try:
+            passed, difference = prove()
+        except BaseException:  # nobody else has them yet
+            engines.close()
+            raise
         answer = f"{'ok' if passed else 'refused'}: {difference}"
         entry.remember(question, answer)
     return answer
@@ -373,8 +389,10 @@ def _like_fp32(engines: Pair, made: _Made, spec: ModelSpec) -> tuple[bool, Diffe
         made = replace(made, open_engine=opener("onnxruntime"))
         how["device"] = "cpu"
     exact = made.open(**how)
-    reference = exact.outputs(images)
-    exact.close()
+    try:
+        reference = exact.outputs(images)
+    finally:
+        exact.close()
     difference = compare(reference, engines.outputs(images), spec.size)
     return difference.small, difference
 

@@ -57,7 +57,7 @@ class Engine(Protocol):
         """What the backend made of the network, layer by layer, as JSON; "" where it does not tell."""
 
     def close(self) -> None:
-        """Free the device; requests are dead afterwards."""
+        """Wait for what is in flight and free the device; then requests only give what they computed."""
 
 
 Memory = Mapping[str, Any]  # one stream's state by name (p4, p5, ...), each a tensor of the backend's own

@@ -3,6 +3,7 @@
     Exception
     ├── ValueError ── InputError     wrong usage or input: exit code 2, one sentence, no traceback
     └── RuntimeError ── WorkError    the work itself failed: exit code 1
+                        └── CancelledError    who watched it wanted no more of it
 
 A message reads ``where: what: value, what would be right``. Everything else that escapes is a defect of ours.
 """
@@ -10,7 +11,7 @@ A message reads ``where: what: value, what would be right``. Everything else tha
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "WorkError", "nearest"]
+__all__ = ["CancelledError", "InputError", "WorkError", "nearest"]
 
 
 class InputError(ValueError):
@@ -19,6 +20,10 @@ class InputError(ValueError):
 
 class WorkError(RuntimeError):
     """Valid work failed while it ran: a stage, an engine, a disk."""
+
+
+class CancelledError(WorkError):
+    """Work that was ended on purpose, so that nothing else is tried in its place."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

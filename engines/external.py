@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -36,12 +37,18 @@ def load_weights(model: Any, path: Path) -> None:
         tensor.data_location = _DEFAULT
 
 
-def files_beside(path: Path) -> list[Path]:
-    """Return the files that hold weights of an ONNX file, those that are there; without reading it as one."""
-    records = path.read_bytes().split(_RECORD)[1:]
-    names = sorted({record[1 : 1 + record[0]].decode(errors="replace") for record in records if record})
+def files_beside(path: Path, data: bytes) -> list[Path]:
+    """Return the files that hold weights of an ONNX file of this content, those that are there.
+
+    The content is not read as a graph, only looked through.
+    """
+    names = {
+        data[end + 1 : end + 1 + data[end]].decode(errors="replace")
+        for end in (found.end() for found in re.finditer(re.escape(_RECORD), data))
+        if end < len(data)
+    }
     found = []
-    for name in names:
+    for name in sorted(names):
         with suppress(InputError):  # it is told where the model is read
             found.append(_file(name, path))
     return found

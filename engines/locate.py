@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
-from engines.errors import InputError, nearest
+from engines.errors import InputError, WorkError, nearest
 from engines.external import files_beside
 from engines.shipped import file_of, names
 
@@ -29,16 +29,27 @@ class Located:
 
     model: Path  # .onnx, or .xml of an OpenVINO IR
     card: Path | None  # .yaml that describes it, beside it or given itself
-    between: Path | None = None  # of a model for video, the file for frames between key frames
+    between: Path | None  # of a model for video, the file for frames between key frames
+    files: Mapping[Path, File]  # all whose content matters, as they were read
 
     @property
     def sources(self) -> list[Path]:
-        """All files whose content matters."""
-        graphs = [path for path in (self.model, self.between) if path]
-        ir = self.model.suffix.lower() == ".xml"
-        weights = [[path.with_suffix(".bin")] if ir else files_beside(path) for path in graphs]
-        files = (*graphs, *chain(*weights), self.card)
-        return [path for path in files if path and path.exists()]
+        """The paths of all files whose content matters."""
+        return list(self.files)
+
+    def check_same(self) -> None:
+        """Raise WorkError where a file is another than was read: parts of both would go for the first."""
+        for path, file in self.files.items():
+            if not path.exists() or file.stamp != _stamp(path):
+                raise WorkError(f"model: {path}: it was changed while it was read, start again")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file's content, as it was once."""
+
+    sha256: str
+    stamp: tuple[int, ...]  # what changes when it is written or replaced
 
 
 def locate(model: str | Path) -> Located:
@@ -47,14 +58,11 @@ def locate(model: str | Path) -> Located:
     Raises InputError for what is not there, or cannot be read by this user.
     """
     try:
-        located = _located(model)
-        for source in located.sources:
-            source.open("rb").close()
+        return _located(model)
     except OSError as error:
         raise InputError(
             f"model: {error.filename or model}: {error.strerror}, a file that can be read is needed"
         ) from error
-    return located
 
 
 def _located(model: str | Path) -> Located:
@@ -83,7 +91,7 @@ def _located(model: str | Path) -> Located:
                 f"model: {path}: a training file, the .onnx file that `trainers export` writes is needed"
             )
         found = model_of(path)
-        return Located(found, path, between_of(path) or _between(found))
+        return _whole(found, path, between_of(path) or _between(found), _read(found))
     return _beside(path)
 
 
@@ -104,14 +112,42 @@ def _beside(path: Path) -> Located:
     if path.name.endswith(_BETWEEN):
         key = path.with_name(path.name.removesuffix(_BETWEEN) + _KEY)
         raise InputError(f"model: {path}: it is for frames between key frames, {key.name} is to be given")
+    read = _read(path)
     cards = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    card = next((card for card in cards if _describes(card)), None) or _by_content(path)
+    card = next((card for card in cards if _describes(card)), None) or _by_content(read[path])
     named = None
     if card is not None:
         from engines.cards import between_of
 
         named = between_of(card)
-    return Located(path, card, named or _between(path))
+    return _whole(path, card, named or _between(path), read)
+
+
+def _whole(model: Path, card: Path | None, between: Path | None, read: dict[Path, File]) -> Located:
+    """A model of whose files the first graph is read, and the rest is now."""
+    files = read | (_read(between) if between else {}) | ({card: _file(card)} if card else {})
+    return Located(model, card, between, files)
+
+
+def _read(graph: Path) -> dict[Path, File]:
+    """A graph's file and those that hold its weights, as far as they are there; each is read once."""
+    if graph.suffix.lower() == ".xml":
+        weights = graph.with_suffix(".bin")
+        return {path: _file(path) for path in (graph, weights) if path.exists()}
+    stamp, data = _stamp(graph), graph.read_bytes()
+    found = {graph: File(hashlib.sha256(data).hexdigest(), stamp)}
+    return found | {path: _file(path) for path in files_beside(graph, data)}
+
+
+def _file(path: Path) -> File:
+    stamp = _stamp(path)
+    with path.open("rb") as opened:
+        return File(hashlib.file_digest(opened, "sha256").hexdigest(), stamp)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    seen = path.stat()
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def _describes(path: Path) -> bool:
@@ -125,8 +161,7 @@ def _between(key: Path) -> Path | None:
     return path if key.name.endswith(_KEY) and path.is_file() else None
 
 
-def _by_content(path: Path) -> Path | None:
+def _by_content(file: File) -> Path | None:
     from engines.cards import digest_of
 
-    known = {digest_of(card): card for card in sorted(_CARDS.glob("*.yaml"))}
-    return known.get(hashlib.sha256(path.read_bytes()).hexdigest()) if any(known) else None
+    return {digest_of(card): card for card in sorted(_CARDS.glob("*.yaml"))}.get(file.sha256)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar, overload
@@ -49,11 +49,15 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
     except MemoryError as error:
         large = f"batch: {options.batch}" if options.batch > 1 else f"model: {model}"
         raise InputError(f"{large}: too much for this machine's memory, a smaller one is right") from error
-    loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
-    if compiled.between is not None:
-        from engines.video import Video
+    with ExitStack() as on_failure:
+        on_failure.callback(compiled.engine.close)
+        loaded = Model(compiled.spec, compiled.engine, options, compiled.notes)
+        if compiled.between is not None:
+            from engines.video import Video
 
-        loaded.video = Video(loaded, Model(compiled.spec, compiled.between, options))
+            on_failure.callback(compiled.between.close)
+            loaded.video = Video(loaded, Model(compiled.spec, compiled.between, options))
+        on_failure.pop_all()
     return loaded
 
 
@@ -107,8 +111,8 @@ class Model:
     def embed(self, images: Iterable[Picture]) -> NDArray[np.float32]:
         """Describe RGB pictures (H, W, 3) uint8 by vectors of length one: (N, D) float32.
 
-        The product of two is their cosine. Raises InputError for what is no such picture, and for a model
-        that detects.
+        The product of two is their cosine. One that is no finite numbers is zeros, and counted as `invalid`.
+        Raises InputError for what is no such picture, and for a model that detects.
         """
         self._must_give("embeddings")
         vectors = self._fly(images, Batch.collect_embeddings)
@@ -117,7 +121,7 @@ class Model:
 
     @property
     def invalid(self) -> int:
-        """How many candidates were dropped so far because they were not finite numbers."""
+        """How many candidates, and vectors, were no finite numbers so far."""
         return self._reading.invalid + (self.video.between.invalid if self.video else 0)
 
     def _must_give(self, what: str) -> None:
@@ -219,9 +223,15 @@ class Batch:
             self.release()
 
     def collect_embeddings(self) -> NDArray[np.float32]:
-        """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch."""
+        """Wait, and return the vector of each picture added, (n, D), each of length one; frees the batch.
+
+        What is no finite numbers is counted and becomes zeros, which say that nothing is known.
+        """
         try:
-            vectors: NDArray[np.float32] = self._request.wait()["embeddings"][: self._filled]
+            given = self._request.wait()["embeddings"][: self._filled]
+            sound = np.isfinite(given).all(axis=1)
+            self._reading.invalid += int(np.count_nonzero(~sound))
+            vectors = np.where(sound[:, None], given, np.float32(0))
             # The graph has done this in its own precision: bf16 leaves lengths of .999 to 1.001.
             lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             return np.asarray(vectors / lengths, np.float32)

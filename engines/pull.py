@@ -19,6 +19,7 @@ from typing import Any
 from engines.cache import downloads
 from engines.cards import Origin, origin_of
 from engines.errors import WorkError
+from engines.files import locked
 from engines.locate import card_named
 
 __all__ = ["pull"]
@@ -38,11 +39,15 @@ def pull(name: str, progress: Progress = lambda done, total: None) -> Path:
     card = card_named(name)
     origin = origin_of(card)
     folder = downloads() / card.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    if origin.file.endswith(".xml"):
-        weights = origin.file.removesuffix(".xml") + ".bin"
-        _have(folder / weights, origin.url.removesuffix(".xml") + ".bin", origin, progress)
-    return _have(folder / origin.file, origin.url, origin, progress)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder, lambda: progress(0, 0)):  # two at once would write into one part
+            if origin.file.endswith(".xml"):
+                weights = origin.file.removesuffix(".xml") + ".bin"
+                _have(folder / weights, origin.url.removesuffix(".xml") + ".bin", origin, progress)
+            return _have(folder / origin.file, origin.url, origin, progress)
+    except OSError as error:
+        raise WorkError(f"{folder}: {error.strerror or error}, the model is not kept") from error
 
 
 def _have(path: Path, url: str, origin: Origin, progress: Progress) -> Path:

@@ -83,6 +83,9 @@ class Reading:
         if not seen.all():
             there = seen.all(axis=1)
             rows, sure, inside, corners = rows[there], sure[there], inside[there], corners[there]
+        if self._survivors.kind != "mask":
+            most = self._max_det
+            rows, sure, inside, corners = rows[:most], sure[:most], inside[:most], corners[:most]
         found = Detections(
             corners.reshape(-1, 4),
             sure,
@@ -105,8 +108,7 @@ class Reading:
             wanted = known[self._keep[classes[known]]]
             kept, sure = self._survivors.rows(boxes[wanted], scores[wanted], classes[wanted])
             kept = wanted[kept]
-        limit = len(kept) if self._survivors.kind == "mask" else self._max_det
-        return kept[:limit], sure[:limit]
+        return kept, sure
 
     def _with_whole_masks(self, found: Detections) -> Detections:
         """Those whose masks are numbers: prototypes may be none in some places, where others have no part."""
@@ -161,8 +163,9 @@ def _masks(
     depth, height, width = prototypes.shape
     cell = np.array([spec.size[0] / width, spec.size[1] / height] * 2, np.float32)
     limit = np.array([width, height])
-    low = np.clip((boxes / cell)[:, :2].astype(np.intp) - 1, 0, limit - 1)
-    high = np.clip(np.ceil((boxes / cell)[:, 2:]).astype(np.intp) + 1, low + 1, limit)
+    cells = np.clip(boxes / cell, 0, np.tile(limit, 2))  # first: what is far outside fits no whole number
+    low = np.clip(cells[:, :2].astype(np.intp) - 1, 0, limit - 1)
+    high = np.clip(np.ceil(cells[:, 2:]).astype(np.intp) + 1, low + 1, limit)
     grids = []
     for weights, (x1, y1), (x2, y2) in zip(tensors["coefficients"][rows], low, high, strict=True):
         part = prototypes[:, y1:y2, x1:x2]

@@ -153,7 +153,8 @@ def fuse(models: Sequence[Detections], *, iou: float = 0.55, weights: Sequence[f
             fused, labels = np.append(fused, boxes[row : row + 1], axis=0), np.append(labels, classes[row])
             continue
         groups[at].append(row)
-        fused[at] = np.average(boxes[groups[at]], axis=0, weights=worth[groups[at]])
+        if worth[groups[at]].any():  # of those that are worth nothing the first one stays
+            fused[at] = np.average(boxes[groups[at]], axis=0, weights=worth[groups[at]])
     scores = np.array([worth[g].mean() * min(len(g), len(models)) / shares.sum() for g in groups])
     best = np.argsort(-scores, kind="stable")
     return Detections.of(fused[best], scores[best], labels[best])

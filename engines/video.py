@@ -143,7 +143,10 @@ class Video:
             failed = next((state.error for state in shots.states if state.error), None)
             if failed or all(state.ready for state in shots.states):
                 self._waiting.remove(shots)
-                shots.start(failed)
+                try:
+                    shots.start(failed)
+                except Exception as error:  # whoever collects these is to hear of it, not who is here now
+                    shots.start(error)
 
     def _done(self, shots: Shots) -> None:
         """Let go of what a batch used; one that still waits never starts."""

@@ -100,7 +100,11 @@ def select_backends(name: str, device: str = "auto") -> list[tuple[str, str]]:
     if {"openvino", "onnxruntime"} <= set(usable) and word in ("auto", "cuda") and _onnxruntime_has_gpu():
         usable.remove("onnxruntime")
         usable.insert(usable.index("openvino"), "onnxruntime")
-    fastest = "fastest on a CPU" if usable[0] == "openvino" else "fastest that is usable here"
+    fastest = (
+        "fastest on a CPU"
+        if usable[0] == "openvino" and word in ("auto", "cpu")
+        else "fastest that is usable here"
+    )
     return [(known, fastest if known == usable[0] else "next that is usable here") for known in usable]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class _Request:
     def __init__(self, request: Any, engine: OpenVinoEngine) -> None:
         self._request = request
         self._state = engine.state
+        self._failed: WorkError | None = None  # what was in flight when it was freed
         self.inputs = {spec.name: request.get_tensor(spec.name).data for spec in engine.inputs}
         self._outputs: dict[str, NDArray[Any]] = {}
         for spec in engine.outputs:
@@ -137,16 +138,22 @@ class _Request:
     def wait(self) -> dict[str, NDArray[Any]]:
         """Block until the outputs are there, without holding the interpreter.
 
-        Raises WorkError where the graph does not run.
+        Raises WorkError where the graph does not run. What was computed before `free` can be had after it.
         """
-        with _running():
-            self._request.wait()
+        request = self._request  # another thread may free it meanwhile
+        if request is not None:
+            with _running():
+                request.wait()
+        elif self._failed:
+            raise self._failed
         return self._outputs
 
     def free(self) -> None:
-        """Let go of the device's memory."""
-        with suppress(RuntimeError):  # it was told
-            self._request.wait()
+        """Wait, and let go of the device's memory."""
+        try:
+            self.wait()
+        except WorkError as error:  # for who still waits for it
+            self._failed = error
         self._request = None
 
 

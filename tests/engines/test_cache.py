@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import engines
 from engines import cache
 from engines.errors import InputError, WorkError
 from engines.files import locked
+from engines.locate import locate
 from engines.options import Options
 
 COMPOSED = {"model.onnx": b"composed"}
@@ -33,44 +36,45 @@ def path(saved: Callable[..., Path]) -> Path:
 
 def stored(path: Path, number: int = 1, size: int = 8) -> cache.Entry:
     """An entry with a composed model of ``size`` bytes."""
-    entry = cache.entry([path], Options(candidates=number))
+    entry = cache.entry(locate(path), Options(candidates=number))
     entry.store({"model.onnx": bytes(size)}, engines.describe(path).spec)
     return entry
 
 
-def changed(path: Path) -> dict[str, Callable[[], tuple[list[Path], Options]]]:
-    def content() -> tuple[list[Path], Options]:
+def changed(path: Path) -> dict[str, Callable[[], tuple[Path, Options]]]:
+    def content() -> tuple[Path, Options]:
         path.write_bytes(path.read_bytes() + b" ")
-        return [path], Options()
+        return path, Options()
 
-    def card() -> tuple[list[Path], Options]:
-        beside = path.with_suffix(".yaml")
-        beside.write_text("pad: 1")
-        return [path, beside], Options()
+    def card() -> tuple[Path, Options]:
+        path.with_suffix(".yaml").write_text("pad: 1")
+        return path, Options()
 
-    def name() -> tuple[list[Path], Options]:
-        return [path.rename(path.with_name("other.onnx"))], Options()
+    def name() -> tuple[Path, Options]:
+        return path.rename(path.with_name("other.onnx")), Options()
 
     return {
         "content": content,
         "card": card,
         "name": name,
-        "batch": lambda: ([path], Options(batch=2)),
-        "candidates": lambda: ([path], Options(candidates=7)),
-        "labels": lambda: ([path], Options(labels="all")),
+        "batch": lambda: (path, Options(batch=2)),
+        "candidates": lambda: (path, Options(candidates=7)),
+        "labels": lambda: (path, Options(labels="all")),
     }
 
 
 @pytest.mark.parametrize("what", changed(Path()).keys())
 def test_an_entry_is_found_by_all_that_it_depends_on(what: str, path: Path) -> None:
-    before = cache.entry([path], Options()).path
-    assert cache.entry([path], Options(conf=0.9, max_det=5)).path == before, "these do not change the graph"
-    sources, options = changed(path)[what]()
-    assert cache.entry(sources, options).path != before
+    before = cache.entry(locate(path), Options()).path
+    assert cache.entry(locate(path), Options(conf=0.9, max_det=5)).path == before, (
+        "these do not change the graph"
+    )
+    model, options = changed(path)[what]()
+    assert cache.entry(locate(model), options).path != before
 
 
 def test_an_entry_is_there_whole_or_not_at_all(path: Path) -> None:
-    entry = cache.entry([path], Options())
+    entry = cache.entry(locate(path), Options())
     assert entry.spec() is None
     spec = engines.describe(path).spec
     entry.store(COMPOSED, spec)
@@ -89,6 +93,19 @@ def test_the_longest_unused_go_when_all_are_too_large_but_none_in_use(
     stored(path, 9, 100_000)
     assert [entry.spec() is not None for entry in entries] == [False, False, False, True]
     assert len(cache.contents()) == 2
+
+
+def test_what_is_dated_ahead_is_as_old_as_what_is_dated_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries of a clock that was put back would otherwise stay, and push out all others."""
+    monkeypatch.setattr(cache, "LIMIT", 250_000)
+    now = time.time()
+    ahead, used = stored(path, 1, 200_000), stored(path, 2, 100_000)
+    os.utime(ahead.path, (now + 1e7, now + 1e7))
+    os.utime(used.path, (now - 1e4, now - 1e4))
+    stored(path, 3, 100_000)
+    assert (ahead.path.exists(), used.path.exists()) == (False, True)
 
 
 DAMAGE = {
@@ -143,13 +160,44 @@ def test_a_full_disk_leaves_no_half_entry(path: Path) -> None:
     assert not list(cache.folder().iterdir())
 
 
+def test_a_disk_without_room_for_a_folder_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**how: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.tempfile, "mkdtemp", full)
+    with pytest.raises(WorkError, match="No space left on device, the composed model is not kept"):
+        stored(path)
+
+
+def test_an_entry_is_stored_though_the_whole_cache_was_removed_meanwhile(path: Path) -> None:
+    entry, spec = cache.entry(locate(path), Options()), engines.describe(path).spec
+    shutil.rmtree(cache.folder())
+    entry.store(COMPOSED, spec)
+    assert entry.spec() == spec
+
+
+@pytest.mark.parametrize("text", ["", '{"name": "a', "[]", '{"name": "a"}'])
+def test_a_damaged_spec_is_none_and_is_not_listed(text: str, path: Path) -> None:
+    """Also where nobody has looked for damage yet, as where the batch is chosen."""
+    entry = stored(path)
+    (entry.path / "spec.json").write_text(text)
+    assert entry.spec() is None
+    (entry.path.parent / "foreign").mkdir()
+    (entry.path.parent / "foreign" / "spec.json").write_text("{}")
+    assert [kept.model for kept in cache.contents()] == (["a"] if text.endswith('"}') else [])
+    with engines.load(path, Options(batch=0, candidates=1, backend="openvino")) as model:
+        assert model.spec == engines.describe(path).spec
+
+
 def test_what_is_kept_is_listed_and_cleared(path: Path) -> None:
     old, new = stored(path, 1, 1000), stored(path, 2, 3000)
-    (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(500))
+    (new.path / "tensorrt_rtx-fp16-0123abcd.plan").write_bytes(bytes(400))
+    (new.path / "fp16").mkdir()
+    (new.path / "fp16" / "1.blob").write_bytes(bytes(100))
     os.utime(old.path, (1, 1))
     first, second = cache.contents()
     assert (first.path, second.path) == (new.path, old.path)
-    assert (first.model, first.compiled, second.compiled) == ("model", ("tensorrt_rtx fp16",), ())
+    assert (first.model, first.compiled, second.compiled) == ("model", ("openvino", "tensorrt_rtx fp16"), ())
     assert (second.used, first.size - second.size) == (1, 2500)
     assert cache.clear() == first.size + second.size
     assert cache.contents() == []
@@ -168,13 +216,13 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process(
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    entry = cache.entry([path], Options())
+    entry = cache.entry(locate(path), Options())
     entry.store(COMPOSED, engines.describe(path).spec)
     assert entry.model.read_bytes() == b"composed"
 
 
 def test_what_is_being_written_is_not_cleared(path: Path) -> None:
-    fresh = cache.entry([path], Options()).path.with_name("new-1")
+    fresh = cache.entry(locate(path), Options()).path.with_name("new-1")
     fresh.mkdir()
     old = fresh.with_name("new-0")
     old.mkdir()
@@ -218,16 +266,34 @@ def test_a_folder_for_a_lock_is_damage_and_is_cleared(path: Path) -> None:
     assert cache.contents() == []
 
 
-@pytest.mark.parametrize("denied", ["the entry", "its spec"])
+def test_without_a_home_the_cache_lasts_as_long_as_the_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(*who: object) -> None:
+        raise KeyError(who)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    entry = stored(path)
+    assert entry.spec() == engines.describe(path).spec
+    assert entry.path.is_relative_to(cache._own_root())
+    cache.clear()
+
+
+@pytest.mark.parametrize("denied", ["the entry", "its lock", "its spec"])
 def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
     denied: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looked at through the system's answers: the superuser may read all."""
-    entry, access, read = stored(path), os.access, Path.read_text
+    number = len(denied)  # the folder of this process is the same for all
+    entry, access, read = stored(path, number), os.access, Path.read_text
     spec = entry.spec()
     assert spec is not None
-    if denied == "the entry":
-        monkeypatch.setattr(os, "access", lambda place, mode: place != entry.path and access(place, mode))
+    (entry.path / "lock").touch()
+    if denied != "its spec":
+        closed = entry.path if denied == "the entry" else entry.path / "lock"
+        monkeypatch.setattr(os, "access", lambda place, mode: place != closed and access(place, mode))
     else:
 
         def text(place: Path, **how: Any) -> str:
@@ -236,9 +302,9 @@ def test_an_entry_that_this_user_cannot_read_is_as_good_as_none(
             return read(place, **how)
 
         monkeypatch.setattr(Path, "read_text", text)
-    again = cache.entry([path], Options(candidates=1))
+    again = cache.entry(locate(path), Options(candidates=number))
     assert again.spec() is None
-    if denied == "the entry":
+    if denied != "its spec":
         assert again.path.parent != entry.path.parent
         again.store(COMPOSED, spec)
         assert again.spec() == spec

@@ -12,7 +12,7 @@ import pytest
 from engines import compile
 from engines.backends import Build, select_backends
 from engines.engine import TensorSpec
-from engines.errors import InputError, WorkError
+from engines.errors import CancelledError, InputError, WorkError
 from engines.options import Options
 
 Save = Callable[..., Path]
@@ -126,6 +126,8 @@ def test_the_installed_backend_is_chosen_and_a_missing_one_named(monkeypatch: py
 
     monkeypatch.setattr(cuda, "find_driver", lambda: None)
     assert [name for name, _ in select_backends("auto")] == ["openvino", "onnxruntime"]
+    assert select_backends("auto")[0] == ("openvino", "fastest on a CPU")
+    assert select_backends("auto", "npu") == [("openvino", "fastest that is usable here")]
     monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "openvino" else object())
     assert [name for name, _ in select_backends("auto")] == ["onnxruntime"]
     with pytest.raises(InputError, match="backend: openvino: not installed, pip install openvino"):
@@ -163,6 +165,50 @@ def test_what_does_not_open_is_passed_over_and_told(path: Path, monkeypatch: pyt
     monkeypatch.setattr(compile, "select_backends", lambda *_: [("fast", "asked for")])
     with pytest.raises(WorkError, match="the plan is not taken"):
         compile.compile_model(path, Options())
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_build_that_was_cancelled_is_the_end(
+    batch: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the beginning of another backend's, or of one for pictures one by one."""
+    tried: list[str] = []
+
+    def opener(name: str) -> Any:
+        def open_engine(build: Build) -> Fake:
+            tried.append(name)
+            raise CancelledError(f"{name}: the build was cancelled")
+
+        return open_engine
+
+    monkeypatch.setattr(compile, "select_backends", lambda *_: [("fast", "fastest"), ("slow", "next")])
+    monkeypatch.setattr(compile, "opener", opener)
+    with pytest.raises(WorkError, match="fast: the build was cancelled"):
+        compile.compile_model(path, Options(batch=batch))
+    assert tried == ["fast"]
+
+
+def test_what_one_backend_was_refused_another_is_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be compiled in fp32 for nothing, which takes TensorRT minutes."""
+    opened: list[tuple[str, str]] = []
+
+    def opener(name: str) -> Any:
+        def open_engine(build: Build) -> Fake:
+            engine = Fake(build, 0.3 if name == "poor" else 0.0)
+            engine.backend = name
+            opened.append((name, engine.precision))
+            return engine
+
+        return open_engine
+
+    monkeypatch.setattr(compile, "select_backends", lambda name, device: [(name, "asked for")])
+    monkeypatch.setattr(compile, "opener", opener)
+    for backend in ("poor", "good"):
+        compile.compile_model(path, Options(backend=backend))
+    opened.clear()
+    for backend in ("poor", "good"):
+        compile.compile_model(path, Options(backend=backend))
+    assert opened == [("poor", "fp32"), ("good", "bf16")]
 
 
 def test_a_graph_that_loads_but_does_not_run_is_refused_at_once(saved: Save, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def check(path: Path) -> None:
     stored = read_network(path).model.graph.initializer
     assert stored
     assert all(tensor.raw_data and not tensor.external_data for tensor in stored)
-    assert len(files_beside(path)) == 1
-    assert set(files_beside(path)) <= set(locate(path).sources)
+    assert len(files_beside(path, path.read_bytes())) == 1
+    assert set(files_beside(path, path.read_bytes())) <= set(locate(path).sources)
 
 
 @pytest.mark.parametrize("name", ["big.onnx.data", "big.onnx_data", "other.bin"])
@@ -81,7 +81,7 @@ def test_weights_elsewhere_are_refused(name: str, outside: Make) -> None:
     renamed(path, name)
     with pytest.raises(InputError, match="only files in the model's own folder are read"):
         read_network(path)
-    assert files_beside(path) == []
+    assert files_beside(path, path.read_bytes()) == []
 
 
 def test_weights_that_are_missing_or_short_are_named(outside: Make) -> None:

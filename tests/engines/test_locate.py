@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import engines
@@ -11,7 +14,9 @@ from engines import locate as module
 from engines.cards import read_card
 from engines.errors import InputError
 from engines.locate import locate
+from engines.network import read_network
 
+OUTPUTS = {"boxes": np.zeros((1, 9, 4), np.float32), "scores": np.zeros((1, 9, 80), np.float32)}
 CARDS = sorted((Path(__file__).parents[2] / "configs" / "models").glob("*.yaml"))
 
 
@@ -138,3 +143,40 @@ def test_what_this_user_cannot_read_is_refused(
 def test_a_name_beyond_what_a_system_takes_is_refused() -> None:
     with pytest.raises(InputError, match="File name too long, a file that can be read is needed"):
         locate("a" * 300 + ".onnx")
+
+
+@pytest.mark.parametrize("start", ["first", "again"])
+def test_a_model_is_read_as_few_times_as_can_be(
+    start: str, saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to know it by its content; a second time to compose what is not in the cache."""
+    path = saved(OUTPUTS, metadata={"test": f"read, {start}"})
+    if start == "again":
+        engines.load(path).close()
+    read: list[Path] = []
+
+    def reading(self: Path) -> bytes:
+        read.append(self)
+        with self.open("rb") as file:
+            return file.read()
+
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    engines.load(path).close()
+    assert read.count(path) == {"first": 2, "again": 1}[start]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(
+    saved: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the first content's name the second one's composition would be found ever after."""
+    path = saved(OUTPUTS, metadata={"test": "first"})
+
+    def reading(where: Path) -> Any:
+        saved(OUTPUTS, metadata={"test": "second, meanwhile"})
+        return read_network(where)
+
+    monkeypatch.setattr("engines.network.read_network", reading)
+    with pytest.raises(
+        engines.WorkError, match=r"model\.onnx: it was changed while it was read, start again"
+    ):
+        engines.load(path)

@@ -15,6 +15,7 @@ from engines.detections import Detections
 from engines.errors import InputError, WorkError
 from engines.letterbox import place
 from engines.masks import bitmap
+from engines.model import scale
 from engines.options import Options
 from engines.reading import Reading
 from engines.spec import ModelSpec
@@ -122,6 +123,26 @@ def test_a_box_that_lies_wholly_in_the_padding_is_dropped(saved: Save) -> None:
     with engines.load(saved(outputs), Options(backend="onnxruntime")) as model:
         (found,) = model.predict([picture(128, 32)])  # 64x16 at top 8
     np.testing.assert_allclose(found.boxes, [[0, 0, 128, 24]], atol=1e-3)
+
+
+def test_a_box_that_is_dropped_takes_no_place_of_the_limit(saved: Save) -> None:
+    outputs = {"boxes": np.array([[[0, 0, 64, 7], [0, 0, 64, 20]]], np.float32), "scores": SCORES[:, :2, :1]}
+    with engines.load(saved(outputs), Options(backend="onnxruntime", max_det=1)) as model:
+        (found,) = model.predict([picture(128, 32)])
+    np.testing.assert_allclose(found.boxes, [[0, 0, 128, 24]], atol=1e-3)
+
+
+def test_the_mask_of_a_box_that_ends_far_away_covers_the_picture(saved: Save) -> None:
+    outputs = {
+        "boxes": np.array([[[0, 0, 1e30, 1e30]]], np.float32),
+        "scores": np.full((1, 1, 1), 0.9, np.float32),
+        "coefficients": np.ones((1, 1, 1), np.float32),
+        "prototypes": np.tile(np.linspace(-1, 1, 16, dtype=np.float32), (1, 1, 8, 1)),
+    }
+    with engines.load(saved(outputs), Options(backend="onnxruntime")) as model:
+        (found,) = model.predict([picture()])
+    *_, pixels = bitmap(found.masks, 0, found.boxes[0], (64, 32))
+    np.testing.assert_array_equal(pixels, np.arange(64) >= 32 + np.zeros((32, 1)))
 
 
 def test_the_picture_lies_in_the_input_with_padding_around(saved: Save) -> None:
@@ -385,6 +406,30 @@ def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp
         np.testing.assert_allclose(vectors, [[0, 0, 1], [0.8, 0.6, 0], [3**-0.5] * 3], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_vector_that_is_no_number_is_counted_and_zeros(tmp_path: Path) -> None:
+    """A tracker that mixed one in would never know that person again."""
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0),
+            helper.make_node("Log", ["means"], ["vector"]),  # of black none
+        ],
+        "logarithms",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 64])],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path = tmp_path / "logarithms.onnx"
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".yaml").write_text("task: embed\nscale: 1\n")
+    with engines.load(path, Options(backend="onnxruntime")) as loaded:
+        vectors = loaded.embed([np.full((20, 10, 3), light, np.uint8) for light in (9, 0)])
+        assert loaded.invalid == 1
+    np.testing.assert_allclose(vectors, [[3**-0.5] * 3, [0] * 3], atol=1e-4)
+
+
 def test_a_detector_embeds_nothing(pets: Path) -> None:
     with (
         engines.load(pets, Options(backend="onnxruntime")) as model,
@@ -544,6 +589,20 @@ def test_a_closed_model_gives_and_starts_no_batch(backend: str, bright: Path) ->
     for use in (model.acquire, lambda: model.acquire(timeout=0.0), held.submit):
         with pytest.raises(InputError, match="it is closed, load it again"):
             use()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_was_in_flight_when_the_model_was_closed_can_be_collected(backend: str, bright: Path) -> None:
+    """As a thread that collects may come to it later than the one that closes."""
+    model = engines.load(bright, Options(backend=backend, requests=2))
+    (expected,) = model.predict([picture()])
+    held = model.acquire()
+    scale(picture(), held.add((64, 32)))
+    held.submit()
+    model.close()
+    (found,) = held.collect()
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    model.close()  # a second time is none
 
 
 def test_who_waits_for_a_request_hears_that_the_model_is_closed(bright: Path) -> None:

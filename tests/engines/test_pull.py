@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_a_file_that_changes_between_two_parts_is_not_patched_together(
     vars(server).update({"content": OTHER, "cut": 1 << 30} | how)
     path = pull.pull("net")
     assert path.read_bytes() == server.content
-    assert sorted(each.name for each in path.parent.iterdir()) == ["net.onnx", "net.onnx.sha256"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["lock", "net.onnx", "net.onnx.sha256"]
 
 
 RUBBISH = {
@@ -195,6 +195,32 @@ def test_both_files_of_an_ir_come(card: Path, server: Server) -> None:
     server.topology = b"<net/>"
     path = pull.pull("net")
     assert (path.name, path.with_suffix(".bin").read_bytes()) == ("net.xml", CONTENT)
+
+
+def test_two_at_once_download_once(card: Path, server: Server) -> None:
+    """Otherwise the second cuts off what the first has written beyond the size that it saw."""
+    threads: list[Thread] = []
+    waiting, found = Event(), []
+
+    def second() -> None:
+        found.append(pull.pull("net", lambda done, total: waiting.set()))
+
+    def begin_another(done: int, total: int) -> None:
+        if done and not threads:
+            threads.append(Thread(target=second, daemon=True))
+            threads[0].start()
+            assert waiting.wait(30)
+
+    found.append(pull.pull("net", begin_another))
+    threads[0].join(30)
+    assert [path.read_bytes() for path in found] == [CONTENT] * 2
+    assert len(server.ranges) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_told(card: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(WorkError, match="net: Not a directory, the model is not kept"):
+        pull.pull("net")
 
 
 REFUSED = {

@@ -196,6 +196,8 @@ def test_fusion_of_one_model_that_agrees_with_itself_changes_nothing() -> None:
     np.testing.assert_allclose(fused.boxes, one.boxes)
     np.testing.assert_allclose(fused.scores, one.scores, rtol=1e-6)
     assert len(fuse([Detections(), Detections()])) == 0
+    nothing = Detections.of([A, A], [0, 0], [0, 0])
+    np.testing.assert_allclose(fuse([nothing, nothing]).boxes, [A])
 
 
 @pytest.mark.parametrize("seed", range(5))

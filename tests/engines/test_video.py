@@ -116,6 +116,21 @@ def test_what_follows_a_key_frame_that_fails_fails_too(pair, monkeypatch):
             later.collect()
 
 
+def test_a_frame_between_that_does_not_start_fails_alone(pair, monkeypatch):
+    """Nobody is given what its request computed before, nor waits for what never runs."""
+
+    def lost(filled: int = 0) -> None:
+        raise WorkError("the device is lost")
+
+    with opened(pair) as model:
+        key, later = flown(model.video, [("a", 10)], key=True), flown(model.video, [("a", 20)], key=False)
+        monkeypatch.setattr(later._request, "start", lost)
+        assert seen(key) == [(10, 10)]
+        with pytest.raises(WorkError) as failure:
+            later.collect()
+        assert str(failure.value.__cause__) == "the device is lost"
+
+
 def test_a_frame_between_after_a_key_frame_that_failed_fails_too(pair, monkeypatch):
     with opened(pair) as model:
         key = flown(model.video, [("a", 10)], key=True)

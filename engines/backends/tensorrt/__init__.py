@@ -75,7 +75,9 @@ class TensorRtEngine:
         return self._session.layers()
 
     def close(self) -> None:
-        """Wait for what is in flight and free the GPU's memory."""
+        """Wait for what is in flight and free the GPU's memory, once."""
+        if not self.requests:
+            return
         self.requests = ()
         self._session.close()
         self._session.device.close()

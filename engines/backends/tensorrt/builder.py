@@ -12,7 +12,7 @@ from typing import Any
 from engines.backends import Progress, silent
 from engines.backends.tensorrt.binding import Binding
 from engines.backends.tensorrt.progress import Phases, monitor
-from engines.errors import InputError, WorkError
+from engines.errors import CancelledError, InputError, WorkError
 from engines.files import write_whole
 
 __all__ = ["Profile", "Recipe", "build_plan"]
@@ -72,7 +72,7 @@ def build_plan(binding: Binding, recipe: Recipe, progress: Progress = silent) ->
         config.progress_monitor = monitor(binding, phases)
     plan = builder.build_serialized_network(network, config)
     if phases.cancelled:
-        raise WorkError(f"{binding.name}: the build was cancelled")
+        raise CancelledError(f"{binding.name}: the build was cancelled")
     if plan is None:
         reason = "; ".join(errors[-_SHOWN:]) or "no reason given"
         raise WorkError(f"{binding.name}: {recipe.model}: not built: {reason}")

@@ -22,7 +22,7 @@ from typing import Any
 from engines.backends import Progress, silent
 from engines.backends.tensorrt.binding import load_binding
 from engines.backends.tensorrt.builder import Profile, Recipe, build_plan
-from engines.errors import InputError, WorkError
+from engines.errors import CancelledError, InputError, WorkError
 
 __all__ = ["build_in_child"]
 
@@ -48,7 +48,7 @@ def build_in_child(
                 raise (InputError if line["ours"] else WorkError)(line["error"])
             fraction, phase = line.get("fraction", fraction), line.get("phase", phase)
             if progress(fraction, phase) is False:
-                raise WorkError(f"{backend}: the build was cancelled")
+                raise CancelledError(f"{backend}: the build was cancelled")
             if time.monotonic() > end:
                 raise WorkError(f"{backend}: {recipe.model}: the build took more than {limit:g} s")
             if line.get("done"):

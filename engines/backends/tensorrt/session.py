@@ -180,9 +180,10 @@ class Slot:
         self._stream.record(self._done)
 
     def wait(self) -> dict[str, NDArray[Any]]:
-        """Block until the outputs are there, without holding the interpreter."""
-        self._device.use()
-        self._done.wait()
+        """Block until the outputs are there, without holding the interpreter; closed, they are."""
+        if not self._closed:
+            self._device.use()
+            self._done.wait()
         return self._outputs
 
     def compute(self, times: int) -> float:

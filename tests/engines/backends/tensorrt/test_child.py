@@ -46,7 +46,7 @@ def _real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def composed(model: str | Path) -> Path:
     """A composed model in the cache."""
     located = locate(model)
-    entry = cache.entry(located.sources, Options())
+    entry = cache.entry(located, Options())
     network, spec = resolve(read_network(located.model), located)
     entry.store(compose(network, spec, Options()), spec)
     return entry.model

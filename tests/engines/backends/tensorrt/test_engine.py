@@ -128,6 +128,39 @@ def test_rtx_keeps_the_kernels_that_it_compiled_while_it_ran(
     assert set(kernels.read_bytes().split()) == {b"compiled", b"of", b"the", b"first", b"run"}
 
 
+def test_what_was_in_flight_when_it_was_closed_can_be_collected(trt: Any, install: Install) -> None:
+    """Without a word to the driver, whose context is gone; closed a second time it frees nothing twice."""
+    install(trt)
+    model = engines.load("tiny-yolo", Options(backend=trt.__name__))
+    held = model.acquire()
+    held.add(model.spec.size)[...] = pictures(model.spec.size, 1)[0]
+    held.submit()
+    model.close()
+    assert len(held.collect()[0])
+    model.close()
+    assert trt.cuda.left == 0
+
+
+def test_a_model_that_is_not_loaded_holds_no_memory(trt: Any, install: Install) -> None:
+    install(trt)
+    with pytest.raises(InputError, match="classes: 'cat' is not in tiny-yolo"):
+        engines.load("tiny-yolo", Options(backend=trt.__name__, classes=("cat",)))
+    assert trt.cuda.left == 0
+
+
+def test_an_engine_that_fails_its_proof_half_way_holds_no_memory(
+    trt: Any, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*what: object) -> None:
+        raise WorkError("the device is lost")
+
+    install(trt)
+    monkeypatch.setattr("engines.compile._slot_by_slot", lost)
+    with engines.load("tiny-yolo", Options(backend=trt.__name__, batch=2)) as model:
+        assert model.batch == 1
+    assert trt.cuda.left == 0
+
+
 def test_layers_are_told_on_request(trt: Any, install: Install) -> None:
     install(trt)
     with engines.load("tiny-yolo", Options(backend=trt.__name__)) as model:
