@@ -12,7 +12,7 @@ from typing import Any
 from engines.classes import COCO
 from engines.facts import keypoints_for
 from engines.layouts import Candidates, Raw, UnsureError
-from engines.layouts.rows import assumed, closed, fits, labelled, points, ranks
+from engines.layouts.rows import assumed, closed, fits, keypoints, labelled, points, ranks
 from engines.network import SIZES, Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -138,7 +138,7 @@ def recognise_mmdet(network: Network, known: Mapping[str, Any]) -> dict[str, Any
 def decode_mmdet(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, labels beside them."""
     dets, count = closed(nodes, raw["dets"], 5)
-    labels, _ = closed(nodes, raw["labels"], 0)
+    labels, _ = closed(nodes, raw["labels"])
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4)}
@@ -169,16 +169,13 @@ def recognise_rtmo(network: Network, known: Mapping[str, Any]) -> dict[str, Any]
 
 def decode_rtmo(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, keypoints beside them; overlaps are still to be suppressed."""
-    joints = len(spec.keypoints)
     dets, count = closed(nodes, raw["dets"], 5)
-    flat = nodes.reshape(raw["keypoints"].tensor, 0, -1, joints * 3)
-    laid, _ = closed(nodes, Raw(flat, (*raw["keypoints"].shape[:2], joints * 3)), joints * 3)
     scores = _column(nodes, dets, 4)
 
     def decode(index: str) -> dict[str, str]:
         return {
             "boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4),
-            "keypoints": nodes.reshape(nodes.rows(laid, index, joints * 3), 0, 0, joints, 3),
+            "keypoints": keypoints(nodes, raw["keypoints"], index, len(spec.keypoints)),
         }
 
     return labelled(nodes, scores, nodes.scaled(scores, 0), (count, 1), decode)
@@ -201,7 +198,7 @@ def recognise_rtdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
 def decode_rtdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Three outputs side by side."""
     boxes, count = closed(nodes, raw["boxes"], 4)
-    (scores, _), (labels, _) = (closed(nodes, raw[kind], 0) for kind in ("scores", "labels"))
+    (scores, _), (labels, _) = (closed(nodes, raw[kind]) for kind in ("scores", "labels"))
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.rows(boxes, index, 4)}
@@ -223,7 +220,7 @@ def recognise_detectionoutput(network: Network, known: Mapping[str, Any]) -> dic
 def decode_detectionoutput(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Labels count from the background on."""
     (output,) = raw.values()
-    rows = nodes.reshape(output.tensor, nodes.batch, -1, 7)
+    rows, count = closed(nodes, output, 7)
     ended = nodes.op("Less", _column(nodes, rows, 0), nodes.constant(0))
     scores = nodes.op("Where", ended, nodes.constant(-1), _column(nodes, rows, 2))
     labels = nodes.op("Sub", _column(nodes, rows, 1), nodes.constant(1))
@@ -232,7 +229,7 @@ def decode_detectionoutput(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]
         shares = nodes.slice(nodes.rows(rows, index, 7), 2, 3, 7)
         return {"boxes": nodes.scaled(shares, *spec.size, *spec.size)}
 
-    return labelled(nodes, scores, labels, (output.shape[2], len(spec.classes)), decode)
+    return labelled(nodes, scores, labels, (count, len(spec.classes)), decode)
 
 
 def _column(nodes: Nodes, rows: str, column: int) -> str:
@@ -250,7 +247,7 @@ def _flat_rows(
 ) -> Candidates:
     """Rows (n, 7) of one picture."""
     (output,) = raw.values()
-    rows, count = closed(nodes, Raw(output.tensor, (0, 7)), 7)
+    rows, count = closed(nodes, output, 7)
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(rows, index, 7), 2, 1, 5)}

@@ -59,7 +59,8 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """A sigmoid for each class."""
     shape = raw["logits"].shape
-    scores, count = closed(nodes, Raw(nodes.op("Sigmoid", raw["logits"].tensor), shape), shape[2])
+    chances = nodes.op("Sigmoid", raw["logits"].tensor)
+    scores, count = closed(nodes, Raw(chances, shape), shape[2])
     boxes, _ = closed(nodes, raw["pred_boxes"], 4)
 
     def answers(index: str) -> dict[str, str]:
@@ -94,10 +95,10 @@ def recognise_softmax(network: Network, known: Mapping[str, Any]) -> dict[str, A
 
 def decode_softmax(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Probabilities over all classes and nothing, of which the last column is left away."""
-    _, rows, columns = raw["logits"].shape
+    batch, rows, columns = raw["logits"].shape
     first, last = columns - 1 - len(spec.classes), columns - 1
     chances = nodes.slice(nodes.op("Softmax", raw["logits"].tensor, axis=2), 2, first, last)
-    scores, count = closed(nodes, Raw(chances, (0, rows, last - first)), last - first)
+    scores, count = closed(nodes, Raw(chances, (batch, rows, last - first)), last - first)
     boxes, _ = closed(nodes, raw["pred_boxes"], 4)
 
     def answers(index: str) -> dict[str, str]:
@@ -128,18 +129,25 @@ def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
 
 
 def decode_rfdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
-    """A query's mask is a prototype of its own, picked by a coefficient of one."""
-    _, count, columns = raw["labels"].shape
+    """A query's mask is a prototype of its own, picked by a coefficient of one: there must be as many."""
+    segments = spec.task == "segment"
+    batch, rows, columns = raw["labels"].shape
     first = columns - len(spec.classes)
-    scores = nodes.op("Sigmoid", nodes.slice(raw["labels"].tensor, 2, first, columns))
+    chances = nodes.op("Sigmoid", nodes.slice(raw["labels"].tensor, 2, first, columns))
+    shape = (batch, rows, columns - first)
+    scores, count = closed(nodes, Raw(chances, shape), columns - first, exact=segments)
+    boxes, _ = closed(nodes, raw["dets"], 4)
+    prototypes = ""
+    if segments:
+        masks = raw["masks"]
+        prototypes, _ = closed(nodes, masks, *masks.shape[2:], exact=True)
 
     def answers(index: str) -> dict[str, str]:
-        found = {"boxes": _pixels(nodes, nodes.rows(raw["dets"].tensor, index, 4), spec)}
-        if spec.task == "segment":
+        found = {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
+        if segments:
             found["coefficients"] = nodes.look_up(np.eye(count, dtype=np.float32), index)
         return found
 
-    prototypes = raw["masks"].tensor if spec.task == "segment" else ""
     return scored(nodes, scores, (count, columns - first), answers, prototypes)
 
 
