@@ -1,4 +1,4 @@
-"""Candidates that lie in rows: the two forms that most families come down to."""
+"""Candidates that lie in rows: the three forms that most families come down to."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from engines.nodes import Nodes
 
 __all__ = [
     "assumed",
+    "centred",
     "closed",
+    "column",
     "faces",
     "fits",
     "keypoints",
     "labelled",
+    "objects",
     "points",
     "ranks",
     "scored",
@@ -59,6 +62,42 @@ def labelled(
         return decode(index) | {"classes": nodes.entries(labels, index)}
 
     return Candidates(count, classes, scores, lambda: scores, pick, prototypes, labelled=True)
+
+
+def objects(
+    nodes: Nodes, output: Raw, classes: int, boxes: Callable[[str, str], str], prototypes: str = ""
+) -> Candidates:
+    """Places with a box, objectness and C probabilities, (B, N, 5 + C), then coefficients if ``prototypes``.
+
+    The score is objectness times probability. ``boxes`` decodes rows (B, K, ..), which it gets with their
+    index (B, K).
+    """
+    _, count, width = output.shape
+    objectness = nodes.slice(output.tensor, 2, 4, 5)
+    probabilities = nodes.slice(output.tensor, 2, 5, 5 + classes)
+    best = nodes.op("Mul", nodes.largest(probabilities, 2), nodes.reshape(objectness, 0, -1))
+
+    def pick(index: str) -> dict[str, str]:
+        rows = nodes.rows(output.tensor, index, width)
+        picked = {"boxes": boxes(rows, index), "probabilities": nodes.slice(rows, 2, 5, 5 + classes)}
+        if prototypes:
+            picked["coefficients"] = nodes.slice(rows, 2, 5 + classes, width)
+        return picked
+
+    def every() -> str:
+        return nodes.op("Mul", probabilities, objectness)
+
+    return Candidates(count, classes, best, every, pick, prototypes)
+
+
+def centred(nodes: Nodes, rows: str) -> str:
+    """Boxes (B, K, 4) xyxy of rows (B, K, ..) that begin with cx, cy, w, h."""
+    return nodes.corners(nodes.slice(rows, 2, 0, 2), nodes.slice(rows, 2, 2, 4))
+
+
+def column(nodes: Nodes, rows: str, number: int) -> str:
+    """One column (B, n) of rows (B, n, ..)."""
+    return nodes.reshape(nodes.slice(rows, 2, number, number + 1), 0, -1)
 
 
 def closed(nodes: Nodes, raw: Raw, *rest: int, exact: bool = False) -> tuple[str, int]:
