@@ -28,7 +28,6 @@ from engines.errors import InputError, WorkError
 from engines.layouts import Candidates, Embedding, Raw, decoder
 from engines.network import SIZES, Network, free_batch
 from engines.nodes import Nodes, reads
-from engines.open_rows import with_room
 from engines.options import Options
 from engines.spec import ModelSpec
 from engines.splits import split_tables
@@ -61,7 +60,7 @@ def compose(network: Network, spec: ModelSpec, options: Options) -> dict[str, by
         tensor.name: Raw(_float(nodes, PREFIX + tensor.name, tensor.dtype), tensor.shape, tensor.dtype)
         for tensor in network.outputs
     }
-    found = decoder(spec.layout)(nodes, spec, with_room(nodes, spec.layout, raw))
+    found = decoder(spec.layout)(nodes, spec, raw)
     if not (found.width if isinstance(found, Embedding) else found.count * found.classes):
         outputs = ", ".join(map(str, network.outputs))
         raise InputError(

@@ -103,10 +103,11 @@ def _tensorflow(network: Network) -> bool:
 def _valid(nodes: Nodes, by_kind: Mapping[str, Raw]) -> tuple[str, str, str, int]:
     """Boxes, scores and labels, and how many rows there are; those beyond the count have no score."""
     boxes, rows = closed(nodes, by_kind["boxes"], 4)
-    (given, _), (labels, _) = (closed(nodes, by_kind[kind], 0) for kind in ("scores", "classes"))
+    (given, _), (labels, _) = (closed(nodes, by_kind[kind]) for kind in ("scores", "classes"))
     numbers = nodes.constant([list(range(rows))])
     if not by_kind["scores"].shape[1]:  # of an open length more rows than are counted on may leave
-        ones = nodes.op("Add", nodes.scaled(labels, 0), nodes.constant(1))
-        numbers = nodes.op("Sub", nodes.op("CumSum", ones, nodes.constant(1, "int64")), nodes.constant(1))
+        length = nodes.op("Gather", nodes.op("Shape", given), nodes.constant(1, "int64"))
+        first, step = (nodes.constant(number, "int64") for number in (0, 1))
+        numbers = nodes.cast(nodes.op("Range", first, length, step), "float32")
     valid = nodes.op("Less", numbers, nodes.reshape(by_kind["count"].tensor, -1, 1))
     return boxes, nodes.op("Where", valid, given, nodes.constant(-1)), labels, rows

@@ -11,6 +11,7 @@ from typing import Any
 
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw
+from engines.layouts.rows import closed, keypoints, scored
 from engines.layouts.ssd import is_ultraface
 from engines.network import Network
 from engines.nodes import Nodes
@@ -57,23 +58,20 @@ def _masks_fit(shapes: Mapping[str, tuple[int, ...]]) -> bool:
 
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Everything is decoded already; only gather."""
-    scores = raw["scores"].tensor
-    _, count, classes = raw["scores"].shape
+    classes = raw["scores"].shape[2]
+    scores, count = closed(nodes, raw["scores"], classes)
+    boxes, _ = closed(nodes, raw["boxes"], 4)
 
-    def pick(index: str) -> dict[str, str]:
-        picked = {
-            "boxes": nodes.rows(raw["boxes"].tensor, index, 4),
-            "probabilities": nodes.rows(scores, index, classes),
-        }
+    def answers(index: str) -> dict[str, str]:
+        found = {"boxes": nodes.rows(boxes, index, 4)}
         if spec.task == "pose":
             joints = raw["keypoints"].shape[2]
-            flat = nodes.rows(nodes.reshape(raw["keypoints"].tensor, 0, 0, joints * 3), index, joints * 3)
-            picked["keypoints"] = nodes.reshape(flat, 0, 0, joints, 3)
+            found["keypoints"] = keypoints(nodes, raw["keypoints"], index, joints)
         if spec.task == "segment":
-            picked["coefficients"] = nodes.rows(
-                raw["coefficients"].tensor, index, raw["coefficients"].shape[2]
-            )
-        return picked
+            width = raw["coefficients"].shape[2] or raw["prototypes"].shape[1]
+            coefficients, _ = closed(nodes, raw["coefficients"], width)
+            found["coefficients"] = nodes.rows(coefficients, index, width)
+        return found
 
     prototypes = raw["prototypes"].tensor if spec.task == "segment" else ""
-    return Candidates(count, classes, nodes.largest(scores, 2), lambda: scores, pick, prototypes)
+    return scored(nodes, scores, (count, classes), answers, prototypes)

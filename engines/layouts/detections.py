@@ -12,7 +12,7 @@ from typing import Any
 from engines.classes import COCO
 from engines.facts import keypoints_for
 from engines.layouts import Candidates, Raw, UnsureError
-from engines.layouts.rows import assumed, closed, fits, labelled, points, ranks
+from engines.layouts.rows import assumed, closed, column, fits, keypoints, labelled, points, ranks
 from engines.network import SIZES, Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -88,7 +88,7 @@ def decode_ultralytics(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) ->
         return found
 
     prototypes = others[0].tensor if spec.task == "segment" else ""
-    scores, classes = _column(nodes, table, 4), _column(nodes, table, 5)
+    scores, classes = column(nodes, table, 4), column(nodes, table, 5)
     return labelled(nodes, scores, classes, (count, len(spec.classes)), decode, prototypes)
 
 
@@ -138,12 +138,12 @@ def recognise_mmdet(network: Network, known: Mapping[str, Any]) -> dict[str, Any
 def decode_mmdet(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, labels beside them."""
     dets, count = closed(nodes, raw["dets"], 5)
-    labels, _ = closed(nodes, raw["labels"], 0)
+    labels, _ = closed(nodes, raw["labels"])
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4)}
 
-    return labelled(nodes, _column(nodes, dets, 4), labels, (count, len(spec.classes)), decode)
+    return labelled(nodes, column(nodes, dets, 4), labels, (count, len(spec.classes)), decode)
 
 
 def recognise_rtmo(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -169,16 +169,13 @@ def recognise_rtmo(network: Network, known: Mapping[str, Any]) -> dict[str, Any]
 
 def decode_rtmo(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes with their scores, keypoints beside them; overlaps are still to be suppressed."""
-    joints = len(spec.keypoints)
     dets, count = closed(nodes, raw["dets"], 5)
-    flat = nodes.reshape(raw["keypoints"].tensor, 0, -1, joints * 3)
-    laid, _ = closed(nodes, Raw(flat, (*raw["keypoints"].shape[:2], joints * 3)), joints * 3)
-    scores = _column(nodes, dets, 4)
+    scores = column(nodes, dets, 4)
 
     def decode(index: str) -> dict[str, str]:
         return {
             "boxes": nodes.slice(nodes.rows(dets, index, 5), 2, 0, 4),
-            "keypoints": nodes.reshape(nodes.rows(laid, index, joints * 3), 0, 0, joints, 3),
+            "keypoints": keypoints(nodes, raw["keypoints"], index, len(spec.keypoints)),
         }
 
     return labelled(nodes, scores, nodes.scaled(scores, 0), (count, 1), decode)
@@ -201,7 +198,7 @@ def recognise_rtdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
 def decode_rtdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Three outputs side by side."""
     boxes, count = closed(nodes, raw["boxes"], 4)
-    (scores, _), (labels, _) = (closed(nodes, raw[kind], 0) for kind in ("scores", "labels"))
+    (scores, _), (labels, _) = (closed(nodes, raw[kind]) for kind in ("scores", "labels"))
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.rows(boxes, index, 4)}
@@ -223,21 +220,16 @@ def recognise_detectionoutput(network: Network, known: Mapping[str, Any]) -> dic
 def decode_detectionoutput(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Labels count from the background on."""
     (output,) = raw.values()
-    rows = nodes.reshape(output.tensor, nodes.batch, -1, 7)
-    ended = nodes.op("Less", _column(nodes, rows, 0), nodes.constant(0))
-    scores = nodes.op("Where", ended, nodes.constant(-1), _column(nodes, rows, 2))
-    labels = nodes.op("Sub", _column(nodes, rows, 1), nodes.constant(1))
+    rows, count = closed(nodes, output, 7)
+    ended = nodes.op("Less", column(nodes, rows, 0), nodes.constant(0))
+    scores = nodes.op("Where", ended, nodes.constant(-1), column(nodes, rows, 2))
+    labels = nodes.op("Sub", column(nodes, rows, 1), nodes.constant(1))
 
     def decode(index: str) -> dict[str, str]:
         shares = nodes.slice(nodes.rows(rows, index, 7), 2, 3, 7)
         return {"boxes": nodes.scaled(shares, *spec.size, *spec.size)}
 
-    return labelled(nodes, scores, labels, (output.shape[2], len(spec.classes)), decode)
-
-
-def _column(nodes: Nodes, rows: str, column: int) -> str:
-    """One column (B, n) of rows (B, n, width)."""
-    return nodes.reshape(nodes.slice(rows, 2, column, column + 1), 0, -1)
+    return labelled(nodes, scores, labels, (count, len(spec.classes)), decode)
 
 
 def _flat(network: Network, ending: str) -> bool:
@@ -250,10 +242,10 @@ def _flat_rows(
 ) -> Candidates:
     """Rows (n, 7) of one picture."""
     (output,) = raw.values()
-    rows, count = closed(nodes, Raw(output.tensor, (0, 7)), 7)
+    rows, count = closed(nodes, output, 7)
 
     def decode(index: str) -> dict[str, str]:
         return {"boxes": nodes.slice(nodes.rows(rows, index, 7), 2, 1, 5)}
 
     shape = count, len(spec.classes)
-    return labelled(nodes, _column(nodes, rows, score), _column(nodes, rows, label), shape, decode)
+    return labelled(nodes, column(nodes, rows, score), column(nodes, rows, label), shape, decode)

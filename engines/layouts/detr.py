@@ -16,7 +16,7 @@ import numpy as np
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, UnsureError
 from engines.layouts.evidence import sees_patches
-from engines.layouts.rows import closed, fits, labelled, ranks, scored, unused
+from engines.layouts.rows import centred, closed, column, fits, labelled, ranks, scored, unused
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -58,14 +58,8 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
 
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """A sigmoid for each class."""
-    shape = raw["logits"].shape
-    scores, count = closed(nodes, Raw(nodes.op("Sigmoid", raw["logits"].tensor), shape), shape[2])
-    boxes, _ = closed(nodes, raw["pred_boxes"], 4)
-
-    def answers(index: str) -> dict[str, str]:
-        return {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
-
-    return scored(nodes, scores, (count, shape[2]), answers)
+    chances = Raw(nodes.op("Sigmoid", raw["logits"].tensor), raw["logits"].shape)
+    return _answers(nodes, spec, chances, raw["pred_boxes"])
 
 
 def recognise_softmax(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -94,16 +88,10 @@ def recognise_softmax(network: Network, known: Mapping[str, Any]) -> dict[str, A
 
 def decode_softmax(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Probabilities over all classes and nothing, of which the last column is left away."""
-    _, rows, columns = raw["logits"].shape
+    *places, columns = raw["logits"].shape
     first, last = columns - 1 - len(spec.classes), columns - 1
     chances = nodes.slice(nodes.op("Softmax", raw["logits"].tensor, axis=2), 2, first, last)
-    scores, count = closed(nodes, Raw(chances, (0, rows, last - first)), last - first)
-    boxes, _ = closed(nodes, raw["pred_boxes"], 4)
-
-    def answers(index: str) -> dict[str, str]:
-        return {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
-
-    return scored(nodes, scores, (count, last - first), answers)
+    return _answers(nodes, spec, Raw(chances, (*places, last - first)), raw["pred_boxes"])
 
 
 def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -128,19 +116,11 @@ def recognise_rfdetr(network: Network, known: Mapping[str, Any]) -> dict[str, An
 
 
 def decode_rfdetr(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
-    """A query's mask is a prototype of its own, picked by a coefficient of one."""
-    _, count, columns = raw["labels"].shape
+    """A sigmoid for each class, of which the first column may be none."""
+    *places, columns = raw["labels"].shape
     first = columns - len(spec.classes)
-    scores = nodes.op("Sigmoid", nodes.slice(raw["labels"].tensor, 2, first, columns))
-
-    def answers(index: str) -> dict[str, str]:
-        found = {"boxes": _pixels(nodes, nodes.rows(raw["dets"].tensor, index, 4), spec)}
-        if spec.task == "segment":
-            found["coefficients"] = nodes.look_up(np.eye(count, dtype=np.float32), index)
-        return found
-
-    prototypes = raw["masks"].tensor if spec.task == "segment" else ""
-    return scored(nodes, scores, (count, columns - first), answers, prototypes)
+    chances = nodes.op("Sigmoid", nodes.slice(raw["labels"].tensor, 2, first, columns))
+    return _answers(nodes, spec, Raw(chances, (*places, columns - first)), raw["dets"], raw.get("masks"))
 
 
 def recognise_ultralytics(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -157,7 +137,7 @@ def decode_ultralytics(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) ->
     """Score in column 4, class in column 5."""
     (output,) = raw.values()
     table, count = closed(nodes, output, 6)
-    scores, classes = (nodes.reshape(nodes.slice(table, 2, column, column + 1), 0, -1) for column in (4, 5))
+    scores, classes = (column(nodes, table, number) for number in (4, 5))
 
     def answers(index: str) -> dict[str, str]:
         rows = nodes.rows(table, index, 6)
@@ -173,6 +153,26 @@ def _columns(network: Network) -> int:
     return shapes["logits"][2] if fit else 0
 
 
+def _answers(
+    nodes: Nodes, spec: ModelSpec, chances: Raw, places: Raw, masks: Raw | None = None
+) -> Candidates:
+    """A score for each class (B, Q, C), a box (B, Q, 4) and, where there are masks, one (B, Q, h, w).
+
+    A mask is a prototype of its own, picked by a coefficient of one: there must be as many.
+    """
+    classes = chances.shape[2]
+    scores, count = closed(nodes, chances, classes, exact=masks is not None)
+    boxes, _ = closed(nodes, places, 4)
+    prototypes = closed(nodes, masks, *masks.shape[2:], exact=True)[0] if masks else ""
+
+    def decode(index: str) -> dict[str, str]:
+        found = {"boxes": _pixels(nodes, nodes.rows(boxes, index, 4), spec)}
+        if masks:
+            found["coefficients"] = nodes.look_up(np.eye(count, dtype=np.float32), index)
+        return found
+
+    return scored(nodes, scores, (count, classes), decode, prototypes)
+
+
 def _pixels(nodes: Nodes, shares: str, spec: ModelSpec) -> str:
-    pixels = nodes.scaled(shares, *spec.size, *spec.size)
-    return nodes.corners(nodes.slice(pixels, 2, 0, 2), nodes.slice(pixels, 2, 2, 4))
+    return centred(nodes, nodes.scaled(shares, *spec.size, *spec.size))

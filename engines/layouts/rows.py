@@ -1,4 +1,4 @@
-"""Candidates that lie in rows: the two forms that most families come down to."""
+"""Candidates that lie in rows: the three forms that most families come down to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from engines.errors import WorkError
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw
 from engines.network import Network
 from engines.nodes import Nodes
 
-__all__ = ["assumed", "closed", "faces", "fits", "labelled", "points", "ranks", "scored", "unused"]
+__all__ = [
+    "assumed",
+    "centred",
+    "closed",
+    "column",
+    "faces",
+    "fits",
+    "keypoints",
+    "labelled",
+    "objects",
+    "points",
+    "ranks",
+    "scored",
+    "unused",
+]
 
 Decode = Callable[[str], dict[str, str]]
 
@@ -49,18 +64,73 @@ def labelled(
     return Candidates(count, classes, scores, lambda: scores, pick, prototypes, labelled=True)
 
 
-def closed(nodes: Nodes, raw: Raw, width: int) -> tuple[str, int]:
-    """Rows (B, n, width), or (B, n) for a width of 0, of which `Candidates` can take n; and n.
+def objects(
+    nodes: Nodes, output: Raw, classes: int, boxes: Callable[[str, str], str], prototypes: str = ""
+) -> Candidates:
+    """Places with a box, objectness and C probabilities, (B, N, 5 + C), then coefficients if ``prototypes``.
 
-    Of an open length there are as many and `Nodes.room` more, all -1; of one picture the axis B may lack.
+    The score is objectness times probability. ``boxes`` decodes rows (B, K, ..), which it gets with their
+    index (B, K).
     """
-    batched = len(raw.shape) == (3 if width else 2)
-    if batched and raw.shape[1]:
-        return raw.tensor, raw.shape[1]
-    shape = (nodes.batch, nodes.room, width) if width else (nodes.batch, nodes.room)
-    tensor = raw.tensor if batched else nodes.reshape(raw.tensor, *(1, -1, width)[: len(shape)])
-    room = nodes.constant(np.full(shape, -1))
-    return nodes.op("Concat", tensor, room, axis=1), nodes.room
+    _, count, width = output.shape
+    objectness = nodes.slice(output.tensor, 2, 4, 5)
+    probabilities = nodes.slice(output.tensor, 2, 5, 5 + classes)
+    best = nodes.op("Mul", nodes.largest(probabilities, 2), nodes.reshape(objectness, 0, -1))
+
+    def pick(index: str) -> dict[str, str]:
+        rows = nodes.rows(output.tensor, index, width)
+        picked = {"boxes": boxes(rows, index), "probabilities": nodes.slice(rows, 2, 5, 5 + classes)}
+        if prototypes:
+            picked["coefficients"] = nodes.slice(rows, 2, 5 + classes, width)
+        return picked
+
+    def every() -> str:
+        return nodes.op("Mul", probabilities, objectness)
+
+    return Candidates(count, classes, best, every, pick, prototypes)
+
+
+def centred(nodes: Nodes, rows: str) -> str:
+    """Boxes (B, K, 4) xyxy of rows (B, K, ..) that begin with cx, cy, w, h."""
+    return nodes.corners(nodes.slice(rows, 2, 0, 2), nodes.slice(rows, 2, 2, 4))
+
+
+def column(nodes: Nodes, rows: str, number: int) -> str:
+    """One column (B, n) of rows (B, n, ..)."""
+    return nodes.reshape(nodes.slice(rows, 2, number, number + 1), 0, -1)
+
+
+def closed(nodes: Nodes, raw: Raw, *rest: int, exact: bool = False) -> tuple[str, int]:
+    """Rows (B, n, *rest) of which `Candidates` can take n, and n; the file need not tell what they measure.
+
+    Of an open number there are as many and `Nodes.room` more, all -1, or if ``exact`` `Nodes.room` in all.
+    Where the axis of the batch lacks, they are one picture's: WorkError for a batch of more.
+    """
+    axis = len(raw.shape) - len(rest) - 1
+    if not axis and nodes.batch > 1:
+        raise WorkError(f"batch: {nodes.batch}, all rows that leave are of one picture: 1 is right")
+    count = raw.shape[axis]
+    batch = 0 if axis == 1 else nodes.batch  # 0: as it is, so that fewer pictures can come
+    told = raw.shape[1:] == (count, *rest)
+    tensor = raw.tensor if told else nodes.reshape(raw.tensor, batch, -1, *rest)
+    if count:
+        return tensor, count
+    if raw.shape[0]:
+        lead = nodes.slice(nodes.op("Shape", tensor), 0, 0, 1)
+    else:  # then the room makes it known
+        lead = nodes.constant([nodes.batch], "int64")
+    shape = nodes.op("Concat", lead, nodes.constant([nodes.room, *rest], "int64"), axis=0)
+    # not by Pad: in OpenVINO 2026.4 one of no rows ends the process
+    room = nodes.op("Expand", nodes.constant(np.full([1] * (len(rest) + 2), -1)), shape)
+    rows = nodes.op("Concat", tensor, room, axis=1)
+    return nodes.slice(rows, 1, 0, nodes.room) if exact else rows, nodes.room
+
+
+def keypoints(nodes: Nodes, raw: Raw, index: str, joints: int) -> str:
+    """Keypoints (B, K, J, 3) by index (B, K), from rows (B, n, J, 3) as `closed` takes them."""
+    width = joints * 3
+    flat = nodes.reshape(closed(nodes, raw, joints, 3)[0], 0, -1, width)
+    return points(nodes, nodes.rows(flat, index, width), joints, width)
 
 
 def faces(network: Network) -> dict[str, Raw]:

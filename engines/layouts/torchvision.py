@@ -9,7 +9,7 @@ from engines.classes import COCO_KEYPOINTS, COCO_WITH_GAPS
 from engines.facts import keypoints_for, names_for
 from engines.layouts import Candidates, Raw
 from engines.layouts.evidence import length_of
-from engines.layouts.rows import assumed, closed, faces, fits, labelled, unused
+from engines.layouts.rows import assumed, closed, faces, fits, keypoints, labelled, unused
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -45,17 +45,13 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Label 0 is the background; the number of rows differs from picture to picture."""
     kinds = _by_kind(raw) or {}
     boxes, count = closed(nodes, kinds["boxes"], 4)
-    (one, _), (other, _) = (closed(nodes, kinds[kind], 0) for kind in ("scores", "labels"))
+    (one, _), (other, _) = (closed(nodes, kinds[kind]) for kind in ("scores", "labels"))
     labels = nodes.op("Sub", other, nodes.constant(1))
-    joints = len(spec.keypoints)
-    if spec.task == "pose":
-        flat = nodes.op("Flatten", kinds["keypoints"].tensor, axis=1)
-        laid, _ = closed(nodes, Raw(flat, (0, joints * 3)), joints * 3)
 
     def decode(index: str) -> dict[str, str]:
         found = {"boxes": nodes.rows(boxes, index, 4)}
         if spec.task == "pose":
-            found["keypoints"] = nodes.reshape(nodes.rows(laid, index, joints * 3), 0, 0, joints, 3)
+            found["keypoints"] = keypoints(nodes, kinds["keypoints"], index, len(spec.keypoints))
         return found
 
     return labelled(nodes, one, labels, (count, len(spec.classes)), decode)

@@ -13,7 +13,7 @@ from typing import Any
 from engines.classes import COCO
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, cells
-from engines.layouts.rows import points
+from engines.layouts.rows import centred, points
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -57,7 +57,7 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
         rows = nodes.columns(output.tensor, index, height)
         extras = nodes.slice(rows, 2, 4 + classes, height)
         picked = {
-            "boxes": nodes.corners(nodes.slice(rows, 2, 0, 2), nodes.slice(rows, 2, 2, 4)),
+            "boxes": centred(nodes, rows),
             "probabilities": nodes.slice(rows, 2, 4, 4 + classes),
         }
         if spec.task == "pose":

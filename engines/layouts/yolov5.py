@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, cells
-from engines.layouts.rows import fits
+from engines.layouts.rows import centred, fits, objects
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -39,24 +39,5 @@ def recognise(network: Network, known: Mapping[str, Any]) -> dict[str, Any] | No
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Corners from centres and sizes, of the rows picked."""
     output, *others = raw.values()
-    _, count, width = output.shape
-    classes = len(spec.classes)
-    objectness = nodes.slice(output.tensor, 2, 4, 5)
-    probabilities = nodes.slice(output.tensor, 2, 5, 5 + classes)
-    best = nodes.op("Mul", nodes.largest(probabilities, 2), nodes.reshape(objectness, 0, -1))
-
-    def pick(index: str) -> dict[str, str]:
-        rows = nodes.rows(output.tensor, index, width)
-        picked = {
-            "boxes": nodes.corners(nodes.slice(rows, 2, 0, 2), nodes.slice(rows, 2, 2, 4)),
-            "probabilities": nodes.slice(rows, 2, 5, 5 + classes),
-        }
-        if spec.task == "segment":
-            picked["coefficients"] = nodes.slice(rows, 2, 5 + classes, width)
-        return picked
-
-    def every() -> str:
-        return nodes.op("Mul", probabilities, objectness)
-
     prototypes = others[0].tensor if spec.task == "segment" else ""
-    return Candidates(count, classes, best, every, pick, prototypes)
+    return objects(nodes, output, len(spec.classes), lambda rows, _: centred(nodes, rows), prototypes)

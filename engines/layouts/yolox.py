@@ -9,13 +9,13 @@ without one, and are of RGB 0..1: only a card says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from engines.facts import names_for
 from engines.layouts import Candidates, Raw, UnsureError, cells, grids
 from engines.layouts.evidence import is_decoded_by_exp, is_undecoded
-from engines.layouts.rows import fits
+from engines.layouts.rows import centred, fits, objects
 from engines.network import Network
 from engines.nodes import Nodes
 from engines.spec import ModelSpec
@@ -35,6 +35,7 @@ def recognise_decoded(network: Network, known: Mapping[str, Any]) -> dict[str, A
 
 def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Boxes from cell, stride and exponent, of the rows picked."""
+    (output,) = raw.values()
     table = grids(spec.size)
 
     def boxes(rows: str, index: str) -> str:
@@ -44,16 +45,13 @@ def decode(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
         sizes = nodes.op("Exp", nodes.slice(rows, 2, 2, 4))
         return nodes.corners(nodes.op("Mul", corner, stride), nodes.op("Mul", sizes, stride))
 
-    return _decode(nodes, raw, boxes)
+    return objects(nodes, output, output.shape[2] - 5, boxes)
 
 
 def decode_decoded(nodes: Nodes, spec: ModelSpec, raw: Mapping[str, Raw]) -> Candidates:
     """Corners from centres and sizes, of the rows picked."""
-
-    def boxes(rows: str, index: str) -> str:
-        return nodes.corners(nodes.slice(rows, 2, 0, 2), nodes.slice(rows, 2, 2, 4))
-
-    return _decode(nodes, raw, boxes)
+    (output,) = raw.values()
+    return objects(nodes, output, output.shape[2] - 5, lambda rows, _: centred(nodes, rows))
 
 
 def _rows(network: Network, known: Mapping[str, Any], layout: str) -> dict[str, Any] | None:
@@ -82,20 +80,3 @@ def _rows(network: Network, known: Mapping[str, Any], layout: str) -> dict[str, 
         "colour": "bgr",
         "scale": 1.0,
     }
-
-
-def _decode(nodes: Nodes, raw: Mapping[str, Raw], boxes: Callable[[str, str], str]) -> Candidates:
-    (output,) = raw.values()
-    _, count, width = output.shape
-    objectness = nodes.slice(output.tensor, 2, 4, 5)
-    probabilities = nodes.slice(output.tensor, 2, 5, width)
-    best = nodes.op("Mul", nodes.largest(probabilities, 2), nodes.reshape(objectness, 0, -1))
-
-    def pick(index: str) -> dict[str, str]:
-        rows = nodes.rows(output.tensor, index, width)
-        return {"boxes": boxes(rows, index), "probabilities": nodes.slice(rows, 2, 5, width)}
-
-    def every() -> str:
-        return nodes.op("Mul", probabilities, objectness)
-
-    return Candidates(count, width - 5, best, every, pick)

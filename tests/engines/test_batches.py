@@ -48,6 +48,11 @@ def test_a_batch_that_is_written_into_the_graph_stays(saved: Callable[..., Path]
     assert model.SerializeToString() == before
 
 
+def test_a_batch_that_is_not_told_stays_open() -> None:
+    """Of these keypoints inference learns neither the batch nor how many values a joint has."""
+    assert open_batch(composed("tiny-pose", 2))
+
+
 @pytest.mark.parametrize("filled", [1, 2, 3])
 def test_onnx_runtime_computes_only_what_is_there(filled: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with engines.load("tiny-yolo", Options(backend="onnxruntime", batch=3, requests=1)) as model:
