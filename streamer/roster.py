@@ -18,6 +18,7 @@ from streamer.rooms import before_engine
 from streamer.settings import SourceSettings
 from streamer.sources import Source, local_files, open_source
 from streamer.sources.opening import settle
+from streamer.urls import redact
 
 if TYPE_CHECKING:
     from streamer.pipeline import Pipeline
@@ -75,6 +76,7 @@ class Roster:
         def patient() -> bool:  # whoever waits for us holds up further changes, or the end of the process
             return time.monotonic() < until and not pipeline.stopped
 
+        self._check_running(told.name or redact(told.url))
         (source,) = settle([pipeline.opening(told)], wait=True, patient=patient)
         with self.lock:
             try:
@@ -172,12 +174,16 @@ class Roster:
             pipeline.model.video.forget(stream)
 
     def _check_open(self, name: str) -> None:
-        graph, reader = self._pipeline.graph, self._trunk.head.thread
+        graph = self._pipeline.graph
         if name in self.streams:
             raise InputError(f"stream {name!r}: there is one already, give this one a name of its own")
         left = [node for node in self._left.pop(name, []) if not graph.remove(node, 0.0)]
         if left:
             self._left[name] = left
             raise WorkError(f"stream {name!r}: cannot be added, {left[0].name} of the one before runs on")
+        self._check_running(name)
+
+    def _check_running(self, name: str) -> None:
+        reader = self._trunk.head.thread
         if self._pipeline.stopped or (self._pipeline.began and reader and not reader.is_alive()):
             raise WorkError(f"stream {name!r}: cannot be added, the pipeline has ended")
