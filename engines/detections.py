@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = ["EMPTY", "Detections", "Masks"]
 
-Index = NDArray[np.bool_] | NDArray[np.intp] | slice
+Index = NDArray[np.bool_] | NDArray[np.intp] | Sequence[int] | slice | int
 
 
 def _no_boxes() -> NDArray[np.float32]:
@@ -41,15 +42,19 @@ class Masks:
         return len(self.grids)
 
     def __getitem__(self, index: Index) -> Masks:
-        rows = np.arange(len(self.grids))[index]
+        rows = _rows(index, len(self))
         return Masks(tuple(self.grids[row] for row in rows), self.regions[rows])
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """What was found in one picture; every array has one row per detection.
 
-    Boolean arrays, index arrays and slices select rows: ``found[found.scores > 0.5]``.
+    Boolean arrays, index arrays and slices select rows: ``found[found.scores > 0.5]``. A number selects one,
+    so a loop gives one `Detections` for each row. Raises IndexError for what selects no rows.
     """
 
     boxes: NDArray[np.float32] = field(default_factory=_no_boxes)  # (N, 4) xyxy, frame pixels
@@ -79,6 +84,8 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, index: Index) -> Detections:
+        if not isinstance(index, slice):
+            index = _rows(index, len(self))
         return Detections(
             self.boxes[index],
             self.scores[index],
@@ -88,6 +95,9 @@ class Detections:
             self.masks[index] if len(self.masks) else self.masks,
             self.embeddings[index] if len(self.embeddings) else self.embeddings,
         )
+
+    def __iter__(self) -> Iterator[Detections]:
+        return (self[row] for row in range(len(self)))
 
     def __repr__(self) -> str:
         extra = f", keypoints={self.keypoints.shape[1]}" if self.keypoints.shape[1] else ""
@@ -99,3 +109,11 @@ class Detections:
 
 
 EMPTY = Detections()
+
+
+def _rows(index: Index, count: int) -> NDArray[np.intp]:
+    """Return the numbers of the rows that numpy would take of ``count``, a single one too."""
+    rows = np.atleast_1d(np.arange(count)[index])
+    if rows.ndim > 1:
+        raise IndexError(f"rows: {index!r}, a number, a slice, or one list of numbers or bools is right")
+    return rows

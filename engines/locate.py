@@ -57,6 +57,10 @@ def locate(model: str | Path) -> Located:
 
     Raises InputError for what is not there, or cannot be read by this user.
     """
+    if not isinstance(model, str | Path) or not str(model):
+        raise InputError(
+            f"model: {model!r}, the path of an .onnx or .xml file or a .yaml card, or a name, is needed"
+        )
     try:
         return _located(model)
     except OSError as error:

@@ -43,7 +43,9 @@ def load(model: str | Path, options: Options | None = None, progress: Progress =
     """
     from engines.compile import compile_model
 
-    options = options or Options()
+    options = Options() if options is None else options
+    if not isinstance(options, Options):
+        raise InputError(f"options: {type(options).__name__}, engines.Options(...) is right")
     try:
         compiled = compile_model(model, options, progress)
     except MemoryError as error:
@@ -163,6 +165,12 @@ class Model:
         if self.video is not None:  # its memory is written by key frames in flight
             self.video.close()
 
+    def __repr__(self) -> str:
+        name, size = self.spec.name, "x".join(map(str, self.spec.size))
+        return (
+            f"Model({name!r} {self.spec.task} {size} batch {self.batch}{', closed' if self._closed else ''})"
+        )
+
     def __enter__(self) -> Model:
         return self
 
@@ -244,9 +252,11 @@ class Batch:
         self._model._free.put(self)
 
 
-def _checked(images: Iterable[Picture]) -> list[Picture]:
+def _checked(images: object) -> list[Picture]:
     """All of them, once each is known to be a picture."""
-    if not isinstance(images, Iterable):
+    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        raise InputError(f"pictures: one array {images.shape}, a list of RGB pictures is right")
+    if isinstance(images, str | bytes) or not isinstance(images, Iterable):
         raise InputError(f"pictures: {type(images).__name__}, a list of RGB pictures is right")
     pictures = list(images)
     for number, image in enumerate(pictures):

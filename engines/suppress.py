@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import Detections
+from engines.errors import InputError
 
 __all__ = ["diou_matrix", "diou_nms", "fast_nms", "fuse", "iou_matrix", "mask_nms", "nms", "soft_nms"]
 
@@ -134,10 +135,14 @@ def fuse(models: Sequence[Detections], *, iou: float = 0.55, weights: Sequence[f
 
     Boxes of a class that overlap by more than ``iou`` become their mean, weighted by score times the model's
     weight; its score is their mean, less where not every model saw it. Best first; no masks, no keypoints.
+
+    Raises InputError for no models, or another number of weights.
     """
+    if not isinstance(models, Sequence) or not models:
+        raise InputError("fuse: a list of what each model found is right, with one model at least")
     shares = np.array(weights or [1.0] * len(models))
     if len(shares) != len(models):
-        raise ValueError(f"fuse: {len(models)} models but {len(shares)} weights")
+        raise InputError(f"fuse: {len(models)} models but {len(shares)} weights")
     found = [one[_ranked(one.boxes, one.scores)] for one in models]
     boxes = np.concatenate([one.boxes for one in found])
     classes = np.concatenate([one.classes for one in found])

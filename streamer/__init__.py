@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamer.frame import Frame, Planes
     from streamer.pipeline import Pipeline, run, stream
     from streamer.report import Report
-    from streamer.settings import Settings, SinkSettings, SourceSettings
+    from streamer.settings import Settings, SinkSettings, SourceSettings, gather
     from streamer.sinks import Sink, open_sink
     from streamer.sources import Source, SourceInfo, open_source
 
@@ -31,6 +31,7 @@ __all__ = [
     "Source",
     "SourceInfo",
     "SourceSettings",
+    "gather",
     "open_sink",
     "open_source",
     "run",
@@ -48,6 +49,7 @@ _HOMES = {
     "Source": "sources",
     "SourceInfo": "sources",
     "SourceSettings": "settings",
+    "gather": "settings",
     "open_sink": "sinks",
     "open_source": "sources",
     "run": "pipeline",

@@ -46,10 +46,19 @@ class Planes:
         """Luma pixels per chroma sample, (sx, sy): (2, 2) for 4:2:0, (2, 1) for 4:2:2, (1, 1) for 4:4:4."""
         return 2 if self.u.shape[1] < self.y.shape[1] else 1, 2 if self.u.shape[0] < self.y.shape[0] else 1
 
+    def __repr__(self) -> str:
+        (width, height), (sx, sy) = self.size, self.subsampling
+        span = "full" if self.full_range else "limited"
+        return f"Planes({width}x{height} 4:{4 // sx}:{4 // sx if sy == 1 else 0} {self.matrix} {span})"
+
+    def __reduce__(self) -> tuple[type[Planes], tuple[object, ...]]:
+        """Pickle and copy the pixels without the memory that they lie in, which cannot leave its process."""
+        return Planes, (self.y.copy(), self.u.copy(), self.v.copy(), self.matrix, self.full_range)
+
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One picture of one stream, and what is known of it."""
+    """One picture of one stream, and what is known of it; RGB: `streamer.planes.to_rgb(frame.planes)`."""
 
     stream: str
     index: int  # as decoded, from 0; frames dropped later leave a gap

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -59,6 +59,7 @@ class Node:
     edges: list[Edge] = field(default_factory=list)
     busy: Histogram = field(default_factory=Histogram)  # seconds of work per item, waiting left out
     thread: threading.Thread | None = None
+    ended: bool = False  # takes and gives nothing more
     _cpu: float = -1.0
 
     @property
@@ -109,6 +110,8 @@ class Graph:
         """Send what `tail` yields to `head`: all of it, or only frames of `stream`."""
         lane = head.inbox.lane(stream or tail.name, policy=policy, capacity=capacity)
         tail.edges = [*tail.edges, Edge(head, lane, stream, policy)]
+        if tail.ended:
+            lane.close()  # nobody else will
 
     def disconnect(self, tail: Node, stream: str) -> list[Node]:
         """Send nothing more of `stream` from `tail` along edges of its own; what is under way still arrives.
@@ -148,7 +151,7 @@ class Graph:
         node.is_callers = True
         return node
 
-    def pump(self, node: Node) -> Iterator[Item]:
+    def pump(self, node: Node) -> Generator[Item, None, None]:
         """Give the items of an outlet to the caller, counted like those of any stage."""
         try:
             for item in node.inbox:
@@ -290,6 +293,7 @@ class Graph:
 
     def _let_go(self, node: Node) -> None:
         """Take and give nothing more at a node, so that those around it need not wait for it."""
+        node.ended = True
         node.inbox.refuse(f"{node.name} ended")
         self._close_edges(node)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from streamer.outputs import Outputs
 from streamer.report import Rates, Report, report
 from streamer.results import results
 from streamer.roster import Roster, Trunk
-from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gather
+from streamer.settings import KEY_INTERVAL, Place, Settings, SourceSettings, gather, place_of
 from streamer.sources import Source, local_files
 from streamer.sources.opening import Opening, settle
 from streamer.tuning import tune
@@ -92,11 +93,17 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "running" if self.began else "open"
+        return f"Pipeline({', '.join(self.streams)}: {self.model.spec.name}, {state})"
+
     def __exit__(self, *raised: object) -> None:
+        atexit.unregister(self._leave)
         self.stop()
         self.graph.abort()
         self.graph.wait(_PATIENCE)
         self._watch.stop()
+        self.ended = self.ended or time.perf_counter()
         for stream in list(self.streams.values()):
             if not stream.decoder.is_running:  # else FFmpeg holds it, and would crash under it
                 stream.source.close()
@@ -113,7 +120,14 @@ class Pipeline:
         return self.report()
 
     def start(self) -> None:
-        """Start every stage but a window, which belongs to the thread that calls `join`."""
+        """Start every stage but a window, which belongs to the thread that calls `join`.
+
+        Raises:
+            WorkError: the pipeline has ended; it runs once.
+        """
+        if self.ended:
+            raise WorkError("pipeline: it has ended, open another")
+        atexit.register(self._leave)
         self.began = time.perf_counter()
         self.graph.start()
         self._watch.start()
@@ -127,16 +141,28 @@ class Pipeline:
         self.ended = self.ended or time.perf_counter()
         self.graph.raise_error()
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         """Run, and give each frame with its detections to the caller; leaving the loop ends the run.
 
         A slow caller misses frames of live sources, which are counted as late, and none of files.
+
+        Raises:
+            InputError: another loop takes them already.
+            WorkError: the pipeline has ended, or a stage failed.
         """
+        if self.began and self.graph.wait(0.0):
+            raise WorkError("frames: the pipeline has ended, open another")
         with self._roster.lock:
+            if self.outputs.caller is not None:
+                raise InputError("frames: another loop takes them already")
             outlet = self.outputs.outlet()
         self.start()
         try:
-            yield from (item for item in self.graph.pump(outlet) if isinstance(item, Frame))
+            # Closed before anything is waited for, or who sends to it would wait for somebody to take it.
+            with closing(self.graph.pump(outlet)) as items:
+                for item in items:
+                    if isinstance(item, Frame):
+                        yield item
         finally:
             self.stop()
             self.join()
@@ -147,17 +173,18 @@ class Pipeline:
         for stream in list(self.streams.values()):
             stream.feed.stop()
 
-    def add_stream(self, url: str, name: str = "", *, every: int = 1) -> str:
+    def add_stream(self, url: Place, name: str = "", *, every: int = 1) -> str:
         """Take up another source while the pipeline runs, or before; return its stream's name.
 
         A live source that does not answer within seconds is tried on. It goes to every sink that takes all
         streams, or that names it.
 
         Raises:
-            InputError: it can never be opened, or its name is taken.
+            InputError: it can never be opened, its name is taken, or `every` is below 1.
             WorkError: the pipeline has ended.
         """
-        return self.attach(replace(self.settings.sources[0], url=url, name=name, every=every))
+        told = replace(self.settings.sources[0], url=place_of(url, "source"), name=name, every=every)
+        return self.attach(told)
 
     def attach(self, told: SourceSettings) -> str:
         """Take up another source as `add_stream` does, with all its settings."""
@@ -217,6 +244,14 @@ class Pipeline:
     def report(self) -> Report:
         """Return the figures so far; whole and balanced once the run has ended."""
         return report(self)
+
+    def _leave(self) -> None:
+        """End with the process: threads that it finds inside an engine would abort it, files unfinished."""
+        self.stop()
+        if self.outputs.caller is not None:
+            self.outputs.caller.inbox.refuse("the process ended")
+        self.graph.wait(_PATIENCE)
+        self.__exit__()
 
     @property
     def sources(self) -> list[Source]:
@@ -323,10 +358,13 @@ def run(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **ho
         return pipeline.run()
 
 
-def stream(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **how: Any) -> Iterator[Frame]:
+def stream(
+    *sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **how: Any
+) -> Generator[Frame, None, None]:
     """Give each frame of the sources with its detections, in order per stream; arguments as for `run`.
 
-    A slow caller misses frames of live sources, which are counted as late, and none of files.
+    A slow caller misses frames of live sources, which are counted as late, and none of files. Leaving the
+    loop, or `close()`, ends the run and completes its files. Pixels: `streamer.planes.to_rgb(frame.planes)`.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()

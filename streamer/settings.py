@@ -6,11 +6,12 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.errors import InputError
+from engines.errors import InputError, nearest
 from engines.files import keep_inputs
 from streamer.analytics.plan import Plan
 from streamer.durations import seconds_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from engines.options import Options
     from streamer.config import PipelineConfig, SourceConfig
 
-__all__ = ["Place", "Settings", "SinkSettings", "SourceSettings", "gather", "merge"]
+__all__ = ["Place", "Settings", "SinkSettings", "SourceSettings", "gather", "merge", "place_of"]
 
 Place = str | Path  # a URL or a path
 KEY_INTERVAL = "5"  # unless another is asked for
@@ -36,12 +37,15 @@ KEY_INTERVAL = "5"  # unless another is asked for
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """One source and how it is read."""
+    """One source and how it is read. Raises InputError for an `every` below 1."""
 
     url: str
     name: str = ""  # of its stream; "" = taken from the URL
     every: int = 1  # infer each so-manieth frame
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        _check_ranges({"every": self.every})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,8 @@ def gather(
     from engines.options import Options
 
     how = {name: value for name, value in how.items() if value is not None}
+    _check_names(how, [option.name for option in fields(Options)])
+    _check_kinds(how)
     _check_ranges(how)
     if "classes" in how:
         told = how["classes"].split(",") if isinstance(how["classes"], str) else _listed(how["classes"])
@@ -190,6 +196,9 @@ def gather(
     how["latency"] = _latency(how.pop("latency", 0.0))
     if "then" in how:
         how["then"] = tuple(read_then(one) if isinstance(one, str) else one for one in _listed(how["then"]))
+        for one in how["then"]:
+            if not isinstance(one, Then):
+                raise InputError(f"then: {one!r}, text such as 'reid.onnx,classes=person' is right")
     if isinstance(how.get("hide"), str):
         how["hide"] = read_privacy(how["hide"])
     if not isinstance(how.get("hide"), Privacy | None):
@@ -203,12 +212,21 @@ def gather(
         how["video"] = key_policy(how["key_interval"]).interval != 1
     whole = {name: how.pop(name) for name in _WHOLE if name in how}
     return Settings(
-        tuple(SourceSettings(str(url), every=every, limits=limits) for url in _listed(sources)),
-        str(model),
+        tuple(
+            SourceSettings(place_of(url, "source"), every=every, limits=limits) for url in _listed(sources)
+        ),
+        place_of(model, "model"),
         Options(**{"batch": 0, **how}),
-        tuple(SinkSettings(str(url)) for url in _listed(sinks)),
+        tuple(SinkSettings(place_of(url, "sink")) for url in _listed(sinks)),
         **whole,
     )
+
+
+def place_of(told: object, what: str) -> str:
+    """Return a path, a URL or a camera's number as text. InputError for anything else."""
+    if not isinstance(told, str | Path | int) or isinstance(told, bool):
+        raise InputError(f"{what}: {type(told).__name__}, a path or URL as text is right")
+    return str(told)
 
 
 def _listed(told: Any) -> list[Any]:
@@ -263,9 +281,34 @@ _RUNNING = ("wait", "quarantine", "latency", "ledger", "traces", "key_interval")
 _WHOLE = ("then", "hide", "overlay", *_RUNNING, *_TRACKING)  # of the run
 
 
+def _check_names(how: Iterable[str], options: Sequence[str]) -> None:
+    known = {*_LIMITS, *_WHOLE, "every", *options}
+    for name in how:
+        if name not in known:
+            raise TypeError(f"unknown keyword {name!r}{nearest(name, known)}")
+
+
+_KINDS: dict[str, tuple[Any, str]] = {  # keyword -> what is taken, and what it says in words
+    **dict.fromkeys(("loop", "realtime", "overlay", "show_lost", "wait"), (bool, "True or False")),
+    "track": (str, "text such as 'bytetrack'"),
+    "latency": (str | Real, "seconds or text such as '150ms'"),
+    "quarantine": (str | Sequence, "text such as 'corrupt,black'"),
+    "traces": (Real, "a share from 0 to 1"),
+}
+
+
+def _check_kinds(how: dict[str, Any]) -> None:
+    for name, (kind, right) in _KINDS.items():
+        if name in how and not isinstance(how[name], kind):
+            raise InputError(f"{name}: {how[name]!r}, {right} is right")
+
+
 def _check_ranges(how: dict[str, Any]) -> None:
     for name, least in (("every", 1), ("frames", 0), ("seconds", 0), ("trails", 0), ("heatmap", 0)):
         value = how.get(name, least)
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number:
+            raise InputError(f"{name}: {value!r}, a number would be right")
         if not least <= value < math.inf:
             raise InputError(f"{name}: {value}, {least} or more would be right")
         if name in ("every", "frames") and value != int(value):

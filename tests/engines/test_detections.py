@@ -23,8 +23,12 @@ FOUND = Detections.of(
         (np.array([2, 0]), [2, 0]),
         (slice(1, None), [1, 2]),
         (np.zeros(3, bool), []),
+        (1, [1]),
+        (np.int64(-1), [2]),
+        ([0, 2], [0, 2]),
+        ([], []),
     ],
-    ids=["boolean", "numbers", "slice", "nothing"],
+    ids=["boolean", "numbers", "slice", "nothing", "one", "the last", "list", "empty list"],
 )
 def test_an_index_chooses_rows_of_every_array(index: object, rows: list[int]) -> None:
     seen = FOUND[index]  # type: ignore[index]
@@ -33,6 +37,17 @@ def test_an_index_chooses_rows_of_every_array(index: object, rows: list[int]) ->
         np.testing.assert_array_equal(getattr(seen, name), getattr(FOUND, name)[rows])
     assert [grid[0, 0] for grid in seen.masks.grids] == rows
     np.testing.assert_array_equal(seen.masks.regions, FOUND.masks.regions[rows])
+
+
+@pytest.mark.parametrize("index", [3, -4, True, None, (0, 1), "person", FOUND.boxes > 0, np.zeros(2, bool)])
+def test_what_selects_no_rows_is_an_index_error(index: object) -> None:
+    with pytest.raises(IndexError, match=r".{20}"):
+        FOUND[index]  # type: ignore[index]
+
+
+def test_a_loop_gives_one_row_after_the_other() -> None:
+    assert [one.scores.tolist() for one in FOUND] == FOUND.scores[:, None].tolist()
+    assert list(EMPTY) == []
 
 
 def test_nothing_is_of_the_same_form() -> None:
@@ -58,3 +73,4 @@ def test_ids_are_given_without_touching_the_rest() -> None:
 
 def test_what_is_printed_says_what_is_there() -> None:
     assert (repr(FOUND), repr(EMPTY)) == ("Detections(3, keypoints=2, masks)", "Detections(0)")
+    assert repr(FOUND.masks) == "Masks(3)"

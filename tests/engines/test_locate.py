@@ -96,6 +96,9 @@ REFUSED = {
     "a missing file": ("nowhere/model.onnx", "nowhere/model.onnx: no such file"),
     "a missing card": ("card.yaml", "card.yaml: no such file"),
     "a folder": (".", "a folder, the path of an .onnx or .xml file"),
+    "no name": ("", "model: '', the path of an .onnx or .xml file"),
+    "nothing": (None, "model: None, the path of an .onnx or .xml file"),
+    "bytes": (b"model.onnx", "model: b'model.onnx', the path of"),
 }
 
 

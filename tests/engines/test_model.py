@@ -286,6 +286,24 @@ def test_what_is_no_picture_is_refused_and_holds_no_request(wrong: Any, said: st
         assert same(model.predict([picture(level=200)])[0], expected[0])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            np.zeros((32, 64, 3), np.uint8),
+            r"pictures: one array \(32, 64, 3\), a list of RGB pictures is right",
+        ),
+        (np.zeros((32, 64), np.uint8), r"pictures: one array \(32, 64\), a list"),
+        ("bus.jpg", "pictures: str, a list of RGB pictures is right"),
+        (Path("bus.jpg"), "pictures: PosixPath, a list"),
+    ],
+    ids=["one picture", "one grey picture", "a path as text", "a path"],
+)
+def test_what_is_no_list_of_pictures_is_named_as_it_was_given(wrong: Any, said: str, bright: Path) -> None:
+    with engines.load(bright, Options(backend="onnxruntime")) as model, pytest.raises(InputError, match=said):
+        model.predict(wrong)
+
+
 @pytest.mark.parametrize("step", ["start", "wait"])
 def test_an_engine_that_fails_holds_no_request(
     step: str, bright: Path, monkeypatch: pytest.MonkeyPatch
@@ -541,9 +559,15 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(
     assert "\n" not in str(refusal.value)
 
 
+def test_options_are_options() -> None:
+    with pytest.raises(InputError, match=r"options: dict, engines.Options\(...\) is right"):
+        engines.load("tiny-yolo", {"batch": 4})  # type: ignore[arg-type]
+
+
 def test_a_closed_model_says_so():
     with engines.load("tiny-yolo") as model:
-        pass
+        assert repr(model) == "Model('tiny-yolo' detect 448x256 batch 1)"
+    assert repr(model) == "Model('tiny-yolo' detect 448x256 batch 1, closed)"
     with pytest.raises(InputError, match="tiny-yolo: it is closed"):
         model.predict([np.zeros((9, 9, 3), np.uint8)])
 

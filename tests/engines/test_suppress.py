@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from engines.detections import Detections, Masks
+from engines.errors import InputError
 from engines.masks import rle
 from engines.suppress import diou_matrix, diou_nms, fast_nms, fuse, iou_matrix, mask_nms, nms, soft_nms
 
@@ -198,6 +201,20 @@ def test_fusion_of_one_model_that_agrees_with_itself_changes_nothing() -> None:
     assert len(fuse([Detections(), Detections()])) == 0
     nothing = Detections.of([A, A], [0, 0], [0, 0])
     np.testing.assert_allclose(fuse([nothing, nothing]).boxes, [A])
+
+
+@pytest.mark.parametrize(
+    ("models", "weights", "said"),
+    [
+        ([], [], "with one model at least"),
+        (Detections.of([A], [0.8], [0]), [], "a list of what each model found is right"),
+        ([Detections()], [2, 1], "1 models but 2 weights"),
+    ],
+    ids=["no models", "not a list", "weights of others"],
+)
+def test_what_cannot_be_fused_is_one_sentence(models: Any, weights: list[float], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        fuse(models, weights=weights)
 
 
 @pytest.mark.parametrize("seed", range(5))

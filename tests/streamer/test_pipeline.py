@@ -1,6 +1,8 @@
 """Pipeline: order, batches, limits and faults, with a model whose answers are known."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter, deque
 from dataclasses import replace
@@ -158,6 +160,50 @@ def test_leaving_the_loop_ends_the_run_and_leaves_no_thread():
         assert pipeline.graph.wait(5)
     assert pipeline.report().unbalanced == ()
     assert_no_thread_of(pipeline)
+
+
+@pytest.mark.timeout(30)
+def test_an_error_thrown_into_the_loop_ends_the_run():
+    with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
+        frames = pipeline.frames()
+        next(frames)
+        with pytest.raises(KeyError, match="mine"):
+            frames.throw(KeyError("mine"))
+        assert pipeline.graph.wait(0)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "again", [Pipeline.run, lambda pipeline: list(pipeline.frames())], ids=["run", "loop"]
+)
+def test_a_pipeline_runs_once(again):
+    with Pipeline(gather([synthetic(2)], "grey"), model=GreyModel()) as pipeline:
+        pipeline.run()
+        with pytest.raises(WorkError, match="has ended, open another"):
+            again(pipeline)
+    with pytest.raises(WorkError, match="has ended, open another"):
+        again(pipeline)
+
+
+def test_one_loop_takes_the_frames():
+    with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
+        frames = pipeline.frames()
+        next(frames)
+        with pytest.raises(InputError, match="another loop takes them"):
+            next(pipeline.frames())
+        frames.close()
+
+
+def test_a_loop_that_is_never_left_ends_with_the_process_and_its_files_are_whole(tmp_path):
+    path = tmp_path / "a.mp4"
+    script = f"""
+import streamer
+frames = streamer.stream("synthetic:?size=128x72", model="tiny-yolo", sinks=[{str(path)!r}])
+for _ in range(4):
+    next(frames)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
+    assert cv2.VideoCapture(str(path)).read()[0]
 
 
 def test_stop_finishes_what_is_under_way(tmp_path):

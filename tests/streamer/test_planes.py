@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import av
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamer import planes as pixels
-from streamer.frame import Planes
+from streamer.frame import Frame, Planes
 
 # Y'CbCr to R'G'B' as the standards print it: Cr to R, Cb to G, Cr to G, Cb to B.
 TEXTBOOK = {
@@ -199,6 +201,25 @@ def test_copy_is_equal_writable_and_apart(subsampling):
         assert (ours == theirs).all()
         ours[:] = 1
         assert not (theirs == 1).all()
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda frame: pickle.loads(pickle.dumps(frame))])
+def test_a_decoded_frame_leaves_its_process_with_its_pixels(twin):
+    planes = pixels.from_video_frame(filtered("testsrc2=size=98x66"))
+    other = twin(Frame("yard", 3, 0.1, planes))
+    assert (other.stream, other.index, other.planes.matrix) == ("yard", 3, planes.matrix)
+    assert (pixels.to_rgb(other.planes) == pixels.to_rgb(planes)).all()
+    assert pixels.to_video_frame(other.planes).width == 98
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "shown"),
+    [((2, 2), "Planes(33x21 4:2:0 bt709 limited)"), ((2, 1), "Planes(33x21 4:2:2 bt709 limited)"),
+     ((1, 1), "Planes(33x21 4:4:4 bt709 limited)")],
+)  # fmt: skip
+def test_planes_are_shown_without_their_pixels(subsampling, shown):
+    rgb = smooth(33, 21)
+    assert repr(pixels.from_rgb(rgb, subsampling=subsampling, matrix="bt709", full_range=False)) == shown
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)

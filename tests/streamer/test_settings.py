@@ -30,6 +30,15 @@ def test_lines_and_zones_may_be_told_as_in_the_file() -> None:
         ({"hide": {"how": "blur"}}, "hide: {'how': 'blur'}, text such as 'blur,classes=face' would be right"),
         ({"latency": float("nan")}, "latency: nan, 5ms or more would be right"),
         ({"classes": ""}, "classes: '', names or ids"),
+        ({"every": "2"}, "every: '2', a number would be right"),
+        ({"trails": True}, "trails: True, a number would be right"),
+        ({"loop": "no"}, "loop: 'no', True or False is right"),
+        ({"track": True}, "track: True, text such as 'bytetrack' is right"),
+        ({"latency": [1]}, "latency: [1], seconds or text such as '150ms' is right"),
+        ({"quarantine": True}, "quarantine: True, text such as 'corrupt,black' is right"),
+        ({"traces": "x"}, "traces: 'x', a share from 0 to 1 is right"),
+        ({"then": 5}, "then: 5, text such as 'reid.onnx,classes=person' is right"),
+        ({"sinks": [None]}, "sink: NoneType, a path or URL as text is right"),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(how: dict[str, Any], sentence: str) -> None:
@@ -52,3 +61,23 @@ model: tiny-yolo
         (5, True, False),
     ]
     assert [one.every for one in merge([], "", [], file, {}).sources] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "sentence"),
+    [
+        ([["a.mp4", "b.mp4"]], "tiny-yolo", "source: list, a path or URL as text is right"),
+        (None, "tiny-yolo", "source: NoneType, a path or URL as text is right"),
+        (0, object(), "model: object, a path or URL as text is right"),
+    ],
+    ids=["a list in a list", "no source", "a model that is loaded"],
+)
+def test_what_is_no_place_is_named_by_its_type(source: Any, model: Any, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        gather(source, model)
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_keyword_is_told_with_the_nearest_right_one() -> None:
+    with pytest.raises(TypeError, match="unknown keyword 'cnf', did you mean 'conf'"):
+        gather("synthetic:", "tiny-yolo", cnf=0.3)

@@ -174,6 +174,10 @@ def test_mistakes_are_refused_and_change_nothing(pipeline):
         pipeline.remove_stream("synthetc")
     with pytest.raises(InputError, match="no such file"):
         pipeline.add_stream("nowhere.mp4")
+    with pytest.raises(InputError, match="every: 0, 1 or more"):
+        pipeline.add_stream(LIVE, "yard", every=0)
+    with pytest.raises(InputError, match="source: NoneType, a path or URL"):
+        pipeline.add_stream(None)
     assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
 
 
