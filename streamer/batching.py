@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
+
+from streamer.frame import Frame
 
 __all__ = ["FILE_WAIT", "LIVE_WAIT", "SHARE", "Batching"]
 
@@ -30,12 +31,14 @@ class Batching:
         self.frames = 0  # in them
         self._collected = 0
         self._changed = threading.Condition()
-        self._ages: Counter[str] = Counter()  # stream -> frames since the last that was inferred
+        self._ages: dict[str, tuple[int, int]] = {}  # stream -> frames since one was inferred, their cuts
 
-    def is_due(self, stream: str) -> bool:
-        """Tell whether the next frame of a stream is to be inferred."""
-        age = self._ages[stream]
-        self._ages[stream] = (age + 1) % (self.every.get(stream, 1) * self.thin)
+    def is_due(self, frame: Frame) -> bool:
+        """Tell whether the next frame of a stream is to be inferred; what follows a cut always is."""
+        age, cuts = self._ages.get(frame.stream, (0, 0))
+        age = age if cuts == frame.cuts else 0
+        every = self.every.get(frame.stream, 1) * self.thin
+        self._ages[frame.stream] = (age + 1) % every, frame.cuts
         return age == 0
 
     def forget(self, stream: str) -> None:

@@ -56,7 +56,7 @@ def _filled(filling: _Filling, keys: Keys) -> Iterator[Flight]:
 
 def _add(frame: Frame, filling: _Filling, keys: Keys) -> Iterator[Flight]:
     stream = frame.stream
-    if not filling.batching.is_due(stream):
+    if not filling.batching.is_due(frame):
         yield from filling.follow(frame)
         return
     key = keys.is_key(frame, known=filling.video.knows(stream))

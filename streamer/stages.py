@@ -77,7 +77,7 @@ def _filled(model: Model, batching: Batching, inbox: Inbox[Frame]) -> Flight:
         while frames:
             for frame in frames:
                 flight.frames.append(frame)
-                if not batching.is_due(frame.stream):
+                if not batching.is_due(frame):
                     flight.rows.append(-1)
                     passed_by += frame.size[0] * frame.size[1]
                     continue

@@ -100,6 +100,13 @@ def test_a_model_that_was_given_is_whole_after_a_run_that_failed(tmp_path, monke
     assert model.free._value == 3
 
 
+def test_the_first_frame_after_a_cut_is_inferred_whichever_number_it_has():
+    batching, shown = Batching(), next(iter(open_source(synthetic(1))))
+    batching.every["cam"] = 3
+    frames = [replace(shown, stream="cam", index=index, cuts=int(index >= 5)) for index in range(10)]
+    assert [frame.index for frame in frames if batching.is_due(frame)] == [0, 3, 5, 8]
+
+
 def test_a_batch_that_was_being_filled_is_given_back_when_all_ends():
     model, inbox = GreyModel(batch=4, requests=1), Inbox[Frame]()
     lane, take = inbox.lane("a"), inbox.take
