@@ -69,6 +69,7 @@ class Spool:
         self._folder = Path(folder)
         self._limit = limit
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()  # taken before the other
         self._filled = threading.Condition(self._lock)
         self._segments: deque[Segment] = deque()
         self._unsynced: list[int] = []  # descriptors of full segments
@@ -112,27 +113,32 @@ class Spool:
             self._cursor = max(self._cursor, place)
 
     def sync(self) -> None:
-        """Bring records and state to the disk itself, and remove segments that are delivered."""
-        with self._lock:
-            if self._closed:
-                return
-            state = self._state()
-            full, self._unsynced = self._unsynced, []
-            current = os.dup(self._file)
-        try:
-            for descriptor in (*full, current):
-                os.fsync(descriptor)
-        finally:
-            for descriptor in (*full, current):
-                os.close(descriptor)
-        with self._lock:
-            if self._is_closed():
-                return
-            if not os.fstat(self._file).st_nlink:
-                self._begin_anew()
-            self._save(state, durable=True)
-            while len(self._segments) > 1 and self._segments[0].end <= state["cursor"]:
-                self._remove()
+        """Bring records and state to the disk itself, and remove segments that are delivered.
+
+        Records go on being appended while a slow disk takes its time.
+        """
+        with self._syncing:
+            with self._lock:
+                if self._closed:
+                    return
+                state = self._state()
+                full, self._unsynced = self._unsynced, []
+                current = os.dup(self._file)
+            try:
+                for descriptor in (*full, current):
+                    os.fsync(descriptor)
+            finally:
+                for descriptor in (*full, current):
+                    os.close(descriptor)
+            draft = self._draft(state, "state.synced", durable=True)
+            with self._lock:
+                if self._is_closed():
+                    return
+                if not os.fstat(self._file).st_nlink:
+                    self._begin_anew()
+                self._take_over(draft)
+                while len(self._segments) > 1 and self._segments[0].end <= state["cursor"]:
+                    self._remove()
 
     @property
     def overflowed(self) -> int:
@@ -338,18 +344,26 @@ class Spool:
         return {"cursor": self._cursor, "end": self._end, "sequence": dict(self._sequence)}
 
     def _save(self, state: dict[str, Any], *, durable: bool) -> None:
-        """Replace the state as a whole; a full disk leaves the old one, which repeats records at worst."""
-        fresh = self._folder / "state.new"
+        self._take_over(self._draft(state, "state.new", durable=durable))
+
+    def _draft(self, state: dict[str, Any], name: str, *, durable: bool) -> Path:
+        """Write the next state beside the present one; there is none where the disk is full."""
+        draft = self._folder / name
         try:
-            with open(fresh, "w") as file:
+            with open(draft, "w") as file:
                 json.dump(state, file)
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            os.replace(fresh, self._folder / "state")
         except OSError:
             with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
+        return draft
+
+    def _take_over(self, draft: Path) -> None:
+        """Replace the state as a whole; without a draft the old one stays, which repeats records at worst."""
+        with contextlib.suppress(OSError):
+            os.replace(draft, self._folder / "state")
 
 
 def _is_state(state: object) -> bool:

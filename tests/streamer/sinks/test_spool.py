@@ -76,6 +76,22 @@ def test_numbers_go_on_although_all_records_are_gone(tmp_path: Path) -> None:
         spool.close()
 
 
+def test_a_slow_disk_holds_up_nobody_who_appends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(str(tmp_path), 1 << 20)
+    spool.append(_record(0))
+    to_disk, held = os.fsync, []
+
+    def watched(descriptor: int) -> None:
+        held.append(spool._lock.locked())
+        to_disk(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", watched)
+        spool.sync()
+    assert held == [False, False]  # the records, and how far they are delivered
+    spool.close()
+
+
 def test_a_full_spool_gives_up_its_oldest_and_counts_them(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path), 8000)
     for index in range(500):
