@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,14 +70,11 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
     if not 0 < seconds < math.inf:
         raise InputError(f"seconds: {seconds:g}, more than 0 is right")
     pool = model.engine.requests[: requests or None]
-    rng = np.random.default_rng(0)
-    for request in pool:
-        for values in request.inputs.values():
-            values[...] = rng.integers(0, 256, values.shape)
-    _loop(pool, max(seconds, 1.0) * _WARM_UP)
-    cpu, start = time.process_time(), time.perf_counter()
-    took = _loop(pool, seconds, _LEAST)
-    cpu, elapsed = time.process_time() - cpu, time.perf_counter() - start
+    with _noise(pool):
+        _loop(pool, max(seconds, 1.0) * _WARM_UP)
+        cpu, start = time.process_time(), time.perf_counter()
+        took = _loop(pool, seconds, _LEAST)
+        cpu, elapsed = time.process_time() - cpu, time.perf_counter() - start
     pictures = len(took) * model.batch
     engine = model.engine
     return Measurement(
@@ -96,6 +94,21 @@ def measure(model: Model, seconds: float = 3.0, requests: int = 0) -> Measuremen
         device_ms=_device_ms(pool[0], len(took)),
         cpu_ms=cpu / pictures * 1e3,
     )
+
+
+@contextmanager
+def _noise(pool: tuple[Request, ...]) -> Iterator[None]:
+    """Fill the input buffers; afterwards they are as before: a batch lays the border of a size only once."""
+    buffers = [values for request in pool for values in request.inputs.values()]
+    before = [values.copy() for values in buffers]
+    rng = np.random.default_rng(0)
+    for values in buffers:
+        values[...] = rng.integers(0, 256, values.shape)
+    try:
+        yield
+    finally:
+        for values, kept in zip(buffers, before, strict=True):
+            values[...] = kept
 
 
 def _device_ms(request: Request, times: int) -> float:

@@ -615,6 +615,15 @@ def test_a_closed_model_gives_and_starts_no_batch(backend: str, bright: Path) ->
             use()
 
 
+def test_a_model_that_was_measured_detects_as_before(bright: Path) -> None:
+    """The padding around a picture too is what it was."""
+    with engines.load(bright, Options(backend="onnxruntime", requests=1)) as model:
+        (before,) = model.predict([picture(32, 32)])
+        engines.measure(model, 1e-3)
+        (after,) = model.predict([picture(32, 32)])
+    np.testing.assert_array_equal(after.scores, before.scores)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_was_in_flight_when_the_model_was_closed_can_be_collected(backend: str, bright: Path) -> None:
     """As a thread that collects may come to it later than the one that closes."""
