@@ -6,13 +6,14 @@ import contextlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from engines.errors import InputError
 
-__all__ = ["check_joints", "check_outlines", "read_annotations"]
+__all__ = ["check_joints", "check_outlines", "read_annotations", "read_lists"]
 
 _LISTS = ("images", "annotations", "categories")
 _JOINTS = 17  # that COCO's measure of keypoints knows
@@ -32,7 +33,7 @@ def read_annotations(path: Path) -> Any:
 
     if not path.is_file():
         raise InputError(f"{path}: no such file, annotations of COCO's form (JSON) are needed")
-    tree = _parsed(path)
+    tree = _whole(path)
     for key, field, kinds, right in (
         ("images", "file_name", str, "the path of a picture"),
         ("categories", "name", str, "a text"),
@@ -50,6 +51,26 @@ def read_annotations(path: Path) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
     return truth
+
+
+def read_lists(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the JSON object of a file, with a list under each of the keys; what is in them is not checked.
+
+    Raises InputError for a file that cannot be read, and for what is not of COCO's form.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, a COCO label file is right") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not annotations of COCO's form: not JSON: {error}") from None
+    for key in keys:
+        if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
+            raise InputError(
+                f"{path}: not annotations of COCO's form: {key}: no list of objects, a file of "
+                f"{', '.join(keys)} is right"
+            )
+    return dict(tree)
 
 
 def check_outlines(truth: Any, path: Path) -> None:
@@ -82,24 +103,18 @@ def check_joints(truth: Any, joints: int, path: Path) -> None:
         row.setdefault("num_keypoints", sum(seen > 0 for seen in told[2::3]))
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """The lists of the file."""
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, a file that can be read is needed") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not annotations of COCO's form: {error}") from error
+def _whole(path: Path) -> dict[str, Any]:
+    """The lists of the file, none of them empty."""
+    tree = read_lists(path, _LISTS)
     for key in _LISTS:
-        rows = tree.get(key) if isinstance(tree, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not all(isinstance(row, dict) for row in tree[key]):
             raise InputError(
                 f"{path}: not annotations of COCO's form: {key}: no list of objects, a file of "
                 f"{', '.join(_LISTS)} is right"
             )
-        if not rows:
+        if not tree[key]:
             raise InputError(f"{path}: {key}: none in it, there is nothing to measure")
-    return {**tree}
+    return tree
 
 
 def _check_ids(rows: list[Row], where: str) -> None:

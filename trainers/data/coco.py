@@ -5,21 +5,22 @@ What YouTube-VIS shares with it is here too.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.annotations import read_lists
 from engines.errors import InputError, nearest
 from trainers.data.outlines import Outline, traced
-from trainers.data.pictures import Crowd, Record, check_keypoints, check_picture, is_far
+from trainers.data.pictures import Record, Region, check_keypoints, check_picture, is_far
 from trainers.data.rows import CATEGORY, IMAGE, OBJECT, Rule, are_numbers, check_rows, once, short
 
-__all__ = ["kinds_of", "outline_of", "parse", "read_coco", "shares_of", "sorted_by"]
+__all__ = ["gathered", "kinds_of", "parse", "read_coco", "sorted_by"]
 
 _SLACK = 1.0  # pixels that a box may reach beyond its picture: COCO's own do
 _CODE = re.compile(
@@ -101,47 +102,45 @@ def sorted_by(
 
 def parse(labels: Path, keys: Mapping[str, tuple[str, Mapping[str, Rule]]]) -> dict[str, Any]:
     """Read a label file that must have these lists, each of so called rows that keep to the rules."""
-    try:
-        tree = json.loads(labels.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{labels}: {error.strerror}, a COCO label file is right") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{labels}: not JSON: {error}") from None
+    tree = read_lists(labels, tuple(keys))
     for key, (what, rules) in keys.items():
-        if not isinstance(tree, dict) or not isinstance(tree.get(key), list):
-            raise InputError(f"{labels}: no list of {key}, a file of {', '.join(keys)} is right")
         check_rows(labels, what, tree[key], rules)
-    return dict(tree)
+    return tree
 
 
 def _record(
     labels: Path, images: Path, image: dict[str, Any], rows: list[dict[str, Any]], keypoints: int
 ) -> Record:
-    path, size = images / image["file_name"], np.array([image["width"], image["height"]], np.float32)
-    check_picture(path, f"{labels}: image {image['id']}")
-    boxes, kinds, outlines, points, areas, crowds = [], [], [], [], [], []
-    for row in rows:
-        said = f"{labels}: annotation {row['id']} of image {image['id']}"
-        box = shares_of(row.get("bbox"), size, said)
-        outline = outline_of(row.get("segmentation"), size, box, said)
-        if row.get("iscrowd"):
-            crowds.append(Crowd(box, row["class"], outline))
-            continue
-        boxes.append(box)
-        kinds.append(row["class"])
-        outlines.append(outline)
-        areas.append((row.get("area") or 0.0) / float(size.prod()))
-        if keypoints:
-            points.append(_points(row.get("keypoints"), keypoints, size, said))
+    size = np.array([image["width"], image["height"]], np.float32)
+    check_picture(images / image["file_name"], f"{labels}: image {image['id']}")
+    said = {row["id"]: f"{labels}: annotation {row['id']} of image {image['id']}" for row in rows}
+    record = gathered(images / image["file_name"], size, [(row, said[row["id"]]) for row in rows])
+    own = [row for row in rows if not row.get("iscrowd")]
+    areas = np.array([row.get("area") or 0.0 for row in own], np.float32) / size.prod()
+    if not keypoints:
+        return replace(record, areas=areas)
+    points = [_points(row.get("keypoints"), keypoints, size, said[row["id"]]) for row in own]
+    return replace(record, areas=areas, keypoints=np.array(points, np.float32).reshape(-1, keypoints, 3))
+
+
+def gathered(path: Path, size: NDArray[np.float32], rows: Sequence[tuple[dict[str, Any], str]]) -> Record:
+    """Return a picture of ``size`` (width, height) with the boxes, outlines and crowds of its annotations.
+
+    Each row has ``class``, ``bbox``, and perhaps ``segmentation`` and ``iscrowd``; with it comes what an
+    InputError about it begins with.
+    """
+    objects, crowds = [], []
+    for row, said in rows:
+        box = _shares(row.get("bbox"), size, said)
+        seen = Region(box, row["class"], _outline(row.get("segmentation"), size, box, said))
+        (crowds if row.get("iscrowd") else objects).append(seen)
     return Record(
         path,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(kinds, np.int64),
-        tuple(outlines),
-        np.array(points, np.float32).reshape(-1, keypoints, 3) if keypoints else None,
-        (round(image["width"]), round(image["height"])),
-        np.array(areas, np.float32),
-        tuple(crowds),
+        np.array([seen.box for seen in objects], np.float32).reshape(-1, 4),
+        np.array([seen.kind for seen in objects], np.int64),
+        tuple(seen.outline for seen in objects),
+        size=(round(float(size[0])), round(float(size[1]))),
+        crowds=tuple(crowds),
     )
 
 
@@ -156,7 +155,7 @@ def _points(flat: Any, count: int, size: NDArray[np.float32], said: str) -> NDAr
     return points
 
 
-def shares_of(xywh: Any, size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
+def _shares(xywh: Any, size: NDArray[np.float32], said: str) -> NDArray[np.float32]:
     """Return a box (4,) xyxy in shares of a picture of ``size`` (width, height).
 
     InputError, beginning with ``said``, for one of no four numbers, without area, or outside the picture.
@@ -172,7 +171,7 @@ def shares_of(xywh: Any, size: NDArray[np.float32], said: str) -> NDArray[np.flo
     return np.clip(np.array([x, y, x + w, y + h], np.float32) / np.tile(size, 2), 0, 1)
 
 
-def outline_of(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32], said: str) -> Outline:
+def _outline(segmentation: Any, size: NDArray[np.float32], box: NDArray[np.float32], said: str) -> Outline:
     """Return polygons in shares of a picture of ``size`` (width, height); the box where there are none.
 
     ``segmentation`` is a list of polygons or a run-length code. InputError, beginning with ``said``, for

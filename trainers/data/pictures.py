@@ -18,9 +18,9 @@ from trainers.data.outlines import Outline, painted
 
 __all__ = [
     "SUFFIXES",
-    "Crowd",
     "Pictures",
     "Record",
+    "Region",
     "check_keypoints",
     "check_picture",
     "find_pictures",
@@ -39,11 +39,11 @@ _LENGTHS = (
 )  # first bytes, where they tell the file's length, how many it omits
 
 
-class Crowd(NamedTuple):
-    """Where many objects are that are not told apart."""
+class Region(NamedTuple):
+    """What an annotation marks: an object, or a crowd of many that are not told apart."""
 
     box: NDArray[np.float32]  # (4,) xyxy 0..1
-    kind: int  # their class
+    kind: int  # its class
     outline: Outline
 
 
@@ -60,7 +60,7 @@ class Record:
     areas: NDArray[np.float32] = field(  # (M,) shares that each object fills, 0 = not told; or none at all
         default_factory=lambda: np.zeros(0, np.float32)
     )
-    crowds: tuple[Crowd, ...] = ()
+    crowds: tuple[Region, ...] = ()  # nothing learns from them
 
 
 class Pictures(Sequence[Sample]):
@@ -85,7 +85,7 @@ class Pictures(Sequence[Sample]):
         crowds = self._crowds(record.crowds, image) if record.crowds else Crowds()
         return Sample(image, boxes, record.classes, masks, keypoints, areas, crowds)
 
-    def _crowds(self, crowds: Sequence[Crowd], image: NDArray[np.uint8]) -> Crowds:
+    def _crowds(self, crowds: Sequence[Region], image: NDArray[np.uint8]) -> Crowds:
         return Crowds(
             np.stack([crowd.box for crowd in crowds]) * np.tile(np.array(image.shape[1::-1], np.float32), 2),
             np.array([crowd.kind for crowd in crowds], np.int64),

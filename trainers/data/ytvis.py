@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from engines.errors import InputError
-from trainers.data.coco import kinds_of, outline_of, parse, shares_of, sorted_by
-from trainers.data.outlines import Outline
-from trainers.data.pictures import Crowd, Record, check_picture
+from trainers.data.coco import gathered, kinds_of, parse, sorted_by
+from trainers.data.pictures import Record, check_picture
 from trainers.data.rows import CATEGORY, OBJECT, VIDEO, Rule
 
 __all__ = ["read_ytvis"]
@@ -56,26 +55,13 @@ def _video(labels: Path, images: Path, video: dict[str, Any], rows: list[dict[st
     records = []
     for frame, name in enumerate(video["file_names"]):
         check_picture(images / name, f"{labels}: video {video['id']}")
-        boxes, kinds, outlines, crowds = [], [], [], []
-        for row in rows:
-            if row["bboxes"][frame] is not None:
-                said = f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}"
-                box = shares_of(row["bboxes"][frame], size, said)
-                outline: Outline = outline_of(row["segmentations"][frame], size, box, said)
-                if row.get("iscrowd"):
-                    crowds.append(Crowd(box, row["class"], outline))
-                    continue
-                boxes.append(box)
-                kinds.append(row["class"])
-                outlines.append(outline)
-        records.append(
-            Record(
-                images / name,
-                np.array(boxes, np.float32).reshape(-1, 4),
-                np.array(kinds, np.int64),
-                tuple(outlines),
-                size=(round(video["width"]), round(video["height"])),
-                crowds=tuple(crowds),
+        seen = [
+            (
+                row | {"bbox": row["bboxes"][frame], "segmentation": row["segmentations"][frame]},
+                f"{labels}: annotation {row['id']}, frame {frame} of video {video['id']}",
             )
-        )
+            for row in rows
+            if row["bboxes"][frame] is not None
+        ]
+        records.append(gathered(images / name, size, seen))
     return records
