@@ -59,7 +59,8 @@ def cell_anchors(
     """Return RetinaNet's boxes (N, 4) xyxy for an input of ``size`` (width, height).
 
     Level k has, for each of ``ratios`` (height by width), a box of the area of a square of each of
-    ``sides[k]`` pixels, rounded, around the top left corner of each cell, or its centre if ``centred``.
+    ``sides[k]`` pixels, rounded, around the top left corner of each cell, whole pixels apart; or around its
+    centre if ``centred``, spread evenly over the input.
     """
     levels = []
     for (rows, columns), level in zip(grids, sides, strict=True):
@@ -67,9 +68,11 @@ def cell_anchors(
         side = torch.tensor(level, dtype=torch.float32)
         width, height = (side / stretch).reshape(-1), (stretch * side).reshape(-1)
         shapes = (torch.stack([-width, -height, width, height], 1) / 2).round()
-        across, down = size[0] // columns, size[1] // rows
-        x = torch.arange(columns) * across + centred * across / 2
-        y = torch.arange(rows) * down + centred * down / 2
+        if centred:
+            x = (torch.arange(columns) + 0.5) * (size[0] / columns)
+            y = (torch.arange(rows) + 0.5) * (size[1] / rows)
+        else:
+            x, y = torch.arange(columns) * (size[0] // columns), torch.arange(rows) * (size[1] // rows)
         corner = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)] * 2, 2)
         levels.append((corner[:, :, None] + shapes).reshape(-1, 4))
     return torch.cat(levels).float()

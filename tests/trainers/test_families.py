@@ -89,3 +89,15 @@ def test_the_file_says_what_torch_says_on_both_runtimes(name: str, tmp_path: Pat
             assert np.ptp(wanted) > 0
             for got in (ort[part], answer[part]):
                 assert np.abs(got - wanted).max() <= 1e-4 * max(np.abs(wanted).max(), 1)
+
+
+@pytest.mark.parametrize("size", [(320, 192), (300, 300), (100, 132)])
+def test_the_small_ssds_boxes_are_spread_over_the_whole_input(size: tuple[int, int]) -> None:
+    grids = [(-(-size[1] // stride), -(-size[0] // stride)) for stride in (8, 16, 32, 64)]
+    boxes = build(1, Network(arch="ssd_small")).lay(grids, size)
+    start = 0
+    for rows, columns in grids:
+        level = boxes[start : start + rows * columns * 8]
+        low, high = (level[:8, :2] + level[:8, 2:]) / 2, (level[-8:, :2] + level[-8:, 2:]) / 2
+        assert torch.allclose(low + high, torch.tensor(size).float())
+        start += len(level)
