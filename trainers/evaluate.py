@@ -24,9 +24,19 @@ from trainers.confusion import confusion
 from trainers.data.batch import Sample
 from trainers.models import prepare
 
-__all__ = ["Predict", "Report", "classes_of", "evaluate", "measure", "opened", "predictor", "task_of"]
+__all__ = [
+    "FILLED",
+    "Predict",
+    "Report",
+    "classes_of",
+    "evaluate",
+    "measure",
+    "opened",
+    "predictor",
+    "task_of",
+]
 
-_FILLED = 0.53  # share of a person's box that the person fills, where no area is labelled
+FILLED = 0.53  # share of a person's box that the person fills, on average
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], list[Detections]]  # RGB pictures -> what is in them
 
@@ -294,7 +304,7 @@ def _rows(found: Detections, kind: str, image: int, shape: tuple[int, int]) -> l
             if not found.keypoints.shape[1]:
                 continue
             points = found.keypoints[row]
-            entry["area"] *= _FILLED
+            entry["area"] *= FILLED
             entry["keypoints"] = [float(value) for value in points.ravel()]
             entry["num_keypoints"] = int((points[:, 2] > 0).sum())
         rows.append(entry)

@@ -15,7 +15,7 @@ from engines.errors import InputError
 from engines.masks import rle
 from trainers import files
 from trainers.data.pictures import find_pictures, read_image
-from trainers.evaluate import Predict, predictor
+from trainers.evaluate import FILLED, Predict, predictor
 
 __all__ = ["label"]
 
@@ -81,6 +81,9 @@ def _opened(
 
 
 def _annotation(found: Detections, row: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Write a detection as COCO's annotation; the area is the mask's, of a person or a box an estimate."""
+    from pycocotools import mask
+
     x0, y0, x1, y1 = (round(float(edge), 2) for edge in found.boxes[row])
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(size[0])), min(y1, float(size[1]))
     entry: dict[str, Any] = {
@@ -91,7 +94,10 @@ def _annotation(found: Detections, row: int, size: tuple[int, int]) -> dict[str,
         "score": round(float(found.scores[row]), 4),
     }
     if len(found.masks):
-        entry["segmentation"] = rle(found.masks, row, found.boxes[row], size)
+        code = rle(found.masks, row, found.boxes[row], size)
+        entry |= {"segmentation": code, "area": float(mask.area(code))}
+    elif found.keypoints.shape[1]:
+        entry["area"] *= FILLED
     if found.keypoints.shape[1]:
         points = found.keypoints[row]
         seen = (points[:, 2] >= 0.5)[:, None]

@@ -80,3 +80,18 @@ def test_a_file_that_needs_no_suppression_gets_none(
     with contextlib.suppress(InputError):  # nothing is in the picture
         label(model, tmp_path, tmp_path / "labels.json")
     assert [(name, options.iou) for name, options in asked] == [(model, iou)]
+
+
+def test_an_area_is_the_masks_or_of_a_person_what_people_fill_of_their_box() -> None:
+    box = np.array([[10, 10, 30, 20]], np.float32)
+    half, none = (np.array([row], np.float32) for row in ([1, -1], [-1, -1]))
+    points = np.array([[[20, 15, 0.9]]], np.float32)
+    areas = {
+        "a box's": (200, {}),
+        "a mask's": (100, {"masks": Masks((half,), box), "keypoints": points}),
+        "no mask's": (0, {"masks": Masks((none,), box)}),
+        "a person's": (106, {"keypoints": points}),
+    }
+    for name, (area, given) in areas.items():
+        found = Detections.of(box, [0.9], [0], **given)
+        assert labels._annotation(found, 0, (60, 40))["area"] == pytest.approx(area), name
