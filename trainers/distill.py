@@ -18,6 +18,7 @@ from trainers.config import Teacher
 from trainers.data.batch import Batch
 from trainers.matching import giou
 from trainers.models import prepare
+from trainers.models.pose_topdown import WEIGHT
 
 __all__ = ["Teaching", "apart"]
 
@@ -35,11 +36,13 @@ class Teaching:
                 f"teacher.checkpoint: {how.checkpoint} knows {', '.join(saved.classes)}; "
                 f"the same classes are right: {', '.join(classes)}"
             )
-        self.net, self.weight, self.path = (
-            checkpoints.network(saved)[0].to(device),
-            how.weight,
-            how.checkpoint,
-        )
+        net = checkpoints.network(saved)[0].to(device)
+        if getattr(net, "ranked", False):
+            raise InputError(
+                f"teacher.checkpoint: {how.checkpoint} gives rows by score, a model of one stage is right: "
+                "its rows are cells"
+            )
+        self.net, self.weight, self.path = net, how.weight, how.checkpoint
 
     def terms(self, mine: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of how far decoded answers are from the teacher's."""
@@ -60,8 +63,11 @@ def apart(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Tensor]:
     ``classes``: the cross-entropy beyond the teacher's own entropy; ``boxes``: 1 - GIoU; ``keypoints``: the
     mean distance as a share of the object's size; ``masks``: mean cross-entropy of the surest cells' masks.
     All but classes weigh by the teacher's greatest score in the cell; sums are divided by the sum of those
-    (at least 1).
+    (at least 1). Of heatmaps, whose peaks have no gradient, ``heatmaps`` alone: the maps' squared error.
     """
+    if "heatmaps" in mine:
+        error = F.mse_loss(mine["heatmaps"].float(), theirs["heatmaps"].float())
+        return {"heatmaps": WEIGHT * error / 2}
     wanted = theirs["scores"].float()
     sure = wanted.amax(2)  # (B, N)
     total = sure.sum().clamp(min=1.0)

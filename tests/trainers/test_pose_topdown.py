@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from engines.cascade import parts
 from engines.errors import InputError
+from engines.spec import ModelSpec
+from trainers.augment import fit
 from trainers.checkpoints import fill
 from trainers.config import Config, Loss, Network
 from trainers.data.batch import Sample, collate
@@ -14,7 +19,15 @@ from trainers.data.crops import people
 from trainers.data.scenes import SEEDS, render_scenes
 from trainers.evaluate import measure, predictor
 from trainers.models import prepare
-from trainers.models.pose_topdown import SimpleBaseline, Small, build, gaussians, heatmap_loss, peaks
+from trainers.models.pose_topdown import (
+    Heatmaps,
+    SimpleBaseline,
+    Small,
+    build,
+    gaussians,
+    heatmap_loss,
+    peaks,
+)
 
 
 def test_the_network_is_simple_baselines() -> None:
@@ -36,6 +49,12 @@ def test_peaks_of_gaussians_are_the_keypoints(stride: float) -> None:
     found = peaks(maps, stride)
     assert (found[..., :2] - points[..., :2]).abs().max() <= 0.25 * stride + 1e-4
     assert (found[..., 2] > 0.7).all()
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (5, 0), (11, 7), (0, 15), (11, 15)])
+def test_a_peak_at_the_edge_of_a_map_stays_on_its_cell(cell: tuple[int, int]) -> None:
+    maps = gaussians(torch.tensor([[[*cell, 2.0]]]), (12, 16), 1.0, 1.0)
+    assert peaks(maps, 1.0)[0, 0].tolist() == [*cell, 1.0]
 
 
 def test_a_gaussian_is_one_at_its_keypoint_and_falls_by_its_sigma() -> None:
@@ -111,3 +130,26 @@ def test_a_checkpoint_of_an_earlier_network_is_refused_in_one_sentence() -> None
     del weights["stem.0.conv.weight"]
     with pytest.raises(InputError, match="in this version; start"):
         fill(Small(config.model), weights, config)
+
+
+def test_a_batch_in_which_nobody_is_left_teaches_nothing() -> None:
+    nobody = Sample(np.zeros((64, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    batch = collate([replace(nobody, keypoints=np.zeros((0, 17, 3), np.float32))])
+    maps = torch.ones(1, 17, 16, 16, requires_grad=True)
+    (term,) = Small(Network(arch="pose_topdown")).loss(maps, batch, Loss()).values()
+    term.backward()
+    assert term == 0
+
+
+@pytest.mark.parametrize("family", [SimpleBaseline, Small])
+def test_a_person_at_the_edge_is_laid_into_the_input_as_a_cascade_does(family: type[Heatmaps]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    box, points = np.array([[0, 10, 30, 110]], np.float32), np.full((1, 17, 3), 20, np.float32)
+    person = Sample(image, box, np.zeros(1, np.int64), keypoints=points, areas=np.array([900], np.float32))
+    (crop,) = people([person], (48, 64))
+    spec = ModelSpec("a", "pose", "heatmaps", ("person",), (48, 64))
+    left, top, right, bottom = parts(box, (160, 120), spec)[0]
+    cut = Sample(np.ascontiguousarray(image[top:bottom, left:right]), box[:0], np.zeros(0, np.int64))
+    assert np.array_equal(crop.image, fit(cut, (48, 64), family.input.resize).image)
+    grown = (crop.boxes[0, 2:] - crop.boxes[0, :2]) / (box[0, 2:] - box[0, :2])
+    assert crop.areas == pytest.approx(900 * grown.prod(), rel=1e-4)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.cascade import parts
+from engines.letterbox import place
 from engines.spec import ModelSpec
 from trainers.augment import fit
 from trainers.data.batch import Sample
@@ -86,4 +87,7 @@ def _cut(sample: Sample, row: int, size: tuple[int, int]) -> Sample:
     points[..., :2] = np.where(known, points[..., :2] - offset, 0)
     cut = np.ascontiguousarray(sample.image[top:bottom, left:right])
     own = Sample(cut, box[None] - np.tile(offset, 2), sample.classes[row : row + 1], keypoints=points)
-    return fit(own, size)
+    fitted = fit(own, size)
+    at = place((cut.shape[1], cut.shape[0]), size, "letterbox")
+    larger = np.float32(at.size[0] * at.size[1] / (cut.shape[0] * cut.shape[1]))
+    return replace(fitted, areas=sample.areas[row : row + 1] * larger)

@@ -19,12 +19,22 @@ from trainers.models import Input
 from trainers.models import small as backbone
 from trainers.models.yolo import Conv, Stage
 
-__all__ = ["JOINTS", "STRIDE", "SimpleBaseline", "Small", "build", "gaussians", "heatmap_loss", "peaks"]
+__all__ = [
+    "JOINTS",
+    "STRIDE",
+    "WEIGHT",
+    "SimpleBaseline",
+    "Small",
+    "build",
+    "gaussians",
+    "heatmap_loss",
+    "peaks",
+]
 
 JOINTS = 17
 STRIDE = 4  # of the maps
 _SIGMA = 1.5  # of the Gaussians, in cells
-_WEIGHT = 100.0  # of the loss: most cells are empty, their mean is small
+WEIGHT = 100.0  # of the loss: most cells are empty, their mean is small
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -43,8 +53,10 @@ class Heatmaps(nn.Module):
     input = Input()
 
     def loss(self, maps: Tensor, batch: Batch, _: Loss) -> dict[str, Tensor]:
-        """Return the term ``heatmaps``; each picture of the batch is one person."""
-        return {"heatmaps": _WEIGHT * heatmap_loss(maps.float(), batch.keypoints[:, 0], STRIDE, _SIGMA)}
+        """Return the term ``heatmaps``; a picture is one person, or nobody is left in it."""
+        if not batch.keypoints.shape[1]:
+            return {"heatmaps": maps.float().sum() * 0}
+        return {"heatmaps": WEIGHT * heatmap_loss(maps.float(), batch.keypoints[:, 0], STRIDE, _SIGMA)}
 
     def decode(self, maps: Tensor) -> dict[str, Tensor]:
         """Return ``heatmaps`` (B, J, h, w), and as one row: the whole crop, a mean score, ``keypoints``."""
@@ -61,7 +73,7 @@ class Heatmaps(nn.Module):
 class SimpleBaseline(Heatmaps):
     """The published network. Input (B, 3, 256, 192), prepared as ``input`` says; output (B, J, 64, 48)."""
 
-    input = Input("stretch", "rgb", 1.0, _MEAN, _STD)
+    input = Input("letterbox", "rgb", 1.0, _MEAN, _STD)
 
     def __init__(self, joints: int = JOINTS, width: int = 256) -> None:
         super().__init__()
@@ -134,19 +146,20 @@ def heatmap_loss(maps: Tensor, keypoints: Tensor, stride: float, sigma: float) -
 def peaks(maps: Tensor, stride: float) -> Tensor:
     """Return keypoints (B, J, 3): x, y in crop pixels and the height of the peak.
 
-    The greatest cell, moved a quarter of a cell towards its higher neighbour; all with fixed shapes.
+    The greatest cell, moved a quarter of a cell towards its higher neighbour where it has two, as the runtime
+    does; all with fixed shapes.
     """
     joints, height, width = (int(side) for side in maps.shape[1:])
     flat = maps.reshape(-1, joints, height * width)
     score, index = flat.max(2)
     row, column = torch.div(index, width, rounding_mode="floor"), index % width
 
-    def beside(dy: int, dx: int) -> Tensor:
-        cell = (row + dy).clamp(0, height - 1) * width + (column + dx).clamp(0, width - 1)
-        return flat.gather(2, cell[..., None])[..., 0]
+    def towards(at: Tensor, limit: int, step: int) -> Tensor:
+        reach = ((at > 0) & (at < limit - 1)).long() * step
+        after, before = (flat.gather(2, (index + way)[..., None])[..., 0] for way in (reach, -reach))
+        return 0.25 * torch.sign(after - before)
 
-    x = column + 0.25 * torch.sign(beside(0, 1) - beside(0, -1))
-    y = row + 0.25 * torch.sign(beside(1, 0) - beside(-1, 0))
+    x, y = column + towards(column, width, 1), row + towards(row, height, width)
     return torch.stack([x * stride, y * stride, score], 2)
 
 
