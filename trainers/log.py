@@ -163,4 +163,4 @@ def _open_board(output: Path, resume_at: int) -> Any:
         raise InputError(
             "tensorboard: it is not installed, pip install tensorboard or tensorboard: false is right"
         ) from error
-    return SummaryWriter(str(output / "tensorboard"), purge_step=resume_at or None)
+    return SummaryWriter(str(output / "tensorboard"), purge_step=resume_at + 1 if resume_at else None)

@@ -35,10 +35,10 @@ def train(
     """Train as configured and return the path of the last checkpoint, ``output/last.pt``.
 
     ``resume`` goes on from a checkpoint, bit for bit as if it had never stopped (same machine, same threads).
-    Ctrl-C ends the step, saves ``last.pt`` and raises KeyboardInterrupt. A loss that is not finite raises
-    WorkError with its terms, a full disk WorkError with the file. ``results.csv`` has a row for each epoch;
-    ``best.pt`` has the greatest AP on the val pictures, plots are of the last validation. Processes that
-    torchrun started share the work; the first one writes.
+    Ctrl-C ends the step, and the epoch after its last step, saves ``last.pt`` and raises KeyboardInterrupt. A
+    loss that is not finite raises WorkError with its terms, a full disk WorkError with the file.
+    ``results.csv`` has a row for each epoch; ``best.pt`` has the greatest AP on the val pictures, plots are
+    of the last validation. Processes that torchrun started share the work; the first one writes.
     """
     output = Path(output)
     device = device_of(config)
@@ -80,11 +80,6 @@ def train(
                 rate = optimise.learning_rate(config.optim, run.step, total)
                 losses = _step(run, batch.to(device), rate, config)
                 log.step(run.step, losses, rate)
-                if ranks.any(asked()):
-                    if ranks.first:
-                        checkpoints.save(run.checkpoint(config), last)
-                    log.say(f"{last}: saved, --resume goes on from it")
-                    raise KeyboardInterrupt
                 if run.step % steps == 0:
                     epoch, report = run.step // steps, None
                     if ranks.first and (epoch % config.val_every == 0 or run.step == total):
@@ -97,6 +92,11 @@ def train(
                     if ranks.any(0 < config.optim.patience <= run.stale):
                         log.say(f"no better AP in {run.stale} validations: the run ends after epoch {epoch}")
                         break
+                if ranks.any(asked()):
+                    if ranks.first:
+                        checkpoints.save(run.checkpoint(config), last)
+                    log.say(f"{last}: saved, --resume goes on from it")
+                    raise KeyboardInterrupt
     return last
 
 

@@ -94,10 +94,6 @@ def train_video(
                 rate = optimise.learning_rate(config.optim, step, total)
                 key, later = _pictures(data, config, net, epoch, place)
                 log.step(step + 1, _step(run, key.to(device), later.to(device), rate, config), rate)
-                if asked():
-                    checkpoints.save(run.checkpoint(config), last)
-                    log.say(f"{last}: saved, --resume goes on from it")
-                    raise KeyboardInterrupt
                 if run.step % steps == 0:
                     report = None
                     if val and ((epoch + 1) % config.val_every == 0 or run.step == total):
@@ -111,6 +107,10 @@ def train_video(
                             f"no better AP in {run.stale} validations: the run ends after epoch {epoch + 1}"
                         )
                         break
+                if asked():
+                    checkpoints.save(run.checkpoint(config), last)
+                    log.say(f"{last}: saved, --resume goes on from it")
+                    raise KeyboardInterrupt
     return last
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from trainers import train as loop
 from trainers.config import Config
 from trainers.distill import apart
 from trainers.evaluate import Report
+from trainers.log import Log
 from trainers.models import build
 from trainers.train import train
 
@@ -248,3 +250,64 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WorkError, match="no folder can be made"):
         train(small(), tmp_path / "file" / "run", quiet=True)
+
+
+def test_a_resumed_run_keeps_the_scalars_of_the_epoch_before(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for done in (0, 2):
+        with Log(tmp_path, resume_at=done, quiet=True, board=True) as log:
+            log.start(4, 2)
+            for step in (done + 1, done + 2):
+                log.step(step, {"boxes": float(step)}, 0.1)
+            log.epoch(step // 2, 0.1, None)
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("step/boxes")] == [1, 2, 3, 4]
+    assert [event.step for event in board.Scalars("epoch/loss")] == [2, 4]
+
+
+def test_a_stop_at_the_end_of_an_epoch_leaves_its_row_and_its_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = loop._step
+
+    def step_and_stop(run, *rest):
+        if run.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return take(run, *rest)
+
+    monkeypatch.setattr(loop, "_step", step_and_stop)
+    monkeypatch.setattr(loop, "measure", lambda *_: Report(0.4, 0.5, {}, 1, confusion=((0,),)))
+    with pytest.raises(KeyboardInterrupt):
+        train(small(val_every=1, optim=SHORT | {"epochs": 2}), tmp_path, quiet=True)
+    assert [checkpoints.load(tmp_path / name).step for name in ("last.pt", "best.pt")] == [2, 2]
+    with (tmp_path / "results.csv").open(newline="") as file:
+        assert [(row["epoch"], row["ap"]) for row in csv.DictReader(file)] == [("1", "0.4000")]
+
+
+def test_heatmaps_are_learnt_from_a_teacher() -> None:
+    torch.manual_seed(0)
+    one, other = (build(1, small(model=SMALL | {"arch": "pose_topdown"}).model) for _ in range(2))
+    crops = torch.rand(2, 3, 64, 64)
+    mine, theirs = one.decode(one(crops)), {k: v.detach() for k, v in other.decode(other(crops)).items()}
+    (term,) = apart(mine, theirs).values()
+    assert term > 0
+    assert apart(theirs, theirs) == {"heatmaps": 0}
+    term.backward()
+    assert one.final_layer.weight.grad.abs().sum(dim=(1, 2, 3)).min() > 0  # every joint's map moves
+
+
+def test_a_teacher_that_ranks_its_rows_is_one_sentence(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = checkpoints.network
+
+    def ranked(saved):
+        net, config = made(saved)
+        net.ranked = True
+        return net, config
+
+    monkeypatch.setattr(checkpoints, "network", ranked)
+    with pytest.raises(InputError, match=r"teacher\.checkpoint: .* gives rows by score"):
+        train(small(teacher={"checkpoint": str(first)}), tmp_path, quiet=True)

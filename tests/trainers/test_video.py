@@ -78,12 +78,15 @@ def test_what_it_cannot_begin_with_is_one_sentence(
         train_video(config(**changes), tmp_path, quiet=True)
 
 
-def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stop", [2, 3])
+def test_a_resumed_run_equals_one_that_never_stopped(
+    stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = checkpoints.load(train_video(config(), tmp_path / "whole", quiet=True))
     take, last = video._step, tmp_path / "parts" / "last.pt"
 
     def step_or_stop(run: Any, *rest: Any) -> dict[str, float]:
-        if run.step == 2:  # Ctrl-C in the middle of the second epoch
+        if run.step == stop:  # Ctrl-C in the middle of the second epoch, or at its end
             signal.raise_signal(signal.SIGINT)
         return take(run, *rest)
 
@@ -91,11 +94,13 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         train_video(config(), last.parent, quiet=True)
     monkeypatch.undo()
-    assert checkpoints.load(last).step == 3
+    assert checkpoints.load(last).step == stop + 1
     parts = checkpoints.load(train_video(config(), last.parent, resume=last, quiet=True))
     assert parts.step == whole.step == 6
     assert all(torch.equal(value, parts.model[name]) for name, value in whole.model.items())
     assert all(torch.equal(value, parts.average[name]) for name, value in whole.average.items())
+    rows = [(tmp_path / name / "results.csv").read_text().splitlines() for name in ("whole", "parts")]
+    assert [row.split(",")[4:] for row in rows[0]] == [row.split(",")[4:] for row in rows[1]]
 
 
 def test_classes_are_those_of_the_image_model(tmp_path: Path) -> None:
