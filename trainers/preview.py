@@ -37,7 +37,7 @@ def preview(config: Config, output: str | Path, columns: int = 4, rows: int = 4)
     dataset = open_dataset(config.model_copy(update={"data": few}))
     with torch.device("meta"):
         net = checkpoints.build(config, len(dataset.classes))
-    check(config.data, config.model.arch, net)
+    check(config, net)
     samples, _ = dataset.samples(net.task, lambda done: None)
     apart = max(min(len(samples) // (rows * columns), _APART), 1)
     tiles = []

@@ -47,7 +47,7 @@ def train(
     torch.manual_seed(config.seed)
     dataset = open_dataset(config)
     net = checkpoints.build(config, len(dataset.classes)).to(device, memory_format=torch.channels_last)
-    check(config.data, config.model.arch, net)
+    check(config, net)
     source = "" if resume else config.start.weights
     said = checkpoints.start(net, config.start, config) if source and not start.exported(source) else ""
     optimise.freeze(net, config.start.freeze)

@@ -13,9 +13,10 @@ from engines.errors import InputError
 from engines.spec import ModelSpec
 from trainers.augment import fit
 from trainers.checkpoints import fill
-from trainers.config import Config, Loss, Network
+from trainers.config import Augment, Config, Data, Loss, Network
 from trainers.data.batch import Sample, collate
 from trainers.data.crops import people
+from trainers.data.dataset import check
 from trainers.data.scenes import SEEDS, render_scenes
 from trainers.evaluate import measure, predictor
 from trainers.models import prepare
@@ -153,3 +154,12 @@ def test_a_person_at_the_edge_is_laid_into_the_input_as_a_cascade_does(family: t
     assert np.array_equal(crop.image, fit(cut, (48, 64), family.input.resize).image)
     grown = (crop.boxes[0, 2:] - crop.boxes[0, :2]) / (box[0, 2:] - box[0, :2])
     assert crop.areas == pytest.approx(900 * grown.prod(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mosaic", "mixup"])
+def test_several_people_in_one_picture_are_refused(name: str) -> None:
+    config = Config(name="a", model=Network(arch="pose_topdown"), data=Data(people=True))
+    check(config, Small(config.model))
+    mixed = config.model_copy(update={"augment": Augment(**{name: 0.5})})
+    with pytest.raises(InputError, match=rf"augment\.{name}: 0\.5, 0 is right for pose_topdown: it sees one"):
+        check(mixed, Small(config.model))

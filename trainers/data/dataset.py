@@ -70,9 +70,9 @@ def open_dataset(config: Config, longest: int | None = None) -> Dataset:
     return Dataset(classes, samples, remarks)
 
 
-def check(data: Data, arch: str, net: Any) -> None:
+def check(config: Config, net: Any) -> None:
     """Raise InputError where a data set lacks what a network learns from: masks, keypoints, single people."""
-    joints = len(COCO_KEYPOINTS)
+    data, arch, joints = config.data, config.model.arch, len(COCO_KEYPOINTS)
     if net.task == "segment" and data.kind == "voc":
         raise InputError(f"data.kind: voc has no masks, scenes, coco, yolo or ytvis is right for {arch}")
     if net.task == "pose" and data.kind in ("voc", "ytvis"):
@@ -81,6 +81,11 @@ def check(data: Data, arch: str, net: Any) -> None:
         raise InputError(f"data.keypoints: {data.keypoints}, {joints} is right for {arch}")
     if getattr(net, "layout", "") == "heatmaps" and not data.people:
         raise InputError(f"data.people: false, true is right for {arch}: it sees one person at a time")
+    for name in ("mosaic", "mixup") if getattr(net, "layout", "") == "heatmaps" else ():
+        if share := getattr(config.augment, name):
+            raise InputError(
+                f"augment.{name}: {share:g}, 0 is right for {arch}: it sees one person at a time"
+            )
 
 
 def _read(
