@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.annotations import read_annotations
 from engines.cli import app
 from engines.comparison import compare_models
 from engines.console import run
@@ -166,6 +167,12 @@ def test_what_cannot_be_measured_is_refused(content: Any, said: str, pets: Path,
     with pytest.raises(InputError, match=said) as refusal:
         evaluate(pets, path, tmp_path, ONNX)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(whole()).encode())
+    assert len(read_annotations(path).anns) == 2
 
 
 def test_what_may_be_left_out_changes_no_figure(pets: Path, data: Path) -> None:
