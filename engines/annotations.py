@@ -61,7 +61,7 @@ def read_lists(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, a JSON file of COCO's form is right") from None
+        raise InputError(f"{path}: {error.strerror}, a COCO label file is right") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not annotations of COCO's form: not JSON: {error}") from None
     for key in keys:
