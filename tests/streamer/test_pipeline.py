@@ -1,5 +1,6 @@
 """Pipeline: order, batches, limits and faults, with a model whose answers are known."""
 
+import atexit
 import json
 import subprocess
 import sys
@@ -165,6 +166,18 @@ for _ in range(4):
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
     assert cv2.VideoCapture(str(path)).read()[0]
+
+
+def test_a_forked_child_that_ends_leaves_the_pipeline_alone(monkeypatch):
+    leave = []
+    monkeypatch.setattr(atexit, "register", lambda *call: leave.append(call))
+    with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
+        pipeline.start()
+        ((function, process),) = leave
+        function(process + 1)
+        assert not pipeline.stopped
+        function(process)
+        assert pipeline.graph.wait(0)
 
 
 def test_stop_finishes_what_is_under_way(tmp_path):
