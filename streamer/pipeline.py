@@ -60,6 +60,7 @@ class Pipeline:
         model: Model | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        _check_given(settings, model)
         settings.check_sinks()
         self.settings = settings
         settings.check_ledger()
@@ -374,6 +375,15 @@ def stream(
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()
+
+
+def _check_given(settings: object, model: object) -> None:
+    if not isinstance(settings, Settings):
+        raise InputError(
+            f"settings: {type(settings).__name__}, streamer.gather(sources, model, ...) is right"
+        )
+    if isinstance(model, str | Path):
+        raise InputError(f"model: {str(model)!r} is a name, engines.load({str(model)!r}) is right here")
 
 
 def _notes(settings: Settings) -> Notes | None:

@@ -147,6 +147,20 @@ def test_a_pipeline_runs_once(again):
         again(pipeline)
 
 
+@pytest.mark.parametrize(
+    ("given", "model", "sentence"),
+    [
+        ("a.mp4", None, "settings: str, streamer.gather(sources, model, ...) is right"),
+        (gather("a.mp4", "grey"), "grey", "model: 'grey' is a name, engines.load('grey') is right here"),
+    ],
+    ids=["a source", "a model's name"],
+)
+def test_what_a_pipeline_is_made_of_is_told_from_names(given, model, sentence):
+    with pytest.raises(InputError) as caught:
+        Pipeline(given, model=model)
+    assert str(caught.value) == sentence
+
+
 def test_one_loop_takes_the_frames():
     with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
         frames = pipeline.frames()
