@@ -192,6 +192,9 @@ class Batch:
         self._filled = 0
         self.motion: list[float] = []  # of each picture collected last, in shares of its size; see `Video`
 
+    def __repr__(self) -> str:
+        return f"Batch({self._filled} of {len(self._laid)} for {self._model.spec.name!r})"
+
     @property
     def request(self) -> Request:
         """What is started."""
@@ -201,8 +204,11 @@ class Batch:
         """Take the next slot for a picture of ``size`` (width, height).
 
         Returns the view (h, w, 3) uint8 RGB to write the scaled picture into; the padding around it is done.
+        Raises IndexError where every slot is taken.
         """
         slot = self._filled
+        if slot == len(self._laid):
+            raise IndexError(f"batch: all of its {slot} slots are taken, submit it first")
         placement, pixels = self._laid[slot], self._pixels[slot]
         if placement.source != size:
             placement = self._laid[slot] = place(size, self._reading.spec.size, self._reading.spec.resize)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -59,6 +60,7 @@ class Pipeline:
         model: Model | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        _check_given(settings, model)
         settings.check_sinks()
         self.settings = settings
         settings.check_ledger()
@@ -127,7 +129,7 @@ class Pipeline:
         """
         if self.ended:
             raise WorkError("pipeline: it has ended, open another")
-        atexit.register(self._leave)
+        atexit.register(self._leave, os.getpid())
         self.began = time.perf_counter()
         self.graph.start()
         self._watch.start()
@@ -245,8 +247,10 @@ class Pipeline:
         """Return the figures so far; whole and balanced once the run has ended."""
         return report(self)
 
-    def _leave(self) -> None:
+    def _leave(self, process: int) -> None:
         """End with the process: threads that it finds inside an engine would abort it, files unfinished."""
+        if process != os.getpid():
+            return  # a forked child has none of the threads
         self.stop()
         if self.outputs.caller is not None:
             self.outputs.caller.inbox.refuse("the process ended")
@@ -350,9 +354,13 @@ def run(*sources: Place, model: Place, sinks: Place | Sequence[Place] = (), **ho
     """Process sources to their end, as `streamer run` does, and return the figures.
 
     `how` takes what `streamer run` takes: conf, iou, classes (names or ids), max_det, device, backend,
-    precision, batch, every, realtime, frames, seconds, loop, overlay, track, trails,
-    show_lost, heatmap, analytics, then, hide, wait, quarantine, latency, ledger,
+    precision, batch, requests, nms, class_agnostic, every, realtime, frames, seconds, loop, overlay, track,
+    trails, show_lost, heatmap, analytics, then, hide, wait, quarantine, latency, ledger, traces,
     key_interval.
+
+    Raises:
+        InputError: a source, model, sink or value that cannot be used.
+        WorkError: a stage failed; its name is in the message.
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         return pipeline.run()
@@ -368,6 +376,15 @@ def stream(
     """
     with Pipeline(gather(sources, model, sinks, **how)) as pipeline:
         yield from pipeline.frames()
+
+
+def _check_given(settings: object, model: object) -> None:
+    if not isinstance(settings, Settings):
+        raise InputError(
+            f"settings: {type(settings).__name__}, streamer.gather(sources, model, ...) is right"
+        )
+    if isinstance(model, str | Path):
+        raise InputError(f"model: {str(model)!r} is a name, engines.load({str(model)!r}) is right here")
 
 
 def _notes(settings: Settings) -> Notes | None:

@@ -47,6 +47,9 @@ class SourceSettings:
     def __post_init__(self) -> None:
         _check_ranges({"every": self.every})
 
+    def __repr__(self) -> str:
+        return f"SourceSettings({redact(self.url)!r}, {self.name!r}, every={self.every}, {self.limits})"
+
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
@@ -54,6 +57,9 @@ class SinkSettings:
 
     url: str
     streams: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SinkSettings({redact(self.url)!r}, {self.streams})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import engines
 import streamer
 from streamer.config import load
 
@@ -58,17 +59,24 @@ def test_every_record_shown_is_json(text: str) -> None:
     assert set(json.loads(text)) == {"stream", "index", "pts", "detections"}
 
 
-@pytest.mark.parametrize("text", blocks("python"))
-def test_every_name_shown_is_public(text: str) -> None:
-    used = {
-        node.attr
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "streamer"
-    }
-    assert used
-    assert used <= set(streamer.__all__)
+def programs() -> list[str]:
+    """Return the Python blocks of every document."""
+    texts = (path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    return [block for text in texts for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize("text", programs())
+def test_every_name_shown_is_there(text: str) -> None:
+    tree = ast.parse(text)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names: dict[str, object] = {}
+    exec(compile(ast.Module(imports, []), "shown", "exec"), names)
+    assert imports
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = names.get(node.value.id)
+            if owner in (engines, streamer):
+                assert node.attr in owner.__all__  # type: ignore[attr-defined]
 
 
 def links() -> list[tuple[Path, str]]:

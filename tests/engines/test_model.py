@@ -559,6 +559,16 @@ def test_what_cannot_be_had_is_refused_in_one_sentence(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_full_batch_says_so(bright: Path) -> None:
+    with engines.load(bright, Options(backend="onnxruntime", batch=2)) as model:
+        batch = model.acquire()
+        for _ in range(2):
+            batch.add((64, 32))
+        assert repr(batch).startswith("Batch(2 of 2 for ")
+        with pytest.raises(IndexError, match="all of its 2 slots are taken"):
+            batch.add((64, 32))
+
+
 def test_options_are_options() -> None:
     with pytest.raises(InputError, match=r"options: dict, engines.Options\(...\) is right"):
         engines.load("tiny-yolo", {"batch": 4})  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Pipeline: order, batches, limits and faults, with a model whose answers are known."""
 
+import atexit
 import json
 import subprocess
 import sys
@@ -192,6 +193,20 @@ def test_a_pipeline_runs_once(again):
         again(pipeline)
 
 
+@pytest.mark.parametrize(
+    ("given", "model", "sentence"),
+    [
+        ("a.mp4", None, "settings: str, streamer.gather(sources, model, ...) is right"),
+        (gather("a.mp4", "grey"), "grey", "model: 'grey' is a name, engines.load('grey') is right here"),
+    ],
+    ids=["a source", "a model's name"],
+)
+def test_what_a_pipeline_is_made_of_is_told_from_names(given, model, sentence):
+    with pytest.raises(InputError) as caught:
+        Pipeline(given, model=model)
+    assert str(caught.value) == sentence
+
+
 def test_one_loop_takes_the_frames():
     with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
         frames = pipeline.frames()
@@ -211,6 +226,18 @@ for _ in range(4):
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
     assert cv2.VideoCapture(str(path)).read()[0]
+
+
+def test_a_forked_child_that_ends_leaves_the_pipeline_alone(monkeypatch):
+    leave = []
+    monkeypatch.setattr(atexit, "register", lambda *call: leave.append(call))
+    with Pipeline(gather([synthetic(0)], "grey"), model=GreyModel()) as pipeline:
+        pipeline.start()
+        ((function, process),) = leave
+        function(process + 1)
+        assert not pipeline.stopped
+        function(process)
+        assert pipeline.graph.wait(0)
 
 
 def test_stop_finishes_what_is_under_way(tmp_path):

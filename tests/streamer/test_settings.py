@@ -81,3 +81,9 @@ def test_what_is_no_place_is_named_by_its_type(source: Any, model: Any, sentence
 def test_an_unknown_keyword_is_told_with_the_nearest_right_one() -> None:
     with pytest.raises(TypeError, match="unknown keyword 'cnf', did you mean 'conf'"):
         gather("synthetic:", "tiny-yolo", cnf=0.3)
+
+
+def test_what_is_printed_holds_no_password() -> None:
+    settings = gather("rtsp://me:hush@camera/1", "tiny-yolo", ["mqtt://me:hush@broker/street"])
+    assert "rtsp://me:***@camera/1" in repr(settings)
+    assert "hush" not in repr(settings)
