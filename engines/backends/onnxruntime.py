@@ -93,6 +93,8 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Wait for what is in flight and free the memory."""
         self._threads.shutdown(wait=True)
+        for request in self.requests:
+            request.free()
         self.requests = ()
 
 
@@ -122,6 +124,10 @@ class _Request:
         except Exception as error:  # as above
             raise WorkError(f"onnxruntime: the model does not run: {_reason(error)}") from error
 
+    def free(self) -> None:
+        """Let go of the session; what was computed can still be had."""
+        self._session = None
+
 
 class _StateRequest(_Request):
     """One run in flight of a model for video: the state is bound, and never seen here."""
@@ -147,6 +153,11 @@ class _StateRequest(_Request):
     def start(self, filled: int = 0) -> None:
         """Begin and return at once."""
         self._running = self._threads.submit(self._run)
+
+    def free(self) -> None:
+        """Let go of the session and of what is bound to it."""
+        super().free()
+        self._binding = None
 
     def _run(self) -> list[NDArray[Any]]:
         for name, values in self.inputs.items():

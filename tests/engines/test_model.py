@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -623,6 +625,16 @@ def test_a_closed_model_gives_and_starts_no_batch(backend: str, bright: Path) ->
     for use in (model.acquire, lambda: model.acquire(timeout=0.0), held.submit):
         with pytest.raises(InputError, match="it is closed, load it again"):
             use()
+
+
+def test_a_closed_model_holds_no_session(bright: Path) -> None:
+    """Its weights would stay in memory until the last who knows the model has forgotten it."""
+    model = engines.load(bright, Options(backend="onnxruntime", requests=1))
+    session = weakref.ref(model.engine.requests[0]._session)  # type: ignore[attr-defined]
+    assert session() is not None
+    model.close()
+    gc.collect()
+    assert session() is None
 
 
 def test_a_model_that_was_measured_detects_as_before(bright: Path) -> None:

@@ -65,6 +65,9 @@ class TorchEngine:
         self.outputs = _specs(requests[0].give())
         self.requests: tuple[Request, ...] = requests
         self._closing = requests
+        self._program: Program | None = (
+            program  # a CUDA graph knows no more of its weights than where they lie
+        )
 
     def layers(self) -> str:
         """Nothing: torch does not tell."""
@@ -75,6 +78,7 @@ class TorchEngine:
         for request in self._closing:
             request.close()
         self.requests = self._closing = ()
+        self._program = None
 
 
 class _CpuRequest:
@@ -83,7 +87,8 @@ class _CpuRequest:
     device = f"CPU, {torch.get_num_threads()} cores"
 
     def __init__(self, program: Program, shape: tuple[int, ...]) -> None:
-        self._program = program
+        self._program: Program | None = program
+        self._names = program.outputs
         self.inputs: dict[str, NDArray[Any]] = {program.input: np.zeros(shape, np.uint8)}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="torch")
         self._running: Future[dict[str, NDArray[Any]]] = Future()
@@ -98,13 +103,16 @@ class _CpuRequest:
 
     def give(self) -> dict[str, NDArray[Any]]:
         """Run now."""
+        assert self._program
+        (pixels,) = self.inputs.values()
         with torch.inference_mode():
-            found = self._program(torch.from_numpy(self.inputs[self._program.input]))
-        return {name: values.numpy() for name, values in zip(self._program.outputs, found, strict=True)}
+            found = self._program(torch.from_numpy(pixels))
+        return {name: values.numpy() for name, values in zip(self._names, found, strict=True)}
 
     def close(self) -> None:
-        """Wait for what is in flight."""
+        """Wait for what is in flight and let go of the weights."""
         self._thread.shutdown(wait=True)
+        self._program = None
 
 
 class _CudaRequest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import engines  # noqa: E402
+from engines.backends import Build  # noqa: E402
+from engines.backends import torch as torch_backend  # noqa: E402
 from engines.backends.torch.operators import OPERATORS  # noqa: E402
 from engines.backends.torch.program import Program, unknown_operators  # noqa: E402
 from engines.errors import InputError  # noqa: E402
@@ -228,6 +232,40 @@ def test_our_own_families_run(family: str, tmp_path: Path) -> None:
             found.append(outputs(model.engine, pictures(size, 2)))
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine["scores"], theirs["scores"], atol=1e-4)
+
+
+def test_the_weights_last_as_long_as_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph knows where they lie, but does not hold them: others would be computed with."""
+    programs: list[weakref.ref[Program]] = []
+
+    class Recorded:
+        device = "GPU"
+
+        def __init__(self, program: Program, shape: tuple[int, ...], device: Any) -> None:
+            programs.append(weakref.ref(program))
+            self.inputs = {program.input: np.zeros(shape, np.uint8)}
+
+        def give(self) -> dict[str, np.ndarray]:
+            return {}
+
+        def close(self) -> None: ...
+
+    face = [("pixels", TensorProto.UINT8), ("boxes", TensorProto.FLOAT)]
+    pixels, boxes = (helper.make_tensor_value_info(name, kind, [1, 4, 4, 3]) for name, kind in face)
+    node = helper.make_node("Cast", ["pixels"], ["boxes"], to=TensorProto.FLOAT)
+    graph = helper.make_graph([node], "cast", [pixels], [boxes])
+    model = tmp_path / "cast.onnx"
+    model.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    )
+    monkeypatch.setattr(torch_backend, "_CudaRequest", Recorded)
+    monkeypatch.setattr(torch_backend, "_device", lambda wanted: torch.device("meta"))
+    engine = torch_backend.open_engine(Build(model, "cuda", "fp32", 1, 1))
+    gc.collect()
+    assert programs[0]() is not None
+    engine.close()
+    gc.collect()
+    assert programs[0]() is None
 
 
 def test_on_a_gpu_graphs_say_the_same() -> None:
