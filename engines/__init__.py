@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engines.description import Description, describe
     from engines.detections import EMPTY, Detections, Masks
     from engines.errors import InputError, WorkError
+    from engines.exchange import to_coco, to_supervision
     from engines.model import Batch, Model, load
     from engines.options import Options
     from engines.shipped import models
@@ -43,6 +44,8 @@ __all__ = [
     "measure",
     "models",
     "prepare",
+    "to_coco",
+    "to_supervision",
 ]
 
 _HOMES = {
@@ -64,6 +67,8 @@ _HOMES = {
     "measure": "bench",
     "models": "shipped",
     "prepare": "compile",
+    "to_coco": "exchange",
+    "to_supervision": "exchange",
 }
 
 

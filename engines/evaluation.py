@@ -15,7 +15,7 @@ from engines.annotations import check_joints, check_outlines, read_annotations
 from engines.description import nms_iou
 from engines.detections import Detections
 from engines.errors import InputError
-from engines.masks import rle
+from engines.exchange import to_coco
 from engines.model import Model, load
 from engines.options import Options
 from engines.pictures import read_picture
@@ -57,11 +57,16 @@ def evaluate(
             raise InputError(f"model: {loaded.spec.name}: it gives embeddings, one that detects is needed")
         numbers = _categories(loaded.spec, truth, annotations)
         kinds = _kinds(loaded.spec, truth, annotations)
-        found = _run(loaded, truth, images, progress)
+        categories = {n: numbers[name] for n, name in enumerate(loaded.spec.classes) if name in numbers}
+        rows = [
+            row
+            for image, size, detections in _run(loaded, truth, images, progress)
+            for row in to_coco(detections, size, image=image, categories=categories)
+        ]
         figures: dict[str, dict[str, float]] = {}
         classes: dict[str, dict[str, float]] = {name: {} for name in numbers}
         for kind in kinds:
-            scored = _score(truth, list(_results(found, loaded.spec, numbers, kind)), kind, numbers)
+            scored = _score(truth, _of_kind(rows, kind), kind, numbers)
             figures[kind] = dict(zip(_KINDS[kind], map(float, scored.stats), strict=False))
             for place, name in enumerate(sorted(numbers, key=lambda name: numbers[name])):
                 classes[name][kind] = _class_ap(scored, place)
@@ -113,28 +118,10 @@ def _kinds(spec: ModelSpec, truth: Any, path: Path) -> list[str]:
     return kinds
 
 
-def _results(
-    found: Iterable[tuple[int, Any, Detections]], spec: ModelSpec, numbers: dict[str, int], kind: str
-) -> Iterable[dict[str, Any]]:
-    """Detections as COCO's results."""
-    names = dict(enumerate(spec.classes))
-    for image, size, detections in found:
-        for row, box in enumerate(detections.boxes.astype(float)):
-            name = names.get(int(detections.classes[row]))
-            if name not in numbers:  # or one beyond those that the model's card names
-                continue
-            entry: dict[str, Any] = {
-                "image_id": image,
-                "category_id": numbers[name],
-                "score": float(detections.scores[row]),
-            }
-            if kind == "segm":
-                entry["segmentation"] = rle(detections.masks, row, detections.boxes[row], size)
-            elif kind == "keypoints":
-                entry["keypoints"] = detections.keypoints[row].ravel().astype(float).tolist()
-            else:
-                entry["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            yield entry
+def _of_kind(rows: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """What COCO's tools are given of results to measure one thing: by the others they would go, too."""
+    own = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[kind]
+    return [{key: row[key] for key in ("image_id", "category_id", "score", own)} for row in rows]
 
 
 def _score(truth: Any, results: list[dict[str, Any]], kind: str, numbers: dict[str, int]) -> Any:

@@ -79,8 +79,8 @@ class Rates:
     def hud(self, frame: Frame) -> str:
         """Return the line that a viewer sees: stream, time, rate, latency."""
         latency = self._latency.get(frame.stream, 0.0) * 1e3
-        minutes, seconds = divmod(frame.pts, 60)
-        clock, fps = f"{minutes:02.0f}:{seconds:05.2f}", self.fps(frame.stream)
+        minutes, hundredths = divmod(round(frame.pts * 100), 6000)
+        clock, fps = f"{minutes:02d}:{hundredths / 100:05.2f}", self.fps(frame.stream)
         rate = f"  {fps:.0f} fps" if fps else ""
         since = frame.index - frame.key_index
         key = "" if frame.key_index < 0 else f"  key+{since}" if since else "  key"
