@@ -144,7 +144,7 @@ class Report:
 def report(pipeline: Pipeline, names: Sequence[str] | None = None) -> Report:
     """Read the figures of a pipeline that runs or has ended: of these streams, or of all it has by now."""
     ledger, graph = pipeline.graph.ledger, pipeline.graph
-    seconds = (pipeline.ended or time.perf_counter()) - pipeline.began
+    seconds = (pipeline.ended or time.perf_counter()) - pipeline.began if pipeline.began else 0.0
     names = [source.name for source in pipeline.sources] if names is None else names
     stages = ledger.stages()
     streams = tuple(_stream(pipeline, stages, name) for name in names)

@@ -108,6 +108,11 @@ def test_the_first_frame_after_a_cut_is_inferred_whichever_number_it_has():
     assert [frame.index for frame in frames if batching.is_due(frame)] == [0, 3, 5, 8]
 
 
+def test_a_pipeline_that_has_not_begun_has_run_for_no_time():
+    with Pipeline(gather([synthetic(1)], "grey"), model=GreyModel()) as pipeline:
+        assert pipeline.status().seconds == pipeline.report().seconds == 0.0
+
+
 def test_a_batch_that_was_being_filled_is_given_back_when_all_ends():
     model, inbox = GreyModel(batch=4, requests=1), Inbox[Frame]()
     lane, take = inbox.lane("a"), inbox.take
