@@ -25,7 +25,8 @@ def faststart(path: str, form: str, packets: int) -> None:
     """
     import av
 
-    draft = path + ".tmp"
+    folder, name = os.path.split(path)
+    draft = os.path.join(folder, f".{name}.{os.getpid()}")
     options = {"moov_size": str(BYTES_PER_FILE + BYTES_PER_PACKET * packets)}
     try:
         with av.open(path) as source, av.open(draft, "w", format=form, options=options) as result:

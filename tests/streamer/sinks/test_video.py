@@ -290,11 +290,20 @@ def test_a_file_that_cannot_be_finalised_stays_as_it_grew(
     tmp_path: Path, frames: MakeFrames, write: Write, times_of: TimesOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.mp4"
-    (tmp_path / "a.mp4.tmp").mkdir()
+    (tmp_path / f".a.mp4.{os.getpid()}").mkdir()
     write(path, frames(STEADY))
     assert times_of(path) == pytest.approx(STEADY, abs=1e-3)
     assert b"moof" in _boxes(path.read_bytes())
     assert "stays fragmented" in caplog.text
+
+
+def test_a_file_is_finalised_beside_any_other(tmp_path: Path, frames: MakeFrames, write: Write) -> None:
+    path, other = tmp_path / "a.mp4", tmp_path / "a.mp4.tmp"
+    other.write_bytes(b"somebody's")
+    write(path, frames(STEADY))
+    assert b"moof" not in _boxes(path.read_bytes())
+    assert other.read_bytes() == b"somebody's"
+    assert sorted(tmp_path.iterdir()) == [path, other]
 
 
 def test_two_files_of_one_stream_agree(tmp_path: Path, frames: MakeFrames, sink: Callable[..., Sink]) -> None:
