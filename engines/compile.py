@@ -325,13 +325,18 @@ def _stored(
 
 
 def _compose(located: Located, options: Options, entry: cache.Entry) -> ModelSpec:
+    network, spec = _understood(located, options)
+    _store(entry, located, (network, spec), options)
+    return spec
+
+
+def _store(entry: cache.Entry, located: Located, model: tuple[Network, ModelSpec], options: Options) -> None:
+    """Compose what was read of the files, and keep it unless they have changed since."""
     from engines.compose import compose
 
-    network, spec = _understood(located, options)
-    composed = compose(network, spec, options)
+    composed = compose(*model, options)
     located.check_same()
-    entry.store(composed, spec)
-    return spec
+    entry.store(composed, model[1])
 
 
 def _understood(located: Located, options: Options) -> tuple[Network, ModelSpec]:
@@ -352,16 +357,13 @@ def _stored_between(
     if entry.drop_if_damaged():
         tell("composed again: what the cache held is damaged")
     if entry.spec() is None:
-        from engines.compose import compose
         from engines.network import read_network
         from engines.resolve import resolve_between
 
         network = resolve_between(read_network(located.model), spec, located)
         if network is None:
             raise AssertionError("a spec that names a file for frames between comes from one")
-        composed = compose(network, spec, options)
-        located.check_same()
-        entry.store(composed, spec)
+        _store(entry, located, (network, spec), options)
     return entry
 
 

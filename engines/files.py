@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.errors import InputError
 
-__all__ = ["check_place", "keep_inputs", "locked", "write_whole"]
+__all__ = ["check_place", "draft_of", "keep_inputs", "locked", "write_whole"]
 
 
 def check_place(path: Path, where: str, inputs: Iterable[Path] = ()) -> None:
@@ -39,13 +39,18 @@ def keep_inputs(path: Path, where: str, inputs: Iterable[Path]) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that nobody ever reads half of it. Raises OSError, and then leaves what was there."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft_of(path)
     try:
-        aside.write_bytes(data)
-        aside.replace(path)
+        draft.write_bytes(data)
+        draft.replace(path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
+
+
+def draft_of(path: Path) -> Path:
+    """Return where this process writes a file before it takes its place: beside it, by a name of its own."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 @contextlib.contextmanager

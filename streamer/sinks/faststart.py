@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from engines.files import draft_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -25,8 +28,7 @@ def faststart(path: str, form: str, packets: int) -> None:
     """
     import av
 
-    folder, name = os.path.split(path)
-    draft = os.path.join(folder, f".{name}.{os.getpid()}")
+    draft = str(draft_of(Path(path)))
     options = {"moov_size": str(BYTES_PER_FILE + BYTES_PER_PACKET * packets)}
     try:
         with av.open(path) as source, av.open(draft, "w", format=form, options=options) as result:
