@@ -319,6 +319,9 @@ def _check_ranges(how: dict[str, Any]) -> None:
             raise InputError(f"{name}: {value}, {least} or more would be right")
         if name in ("every", "frames") and value != int(value):
             raise InputError(f"{name}: {value}, a whole number would be right")
+    for name in ("conf", "iou"):
+        if how.get(name) == -1:  # what `Options` takes for the model's own
+            raise InputError(f"{name}: -1, a number from 0 to 1 is right")
 
 
 def _analytics(told: object) -> Plan:

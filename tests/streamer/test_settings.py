@@ -30,6 +30,8 @@ def test_lines_and_zones_may_be_told_as_in_the_file() -> None:
         ({"hide": {"how": "blur"}}, "hide: {'how': 'blur'}, text such as 'blur,classes=face' would be right"),
         ({"latency": float("nan")}, "latency: nan, 5ms or more would be right"),
         ({"classes": ""}, "classes: '', names or ids"),
+        ({"conf": -1}, "conf: -1, a number from 0 to 1 is right"),
+        ({"iou": -1.0}, "iou: -1, a number from 0 to 1 is right"),
         ({"every": "2"}, "every: '2', a number would be right"),
         ({"trails": True}, "trails: True, a number would be right"),
         ({"loop": "no"}, "loop: 'no', True or False is right"),
