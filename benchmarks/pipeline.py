@@ -27,7 +27,8 @@ import numpy as np
 
 import engines
 import streamer
-from streamer.bench import Figures, measure
+from streamer.bench import measure
+from streamer.figures import Figures
 from streamer.planes import copy, scale_rgb
 from streamer.settings import gather
 from streamer.sinks.film import Film, Settings

@@ -2,73 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import resource
 import subprocess
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError, WorkError
+from streamer.figures import Figures, Stage
 from streamer.pipeline import Pipeline
 from streamer.settings import Settings
 from streamer.sources import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engines.bench import Measurement
     from engines.model import Model
 
-__all__ = ["Figures", "Stage", "compare_with", "measure", "print_figures", "read_fps", "save_figures"]
+__all__ = ["measure"]
 
 _WARM_UP = 1.5  # seconds of the whole pipeline that are not counted
 _PACKAGES = ("streamer", "numpy", "opencv-python", "av", "openvino", "onnxruntime")
 _PACED = 1.25  # a live source that gives fewer frames than the engine could take by this factor paces it
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Cost of one kind of stage per frame, over all streams, in milliseconds."""
-
-    median_ms: float
-    p95_ms: float
-    p99_ms: float
-    cpu_ms: float  # of the stages' own threads
-    queued: int  # frames waiting before it when the measurement ended
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a bench found; its JSON has these keys."""
-
-    fps: float  # of the whole pipeline, all streams
-    engine_alone_fps: float
-    engine_alone_cpu_ms: float  # CPU of the process per frame
-    decode_alone_fps: float
-    decode_alone_cpu_ms: float
-    ratio: float  # fps / engine_alone_fps
-    cpu_ms: float  # CPU of the process per frame, whole pipeline
-    overhead_cpu_ms: float  # of cpu_ms, what other threads than the engine's used
-    latency_ms: tuple[float, float, float]  # median, p95, p99 from capture to result
-    stages: dict[str, Stage]
-    drops: int
-    rss_mb: float  # peak
-    cores_used: float
-    frames: int
-    seconds: float
-    warnings: list[str]
-    engine: dict[str, Any]
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    commit: str
-
-
 def measure(settings: Settings, seconds: float) -> Figures:
     """Measure for `seconds` each: engine alone, decoding alone, the whole pipeline.
+
+    The engine's time is halved, one half on either side of the pipeline's: a machine that grows quicker or
+    slower meanwhile would shift their ratio.
 
     Raises:
         InputError: a source, model or sink that cannot be used, or `seconds` that is not positive and finite.
@@ -82,85 +50,15 @@ def measure(settings: Settings, seconds: float) -> Figures:
     model = engines.load(settings.model, settings.for_engine)
     try:
         before = _threads()
-        alone = measure_engine(model, seconds=seconds)
+        halves = [measure_engine(model, seconds / 2)]
         workers = {thread for thread, cpu in _threads().items() if cpu > before.get(thread, 0.0)}
         workers.discard(threading.get_native_id())
-        return _whole(settings, model, seconds, _Alone(alone, workers, *_decode_alone(settings, seconds)))
+        decode = _decode_alone(settings, seconds)
+        run = _run(settings, model, seconds, workers)
+        halves.append(measure_engine(model, seconds / 2))
+        return _figures(model, run, _Alone.of(halves, decode))
     finally:
         model.close()
-
-
-def print_figures(figures: Figures) -> None:
-    """Print the table that `streamer bench` shows."""
-    from rich.table import Table
-
-    from engines.console import plain
-
-    console = plain()
-    table = Table(
-        title=f"{figures.engine['backend']} {figures.engine['precision']} on {figures.engine['device']}"
-    )
-    for column in ("", "fps", "median ms", "p95 ms", "p99 ms", "CPU ms/frame", "queued"):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row(
-        "engine alone",
-        f"{figures.engine_alone_fps:.1f}",
-        "",
-        "",
-        "",
-        f"{figures.engine_alone_cpu_ms:.2f}",
-        "",
-    )
-    table.add_row(
-        "decode alone",
-        f"{figures.decode_alone_fps:.1f}",
-        "",
-        "",
-        "",
-        f"{figures.decode_alone_cpu_ms:.2f}",
-        "",
-    )
-    table.add_section()
-    for name, stage in figures.stages.items():
-        times = (f"{value:.2f}" for value in (stage.median_ms, stage.p95_ms, stage.p99_ms, stage.cpu_ms))
-        table.add_row(name, "", *times, str(stage.queued))
-    table.add_section()
-    whole = (f"{value:.2f}" for value in figures.latency_ms)
-    table.add_row("whole pipeline", f"{figures.fps:.1f}", *whole, f"{figures.cpu_ms:.2f}", "")
-    console.print(table)
-    console.print(
-        f"ratio whole/engine {figures.ratio:.3f}   drops {figures.drops}   cores {figures.cores_used:.2f}   "
-        f"all but the engine {figures.overhead_cpu_ms:.2f} CPU ms/frame   peak RSS {figures.rss_mb:.0f} MB"
-    )
-    for warning in figures.warnings:
-        console.print(f"warning: {warning}")
-
-
-def save_figures(figures: Figures, path: Path) -> None:
-    """Write the figures as JSON."""
-    try:
-        path.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"--save: {path}: {error.strerror}, a writable path would be right") from error
-
-
-def read_fps(path: Path) -> float:
-    """Return the frames per second of saved figures. InputError where the file is missing or holds none."""
-    try:
-        fps = float(json.loads(path.read_text())["fps"])
-    except (OSError, ValueError, KeyError, TypeError):
-        fps = 0.0
-    if not 0 < fps < float("inf"):
-        raise InputError(f"--compare: {path}: no figures in it, a file of `bench --save` would be right")
-    return fps
-
-
-def compare_with(figures: Figures, path: Path, before: float, fail_under: float) -> bool:
-    """Print fps against those `before`, saved at `path`; True if it is at least `fail_under` of them."""
-    ratio = figures.fps / before
-    verdict = "ok" if ratio >= fail_under else f"below {fail_under}"
-    print(f"{figures.fps:.1f} fps against {before:.1f} in {path}: ratio {ratio:.3f}, {verdict}")
-    return ratio >= fail_under
 
 
 def _decode_alone(settings: Settings, seconds: float) -> tuple[float, float]:
@@ -181,12 +79,18 @@ def _decode_alone(settings: Settings, seconds: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """What was measured by itself, before the whole."""
+    """What was measured by itself, around the whole."""
 
-    engine: Measurement
-    workers: set[int]  # the engine's threads: those that worked meanwhile
+    engine_fps: float
+    engine_cpu_ms: float
     decode_fps: float
     decode_cpu_ms: float
+
+    @classmethod
+    def of(cls, engine: Sequence[Measurement], decode: tuple[float, float]) -> _Alone:
+        pictures = sum(one.pictures for one in engine)
+        cpu_ms = sum(one.cpu_ms * one.pictures for one in engine) / pictures
+        return cls(pictures / sum(one.seconds for one in engine), cpu_ms, *decode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,43 +114,70 @@ class _Moment:
         return cls(time.perf_counter(), _cpu(), figures.results, figures.lost.total(), stages, engine)
 
 
-def _whole(settings: Settings, model: Model, seconds: float, alone: _Alone) -> Figures:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the whole pipeline did between two moments."""
+
+    frames: int
+    seconds: float
+    cpu_ms: float  # of the process, per frame
+    engine_cpu_ms: float  # of that, the engine's threads; 0 where none tells
+    stages: dict[str, Stage]
+    latency_ms: tuple[float, float, float]
+    drops: int
+    live: bool
+
+
+def _run(settings: Settings, model: Model, seconds: float, workers: set[int]) -> _Run:
     with Pipeline(settings, model=model) as pipeline:
         pipeline.start()
         _let_run(pipeline, _WARM_UP)
-        before = _Moment.of(pipeline, alone.workers)
+        before = _Moment.of(pipeline, workers)
         pipeline.forget()
         _let_run(pipeline, seconds)
-        after, stages = _Moment.of(pipeline, alone.workers), _stages(pipeline)
+        after, stages = _Moment.of(pipeline, workers), _stages(pipeline)
         latency = pipeline.report().latency_ms
         pipeline.stop()
         pipeline.join()
         live = any(source.live for source in pipeline.sources)
-    frames, took, cpu = after.results - before.results, after.at - before.at, after.cpu - before.cpu
+    frames = after.results - before.results
     if not frames:
         raise WorkError(f"bench: no frame came through in {seconds:g} s, a longer --seconds may help")
-    fps, cpu_ms = frames / took, cpu / frames * 1e3
-    engine_cpu_ms = (after.engine - before.engine) / frames * 1e3 if alone.workers else alone.engine.cpu_ms
-    return Figures(
-        fps=fps,
-        engine_alone_fps=alone.engine.fps,
-        engine_alone_cpu_ms=alone.engine.cpu_ms,
-        decode_alone_fps=alone.decode_fps,
-        decode_alone_cpu_ms=alone.decode_cpu_ms,
-        ratio=fps / alone.engine.fps,
-        cpu_ms=cpu_ms,
-        overhead_cpu_ms=cpu_ms - engine_cpu_ms,
-        latency_ms=latency,
-        stages={
-            kind: replace(stage, cpu_ms=(after.stages[kind] - before.stages[kind]) / frames * 1e3)
+    each = 1e3 / frames
+    return _Run(
+        frames,
+        after.at - before.at,
+        (after.cpu - before.cpu) * each,
+        (after.engine - before.engine) * each,
+        {
+            kind: replace(stage, cpu_ms=(after.stages[kind] - before.stages[kind]) * each)
             for kind, stage in stages.items()
         },
-        drops=after.lost - before.lost,
+        latency,
+        after.lost - before.lost,
+        live,
+    )
+
+
+def _figures(model: Model, run: _Run, alone: _Alone) -> Figures:
+    fps = run.frames / run.seconds
+    return Figures(
+        fps=fps,
+        engine_alone_fps=alone.engine_fps,
+        engine_alone_cpu_ms=alone.engine_cpu_ms,
+        decode_alone_fps=alone.decode_fps,
+        decode_alone_cpu_ms=alone.decode_cpu_ms,
+        ratio=fps / alone.engine_fps,
+        cpu_ms=run.cpu_ms,
+        overhead_cpu_ms=run.cpu_ms - (run.engine_cpu_ms or alone.engine_cpu_ms),
+        latency_ms=run.latency_ms,
+        stages=run.stages,
+        drops=run.drops,
         rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        cores_used=cpu / took,
-        frames=frames,
-        seconds=took,
-        warnings=_warnings(live, fps, alone.engine.fps),
+        cores_used=run.cpu_ms * fps / 1e3,
+        frames=run.frames,
+        seconds=run.seconds,
+        warnings=_warnings(run.live, fps, alone.engine_fps),
         engine=_engine_facts(model),
         machine=_machine(),
         versions={name: metadata.version(name) for name in _PACKAGES},

@@ -205,7 +205,8 @@ def bench(
     """Measure the engine alone, decoding alone and the whole pipeline, in one run."""
     from engines.errors import InputError
     from engines.files import check_place
-    from streamer.bench import compare_with, measure, print_figures, read_fps, save_figures
+    from streamer.bench import measure
+    from streamer.figures import compare_with, print_figures, read_fps, save_figures
     from streamer.settings import merge
 
     given = {

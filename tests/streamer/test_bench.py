@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from streamer.bench import compare_with, measure, read_fps, save_figures
+from streamer.bench import measure
+from streamer.figures import compare_with, read_fps, save_figures
 from streamer.settings import gather
 
 
