@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from engines.errors import InputError
+from engines.lock import lock, try_lock
 
 __all__ = ["check_place", "draft_of", "keep_inputs", "locked", "write_whole"]
 
@@ -60,9 +60,7 @@ def locked(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterat
     The system lets go of it when a process ends, in whatever way.
     """
     with (folder / "lock").open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file.fileno())
         yield

@@ -19,7 +19,7 @@ def hide_secrets() -> None:
     """
     try:
         line = Path("/proc/self/cmdline").read_bytes()
-        start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[ARG_START])
+        start = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[ARG_START])
     except (OSError, ValueError, IndexError):
         return
     hidden = b"\0".join(_masked(word) for word in line.split(b"\0"))

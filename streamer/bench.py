@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import InputError, WorkError
+from engines.machine import peak_memory
 from streamer.figures import Figures, Stage
 from streamer.pipeline import Pipeline
 from streamer.settings import Settings
@@ -64,7 +64,7 @@ def measure(settings: Settings, seconds: float) -> Figures:
 def _decode_alone(settings: Settings, seconds: float) -> tuple[float, float]:
     """Return frames per second and CPU milliseconds per frame of the first source, nothing done with them."""
     told = settings.sources[0]
-    frames, began, cpu = 0, time.perf_counter(), _cpu()
+    frames, began, cpu = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:
         source = open_source(told.url, name=told.name)
         try:
@@ -74,7 +74,7 @@ def _decode_alone(settings: Settings, seconds: float) -> tuple[float, float]:
                     break
         finally:
             source.close()
-    return frames / (time.perf_counter() - began), (_cpu() - cpu) / max(frames, 1) * 1e3
+    return frames / (time.perf_counter() - began), (time.process_time() - cpu) / max(frames, 1) * 1e3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,9 @@ class _Moment:
         for node in list(pipeline.graph.nodes.values()):
             stages[_kind(node.name)] = stages.get(_kind(node.name), 0.0) + node.cpu
         engine = sum(cpu for thread, cpu in _threads().items() if thread in workers)
-        return cls(time.perf_counter(), _cpu(), figures.results, figures.lost.total(), stages, engine)
+        return cls(
+            time.perf_counter(), time.process_time(), figures.results, figures.lost.total(), stages, engine
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _figures(model: Model, run: _Run, alone: _Alone) -> Figures:
         latency_ms=run.latency_ms,
         stages=run.stages,
         drops=run.drops,
-        rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        rss_mb=peak_memory() / 2**20,
         cores_used=run.cpu_ms * fps / 1e3,
         frames=run.frames,
         seconds=run.seconds,
@@ -234,7 +236,7 @@ def _machine() -> dict[str, Any]:
     name = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     return {
         "cpu": name,
@@ -263,8 +265,3 @@ def _threads() -> dict[int, float]:
         except (OSError, ValueError, IndexError):  # it ended meanwhile
             continue
     return found
-
-
-def _cpu() -> float:
-    """Return the CPU seconds that the process has used, all threads."""
-    return time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)

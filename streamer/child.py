@@ -32,7 +32,8 @@ class Child(subprocess.Popen[bytes]):
     """
 
     def __init__(self, command: list[str], **pipes: Any) -> None:
-        super().__init__(command, process_group=0, **pipes)
+        apart = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' word for it
+        super().__init__(command, process_group=0, creationflags=apart, **pipes)
         self._is_known = True
         _watch.tell("keep", self.pid)
 

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from engines.machine import cores, memory, quota
+
 __all__ = ["Finding", "examine", "print_findings"]
 
 Status = Literal["ok", "warn", "missing"]
@@ -79,19 +81,9 @@ def python() -> Finding:
 
 def machine() -> Finding:
     """Processor, cores that this process may use, memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    usable = min(cores(), quota() or cores())
     system = f"{platform.system()} {platform.release()}"
-    return Finding("machine", "ok", f"{processor()}, {cores():g} cores, {memory:.1f} GiB, {system}")
-
-
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """Return how many cores this process may use at once: its affinity, or its container's quota if less."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        limit, period = quota.read_text(encoding="ascii").split()
-        return min(float(allowed), int(limit) / int(period))
-    except (OSError, ValueError):  # no such file, or "max"
-        return float(allowed)
+    return Finding("machine", "ok", f"{processor()}, {usable:g} cores, {memory() / 2**30:.1f} GiB, {system}")
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

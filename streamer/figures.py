@@ -98,7 +98,7 @@ def print_figures(figures: Figures) -> None:
 def save_figures(figures: Figures, path: Path) -> None:
     """Write the figures as JSON."""
     try:
-        path.write_text(json.dumps(asdict(figures), indent=2) + "\n")
+        path.write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--save: {path}: {error.strerror}, a writable path would be right") from error
 
@@ -106,7 +106,7 @@ def save_figures(figures: Figures, path: Path) -> None:
 def read_fps(path: Path) -> float:
     """Return the frames per second of saved figures. InputError where the file is missing or holds none."""
     try:
-        fps = float(json.loads(path.read_text())["fps"])
+        fps = float(json.loads(path.read_text(encoding="utf-8"))["fps"])
     except (OSError, ValueError, KeyError, TypeError):
         fps = 0.0
     if not 0 < fps < float("inf"):

@@ -60,18 +60,7 @@ class Node:
     busy: Histogram = field(default_factory=Histogram)  # seconds of work per item, waiting left out
     thread: threading.Thread | None = None
     ended: bool = False  # takes and gives nothing more
-    _cpu: float = -1.0
-
-    @property
-    def cpu(self) -> float:
-        """CPU seconds of the node's own thread so far (threads of libraries are not its own)."""
-        thread = self.thread
-        if self._cpu >= 0 or thread is None or thread.ident is None:
-            return max(self._cpu, 0.0)
-        try:
-            return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-        except OSError:  # it ended between the two lines
-            return max(self._cpu, 0.0)
+    cpu: float = 0.0  # seconds of its own thread up to its last item (threads of libraries are not its own)
 
     @property
     def is_running(self) -> bool:
@@ -240,6 +229,7 @@ class Graph:
                 return
             busy.add(clock() - began - (inbox.waited - waited))
             self._give(node, item)
+            node.cpu = time.thread_time()
 
     def _give(self, node: Node, item: Item) -> None:
         """Send an item on; at every moment its frames are under way somewhere, in the ledger as well.
@@ -284,7 +274,7 @@ class Graph:
                 self.error = (node.name, error)
             self.abort()
         self._let_go(node)
-        node._cpu = time.thread_time()
+        node.cpu = time.thread_time()
         with self._changed:
             self._running -= 1
             if self._aborted and not self._running:

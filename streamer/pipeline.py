@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline", "run", "stream"]
 
 _PATIENCE = 10.0  # seconds until a stream, or all, have ended
+_HEARD = 0.5  # seconds after which a signal is heard at the latest: Windows lets none into a wait
 
 
 class Pipeline:
@@ -139,7 +140,8 @@ class Pipeline:
         window = self.outputs.window
         if window is not None and window.thread is None:
             self.graph.run_here(window)
-        self.graph.wait()
+        while not self.graph.wait(_HEARD):
+            pass
         self.ended = self.ended or time.perf_counter()
         self.graph.raise_error()
 

@@ -20,7 +20,7 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     try:
-        return not _CPU_FLAGS.isdisjoint(_CPU.read_text().split())
+        return not _CPU_FLAGS.isdisjoint(_CPU.read_text(encoding="utf-8").split())
     except OSError:
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +13,7 @@ from engines.backends import STATE, Build
 from engines.backends.cuda import devices, find_driver
 from engines.engine import Memory, TensorSpec
 from engines.errors import InputError, WorkError
+from engines.machine import cores
 
 __all__ = ["open_engine"]
 
@@ -36,10 +36,10 @@ def open_engine(build: Build) -> OnnxRuntimeEngine:
         raise InputError(f"precision: {build.precision!r}, ONNX Runtime runs fp32 here")
     provider, _ = _PROVIDERS[device]
     chosen = [(provider, {"device_id": number} if device != "cpu" and number else {})]
-    cores = len(os.sched_getaffinity(0))
+    threads = cores()
     settings = onnxruntime.SessionOptions()
     # One request alone takes all cores; several take one each, which gives more pictures per second.
-    settings.intra_op_num_threads = cores if build.requests == 1 else 1
+    settings.intra_op_num_threads = threads if build.requests == 1 else 1
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others work on these cores
     settings.log_severity_level = 4  # what fails is raised
     try:
@@ -49,7 +49,7 @@ def open_engine(build: Build) -> OnnxRuntimeEngine:
     if session.get_providers()[0] != provider:  # it warns and goes on with the CPU
         raise InputError(f"device: {build.device!r}, {provider} did not start: its libraries are missing")
     precision = "fp16" if build.precision == "fp16" else "fp32"
-    name = f"CPU, {cores} cores" if device == "cpu" else f"{device}:{number}"
+    name = f"CPU, {threads} cores" if device == "cpu" else f"{device}:{number}"
     return OnnxRuntimeEngine(session, name, precision, build)
 
 
@@ -60,7 +60,7 @@ class OnnxRuntimeEngine:
     version = onnxruntime.__version__
 
     def __init__(self, session: Any, device: str, precision: str, build: Build) -> None:
-        requests, batch = build.requests or len(os.sched_getaffinity(0)) + 1, build.batch
+        requests, batch = build.requests or cores() + 1, build.batch
         self.device, self.precision = device, precision
         inputs = tuple(_spec(value, batch) for value in session.get_inputs())
         outputs = tuple(_spec(value, batch) for value in session.get_outputs())
@@ -69,7 +69,7 @@ class OnnxRuntimeEngine:
         self.outputs = tuple(spec for spec in outputs if not spec.name.startswith(STATE))
         self.state = tuple(spec for spec in (*inputs, *outputs) if spec.name.startswith(STATE))
         self.takes_state = any(spec in inputs for spec in self.state)
-        at_once = min(requests, len(os.sched_getaffinity(0)))
+        at_once = min(requests, cores())
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="onnxruntime")
         kind = _StateRequest if self.state else _Request
         self.requests = tuple(kind(session, self._threads, self) for _ in range(requests))

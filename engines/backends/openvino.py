@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from engines.backends.openvino_core import openvino, openvino_core
 from engines.engine import Memory, TensorSpec, specs
 from engines.errors import InputError, WorkError
 from engines.files import write_whole
+from engines.machine import cores, quota
 from engines.options import Precision
 from engines.plans import guarded
 
@@ -42,6 +44,8 @@ def open_engine(build: Build) -> OpenVinoEngine:
     }
     if device == "CPU":
         settings["ENABLE_CPU_PINNING"] = False  # decoding and drawing share the cores
+        if 0 < quota() < (os.cpu_count() or 1):
+            settings["INFERENCE_NUM_THREADS"] = cores()  # it sees all cores of the machine
     waiting = partial(build.progress, -1, "waiting for another process that compiles it")
     try:
         with guarded(build.model.parent, ".blob", build.tell, waiting):

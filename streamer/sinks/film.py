@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -12,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, nearest
+from engines.machine import cores
 from streamer import planes as pixels
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame, Matrix
@@ -340,9 +340,8 @@ def _add_video(container: OutputContainer, fit: Fit, step: float, settings: Sett
 def _delays(size: tuple[int, int], step: float, settings: Settings) -> tuple[int, int]:
     """Return (threads, lookahead): each frame ahead, and each thread but one, delays by a frame."""
     held = int(HELD / step) if step else 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = 1 + size[0] * size[1] // PIXELS_PER_THREAD
-    threads = settings.threads or min(wanted, cores, MAX_THREADS, 1 + held // 2)
+    threads = settings.threads or min(wanted, cores(), MAX_THREADS, 1 + held // 2)
     return threads, max(min(LOOKAHEAD[settings.preset], held - (threads - 1)), 0)
 
 

@@ -99,7 +99,7 @@ class HlsSink:
 
     def _end_playlist(self) -> None:
         """Let players know that nothing follows the whole segments that are listed."""
-        with contextlib.suppress(OSError), open(self._path, "r+") as playlist:
+        with contextlib.suppress(OSError), open(self._path, "r+", encoding="utf-8") as playlist:
             if END not in playlist.read():
                 playlist.write(f"{END}\n")
 
@@ -135,7 +135,7 @@ def _follow_on(path: str) -> int:
     folder, name = os.path.split(path)
     own = re.compile(re.escape(os.path.splitext(name)[0]) + r"-(\d+)\.m4s")
     text = ""
-    with contextlib.suppress(OSError), open(path, errors="replace") as playlist:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as playlist:
         text = playlist.read()
     listed = filter(None, map(own.fullmatch, text.splitlines()))
     begin = max((int(found[1]) + 1 for found in listed), default=0)

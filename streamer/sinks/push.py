@@ -12,6 +12,7 @@ import os
 import selectors
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -72,7 +73,11 @@ class PushSink:
 
     @staticmethod
     def check(address: Address) -> None:
-        """Raise InputError for an option or a place that cannot be, and where there is no ffmpeg."""
+        """Raise InputError for an option or a place that cannot be, where there is no ffmpeg, on Windows."""
+        if sys.platform == "win32":  # whose pipes cannot be written with a time-out
+            raise InputError(
+                f"{redact(address.url)}: Windows cannot push, rtsp: or hls: would serve the stream"
+            )
         read_query(address.url, PushSettings())
         _command(address, _place(address))
 
@@ -216,6 +221,8 @@ class _Child:
 
     def _feed(self, process: Child, tap: _Tap) -> str:
         assert process.stdin is not None
+        if sys.platform == "win32":
+            raise NotImplementedError  # see PushSink.check
         pipe = process.stdin.fileno()
         os.set_blocking(pipe, False)
         with selectors.DefaultSelector() as selector:

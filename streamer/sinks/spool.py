@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import InputError
+from engines.lock import try_lock
 
 __all__ = ["Spool", "is_event"]
 
@@ -170,14 +170,12 @@ class Spool:
         return self._segments[-1].end
 
     def _occupy(self) -> int:
-        guard = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        guard = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if not try_lock(guard):
             os.close(guard)
             raise InputError(
                 f"spool {self._folder}: another run delivers from it, give this one its own: ?spool=FOLDER"
-            ) from error
+            )
         return guard
 
     def _recover(self) -> None:
@@ -334,7 +332,7 @@ class Spool:
         return data[: data.rfind(b"\n")].split(b"\n", most)[:most]
 
     def _open(self, segment: Segment) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         return os.open(self._path(segment), flags, 0o600)
 
     def _path(self, segment: Segment) -> Path:
@@ -350,7 +348,7 @@ class Spool:
         """Write the next state beside the present one; there is none where the disk is full."""
         draft = self._folder / name
         try:
-            with open(draft, "w") as file:
+            with open(draft, "w", encoding="utf-8") as file:
                 json.dump(state, file)
                 if durable:
                     file.flush()

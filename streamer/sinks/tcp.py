@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import socket
 import struct
-import termios
+import sys
 import time
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ from streamer.sinks.publish import ANY, Options
 
 __all__ = ["TcpCourier"]
 
+SO_NWRITE = 0x1024  # of sys/socket.h on macOS: bytes in the socket's send buffer
 PATIENCE = 5.0  # seconds for which the far end may stay silent
 
 
@@ -66,7 +66,14 @@ class TcpCourier:
             self._socket.close()
 
     def _unacknowledged(self) -> int:
-        """Return the bytes that the far end has not acknowledged (SIOCOUTQ of tcp(7))."""
-        answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4)
+        """Return the bytes that the far end has not acknowledged; on Windows the kernel does not tell."""
+        if sys.platform == "win32":
+            return 0
+        if sys.platform == "darwin":
+            return self._socket.getsockopt(socket.SOL_SOCKET, SO_NWRITE)
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ of tcp(7)
         count: int = struct.unpack("i", answer)[0]
         return count

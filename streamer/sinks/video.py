@@ -87,7 +87,7 @@ class VideoSink:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             film = Film(self._path, self._form, frame, self._info, self._settings)
             if os.path.isfile(self._path):
-                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._file = os.open(self._path, os.O_RDONLY)
             return film
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._url}: cannot be opened: {_reason(error)}") from error

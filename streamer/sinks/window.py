@@ -175,7 +175,7 @@ def _is_foreign() -> bool:
     of its own, so that Qt waits for ever for an answer (seen with av 18.1.0 and opencv-python 5.0.0.93).
     """
     try:
-        with open("/proc/self/maps") as maps:
+        with open("/proc/self/maps", encoding="utf-8") as maps:
             loaded = [line for line in maps if "libxcb-shm" in line]
     except OSError:
         return False

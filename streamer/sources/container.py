@@ -114,7 +114,7 @@ def bound_memory() -> None:
     so av_max_alloc (libavutil/mem.h) is called by itself, where the library is found.
     """
     with suppress(OSError, AttributeError):
-        maps = Path("/proc/self/maps").read_text().splitlines()
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
         for library in {line[line.index("/") :] for line in maps if "/libavutil" in line}:
             ctypes.CDLL(library).av_max_alloc(ctypes.c_size_t(LARGEST_BLOCK))
 

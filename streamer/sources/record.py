@@ -252,5 +252,5 @@ class Replay:
 
 def arrivals(path: Path) -> list[float]:
     """Read when the packets of a connection came; a last line that was cut off is left out."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return [float(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ import av
 from av.error import FFmpegError
 
 from engines.errors import InputError, WorkError
+from engines.machine import cores
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame
 from streamer.sources import SourceInfo, Unavailable, adts
@@ -168,11 +168,10 @@ class Video:
 
     def _configure(self) -> None:
         codec = self._video.codec_context
-        cores = len(os.sched_getaffinity(0))
-        several = codec.width * codec.height >= LARGE and cores > 2
+        several = codec.width * codec.height >= LARGE and cores() > 2
         # Frame threads are faster but hold back one picture each, which a live stream cannot afford.
         codec.thread_type = "SLICE" if self.live else "AUTO"
-        codec.thread_count = min(cores // 2, 4) if several else 1
+        codec.thread_count = min(cores() // 2, 4) if several else 1
         codec.copy_opaque = self.live
         rate = self._video.average_rate or self._video.guessed_rate
         self._fps = float(rate) if rate else 0.0

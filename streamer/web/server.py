@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import errno
 import logging
-import resource
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -165,9 +165,14 @@ class Server:
 
 
 def _most_connections(viewers: int) -> int:
+    wanted = max(MOST_CONNECTIONS, 2 * viewers)
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = files // FILES if files != resource.RLIM_INFINITY else MOST_CONNECTIONS
-    return max(min(max(MOST_CONNECTIONS, 2 * viewers), allowed), 1)
+    return max(min(wanted, allowed), 1)
 
 
 def bind(listen: Listen) -> socket.socket:
@@ -185,7 +190,8 @@ def bind(listen: Listen) -> socket.socket:
     except OSError as error:
         raise InputError(f"http://{listen.host}:{listen.port}: {error.strerror}") from error
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # where it would let two processes have one port
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # its connections take it over
         opened.bind(address)
         opened.listen(BACKLOG)

@@ -175,17 +175,6 @@ def test_a_display_that_cannot_be_used_is_not_ok(monkeypatch: pytest.MonkeyPatch
     assert doctor.display().status != "ok"
 
 
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("50000 100000\n", 0.5), ("max 100000\n", None), ("99900000 100000\n", None), ("", None)],
-    ids=["half a core", "no quota", "quota above the machine", "damaged"],
-)
-def test_a_containers_quota_limits_the_cores(tmp_path: Path, text: str, cores: float | None) -> None:
-    quota = tmp_path / "cpu.max"
-    quota.write_text(text)
-    assert doctor.cores(quota) == (cores or doctor.cores(tmp_path / "absent"))
-
-
 def test_the_processor_is_named_even_where_the_system_does_not_tell(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel name\t: Example 9000 : fast\n")

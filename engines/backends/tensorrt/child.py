@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 from engines.backends import Progress, silent
@@ -67,7 +67,8 @@ def _running(job: str) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
-        start_new_session=True,  # Ctrl-C comes to the parent, which ends the child
+        start_new_session=True,  # Ctrl-C comes to the parent, which ends the child; the next for Windows
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     assert process.stdin
     assert process.stdout
@@ -86,19 +87,28 @@ def _running(job: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
     """What the child says; an empty message at every beat in which it says nothing."""
-    assert process.stdout
-    pending = b""
+    said: Queue[bytes] = Queue()  # bounded by what a build has to say
+    threading.Thread(target=_listen, args=(process, said), daemon=True).start()
     while True:
-        if not select.select([process.stdout], [], [], _BEAT)[0]:
+        try:
+            line = said.get(timeout=_BEAT)
+        except Empty:
             yield {}
             continue
-        read = os.read(process.stdout.fileno(), 1 << 16)
-        if not read:
+        if not line:
             process.wait()
             return
-        *whole, pending = (pending + read).split(b"\n")
-        for line in whole:
-            yield json.loads(line)
+        yield json.loads(line)
+
+
+def _listen(process: subprocess.Popen[bytes], said: Queue[bytes]) -> None:
+    """Pass on whole lines, and an empty one at the end: Windows cannot wait for a pipe with a time-out."""
+    assert process.stdout
+    with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+        for line in process.stdout:
+            if line.endswith(b"\n"):
+                said.put(line)
+    said.put(b"")
 
 
 def main() -> None:
