@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -36,6 +37,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> NoReturn:
     Typer itself answers wrong usage with 2 and an interrupt with 130.
     """
     _open_closed()
+    _print_anything()
     words = sys.argv[1:] if arguments is None else arguments
     interrupted = threading.Event()
     atexit.register(_leave, interrupted)  # first, so that it comes last
@@ -87,6 +89,12 @@ def _open_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, this one
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _print_anything() -> None:
+    """Show what the output's encoding lacks by its number: pipes of Windows take Western letters only."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _drop_output() -> None:

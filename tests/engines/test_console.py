@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -180,3 +181,12 @@ def test_a_full_disk_behind_stdout_is_one_sentence() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "error: standard output: cannot be written: No space left on device\n"
+
+
+def test_what_an_encoding_lacks_is_shown_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="cp1252", newline="\n"))
+    with pytest.raises(SystemExit) as end:
+        run(app_that(lambda: print("señal 漢", flush=True)), [])
+    assert end.value.code == 0
+    assert printed.getvalue() == "señal \\u6f22\n".encode("cp1252")
