@@ -121,12 +121,20 @@ def _patient_interrupts() -> Iterator[None]:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))  # not to the timer's thread
+            again = threading.Timer(_AGAIN, _signal_ourselves, (number,))
             again.daemon = True
             again.start()
             return
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _signal_ourselves(number: int) -> None:
+    """Give a signal to the process, not to the thread that calls; Windows' kill would end it at once."""
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)
 
 
 def _leave(interrupted: threading.Event) -> None:
