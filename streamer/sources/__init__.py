@@ -23,6 +23,7 @@ __all__ = [
     "Unavailable",
     "is_local",
     "is_video",
+    "kind_of",
     "local_files",
     "open_source",
     "stream_name",
@@ -75,6 +76,7 @@ SOURCES = {
     "camera": "streamer.sources.camera:open_camera",
     "chaos": "streamer.sources.chaos:open_chaos",
     "file": "streamer.sources.video:open_file",
+    "gpu": "streamer.sources.hardware:open_gpu",
     "http": "streamer.sources.video:open_network",
     "https": "streamer.sources.video:open_network",
     "images": "streamer.sources.images:open_images",
@@ -91,6 +93,7 @@ SOURCES = {
     "udp": "streamer.sources.video:open_network",
 }
 LOCAL = {"file", "images", "lavfi", "synthetic"}
+DECODED = re.compile(r"\Agpu(?:\+[\w.]*)?:", re.IGNORECASE)  # on a GPU, of that kind
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -104,7 +107,7 @@ def open_source(url: str, *, name: str = "") -> Source:
     """
     if not url.strip():
         raise InputError("source: empty, a file, camera or URL would be right")
-    target = SOURCES.get(_kind(url))
+    target = SOURCES.get(kind_of(url))
     if target is None:
         hint = nearest(scheme(url), SOURCES) or f", known are {', '.join(SOURCES)}"
         raise InputError(f"{redact(url)}: unknown scheme {scheme(url)!r}{hint}")
@@ -115,13 +118,13 @@ def open_source(url: str, *, name: str = "") -> Source:
 
 def is_local(url: str) -> bool:
     """Tell whether a URL names files or pictures made here, recorded or not: they are worth waiting for."""
-    return _kind(url.removeprefix("record:")) in LOCAL
+    return kind_of(_inner(url)) in LOCAL
 
 
 def is_video(url: str) -> bool:
     """Tell whether a URL names a video that lies or is made here, and comes as fast as it is taken."""
-    inner = url.removeprefix("record:")
-    kind = _kind(inner)
+    inner = _inner(url)
+    kind = kind_of(inner)
     if kind == "synthetic":
         return not re.search(r"[?&]live=(?!(?:0|false|no)\b)", inner)
     return kind == "file" and not any(path.is_fifo() for path in _paths(inner))
@@ -129,8 +132,8 @@ def is_video(url: str) -> bool:
 
 def local_files(url: str) -> list[Path]:
     """Return the files of this machine that a source reads; none where it reads no files, or finds none."""
-    inner = re.sub(r"^(?:(?:chaos|record):)+", "", url)
-    kind = _kind(inner)
+    inner = _inner(url.removeprefix("chaos:"))
+    kind = kind_of(inner)
     if kind == "images":
         from streamer.sources.images import files
 
@@ -141,19 +144,24 @@ def local_files(url: str) -> list[Path]:
     return []
 
 
+def _inner(url: str) -> str:
+    """Return what is recorded, or decoded on a GPU."""
+    return DECODED.sub("", url.removeprefix("record:"))
+
+
 def _paths(url: str) -> list[Path]:
     """Return what a file's URL may mean: a question mark can belong to its name."""
     path = re.sub(r"^file:(?://)?", "", url)
     return [Path(each) for each in dict.fromkeys((path, path.partition("?")[0]))]
 
 
-def _kind(url: str) -> str:
+def kind_of(url: str) -> str:
     """Return the key of SOURCES for a URL, a path or a camera's number."""
     if url.partition("?")[0].isdecimal() or url.startswith(("/dev/video", "/dev/v4l/")):
         return "camera"
     path = Path(url.partition("?fps=")[0])
     if scheme(url) and not path.exists():
-        return scheme(url)
+        return scheme(url) if not DECODED.match(url) else "gpu"
     if (
         path.is_dir()
         or path.suffix.lower() in PICTURES
@@ -166,7 +174,7 @@ def _kind(url: str) -> str:
 def stream_name(url: str) -> str:
     """Return a name fit for a file: the last part of the path, else the host, else the scheme."""
     path = redact(url).partition("?")[0].rstrip("/")
-    path = re.sub(r"^(?:(?:chaos|file|images|record|replay):)*", "", path)
+    path = re.sub(r"^(?:(?:chaos|file|gpu(?:\+[\w.]+)?|images|record|replay):)*", "", path)
     _, _, address = path.partition("://")
     if path.isdecimal():
         last = f"camera{path}"

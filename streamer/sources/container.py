@@ -34,6 +34,7 @@ from streamer.urls import redact, scheme
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -74,6 +75,7 @@ class Opening:
     format: str = ""  # demuxer, "" = recognised
     options: Mapping[str, str] = field(default_factory=dict)
     timeout: tuple[float, float] = (0.0, 0.0)  # seconds to open, seconds to wait for data; 0 = for ever
+    decoder: HWAccel | None = None  # None = the processor
 
 
 def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputContainer:
@@ -91,6 +93,7 @@ def open_container(url: str, path: str | IO[bytes], opening: Opening) -> InputCo
             options=ALWAYS | dict(opening.options),
             timeout=opening.timeout if any(opening.timeout) else None,
             metadata_errors="replace",
+            hwaccel=opening.decoder,
         )
     except FFmpegError as error:
         # Not `from error`: FFmpeg's message repeats the URL with its password.

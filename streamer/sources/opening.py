@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from engines.errors import InputError
-from streamer.sources import Source, Unavailable, is_local, open_source, stream_name
+from streamer.sources import DECODED, Source, Unavailable, is_local, open_source, stream_name
 from streamer.sources.knock import knocker
 from streamer.sources.link import Link
 from streamer.sources.quarantine import KINDS, Quarantine
@@ -84,7 +84,7 @@ def opener_of(url: str, name: str) -> tuple[Callable[[], Source], Callable[[], b
 
         reel = Reel(url)
         return partial(open_replay, url, name, reel), reel.is_due
-    return partial(open_source, url, name=name), knocker(url)
+    return partial(open_source, url, name=name), knocker(DECODED.sub("", url))
 
 
 def settle(

@@ -36,6 +36,7 @@ from streamer.urls import encode_login, redact, scheme
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
@@ -69,19 +70,21 @@ OPTIONS: dict[str, dict[str, str]] = {
 STAMPED_ON_ARRIVAL = {"mpjpeg"}  # demuxers that make times up
 
 
-def open_file(url: str, name: str) -> Video:
-    """Open a file that FFmpeg reads.
+def open_file(url: str, name: str, decoder: HWAccel | None = None) -> Video:
+    """Open a file that FFmpeg reads, its pictures decoded by the processor or where it is told.
 
     Raises:
         InputError: it is missing, empty, damaged or holds no video.
     """
     path = url.removeprefix("file://") if url.startswith("file://") else url.removeprefix("file:")
     check_file(path)
-    return Video(open_container(url, f"file:{path}", Opening()), url, name)
+    return Video(open_container(url, f"file:{path}", Opening(decoder=decoder)), url, name)
 
 
-def open_network(url: str, name: str) -> Video:
+def open_network(url: str, name: str, decoder: HWAccel | None = None) -> Video:
     """Open a stream from the network; every wait is bounded, and nothing is retried.
+
+    Its pictures are decoded by the processor or where it is told.
 
     Raises:
         Unavailable: nothing answers there in time, it is refused, or gives no picture.
@@ -91,7 +94,7 @@ def open_network(url: str, name: str) -> Video:
     options = dict(OPTIONS.get(scheme(url), {}))
     if scheme(url).startswith("rtsp"):
         options["timeout"] = str(round(READ_TIMEOUT * 1e6))
-    opening = Opening(options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT))
+    opening = Opening(options=options, timeout=(OPEN_TIMEOUT, READ_TIMEOUT), decoder=decoder)
     container = open_container(url, encode_login(url), opening)
     # A file on a web server has an end, so it can wait for us; a feed cannot.
     live = not (scheme(url).startswith("http") and container.duration)
@@ -168,7 +171,7 @@ class Video:
 
     def _configure(self) -> None:
         codec = self._video.codec_context
-        several = codec.width * codec.height >= LARGE and cores() > 2
+        several = codec.width * codec.height >= LARGE and cores() > 2 and not codec.is_hwaccel
         # Frame threads are faster but hold back one picture each, which a live stream cannot afford.
         codec.thread_type = "SLICE" if self.live else "AUTO"
         codec.thread_count = min(cores() // 2, 4) if several else 1
@@ -187,6 +190,7 @@ class Video:
         self._deadline = self._began + OPEN_TIMEOUT
         self._keyed = False  # a keyframe was demuxed
         self._started = False  # a picture was decoded
+        self._form = ""  # its pixel format: what a GPU gives is not the codec's
         self._damaged_at = float("-inf")  # when the pictures were last damaged, and not refreshed since
         self._sound: list[AudioPacket] = []  # demuxed since the last picture
         self._is_wrapped = self._audio is not None and _is_wrapped(self._audio)
@@ -212,7 +216,7 @@ class Video:
             frames=0 if self.live else video.frames or round(duration * self._fps),
             duration=0.0 if self.live else duration,
             codec=codec.codec.canonical_name,
-            pixel_format=codec.pix_fmt or "",
+            pixel_format=self._form,
             primaries=codec.color_primaries,
             transfer=codec.color_trc,
             audio=self._track(),
@@ -328,6 +332,7 @@ class Video:
         if not self._started or picture.rotation != self._rotation:
             self._rotation = picture.rotation
             self.orientation = orientation(picture)
+        self._form = self._form or picture.format.name
         self._started = True
         self.damaged += picture.is_corrupt
         pts: float | None = picture.time

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError, WorkError
-from streamer.sources import SOURCES, _kind, is_local, open_source, stream_name, video
+from streamer.sources import SOURCES, is_local, kind_of, open_source, stream_name, video
 from streamer.sources.opening import Opening, settle
 
 from .conftest import Film, picture
@@ -53,7 +53,7 @@ def test_table_names_functions_that_exist(target):
     ],
 )
 def test_kind_follows_from_what_was_written(url, kind):
-    assert _kind(url) == kind
+    assert kind_of(url) == kind
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""Decoding on a GPU: ``gpu:URL`` on the first kind that works here, ``gpu+cuda.1:URL`` on one that is named.
+
+Pictures come back into the processor's memory, as planes like all others.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from av.codec import Codec
+from av.codec.hwaccel import HWAccel
+from av.error import FFmpegError
+
+from engines.errors import InputError, nearest
+from streamer.sources import SOURCES, kind_of
+from streamer.sources.video import Video, open_file, open_network
+from streamer.urls import redact
+
+__all__ = ["find_decoder", "open_gpu"]
+
+log = logging.getLogger(__name__)
+
+USUAL = ("cuda", "videotoolbox", "d3d11va", "vaapi")  # those that `gpu:` tries, in this order
+OPENERS = {"open_file": open_file, "open_network": open_network}
+
+
+def open_gpu(url: str, name: str) -> Video:
+    """Open a file or a stream of the network whose pictures a GPU decodes.
+
+    What the GPU cannot decode, such as 4:4:4 of H.264, the processor decodes, and a line says so.
+
+    Raises:
+        InputError: there is no such GPU here, or the source is no video; Unavailable as for the source.
+    """
+    word, _, inner = url.partition(":")
+    opener = OPENERS.get(SOURCES.get(kind_of(inner), "").partition(":")[2])
+    if opener is None:
+        raise InputError(f"{redact(url)}: a GPU decodes video files and streams of the network only")
+    video = opener(inner, name, find_decoder(word.partition("+")[2]))
+    if video.info.pixel_format.startswith("yuv"):  # a GPU gives nv12 and its kin
+        codec = video.info.codec
+        log.warning("%s: the GPU does not decode this %s, the processor does", redact(inner), codec)
+    return video
+
+
+def find_decoder(device: str = "") -> HWAccel:
+    """Return what has FFmpeg decode on a device, ``cuda`` or ``cuda.1``, by default on any that there is.
+
+    Raises:
+        InputError: FFmpeg knows no such kind of device, or there is none here.
+    """
+    kind, _, number = device.lower().partition(".")
+    codec = Codec("h264", "r")
+    known = [config.device_type.name for config in codec.hardware_configs if config.is_supported]
+    if kind and kind not in known:
+        raise InputError(f"gpu+{device}: {_unknown(kind, known)}")
+    for each in [kind] if kind else [each for each in USUAL if each in known]:
+        try:
+            found = HWAccel(each, number or None, allow_software_fallback=True)
+            found.create(codec)
+        except (FFmpegError, ValueError):  # not there, or no number
+            continue
+        return found
+    said = f"gpu+{device}: no such device" if kind else f"gpu: no GPU (tried {', '.join(known) or 'none'})"
+    raise InputError(f"{said} decodes here, the URL without that prefix would be right")
+
+
+def _unknown(kind: str, known: list[str]) -> str:
+    if not known:
+        return "this FFmpeg decodes on no GPU"
+    hint = nearest(kind, known) or f", would be {', '.join(known)}"
+    return f"this FFmpeg decodes on no {kind!r}{hint}"
