@@ -12,7 +12,7 @@ from av.codec.hwaccel import HWAccel
 from av.error import FFmpegError
 
 from engines.errors import InputError, nearest
-from streamer.sources import SOURCES, kind_of
+from streamer.sources import SOURCES, Unavailable, kind_of
 from streamer.sources.video import Video, open_file, open_network
 from streamer.urls import redact
 
@@ -30,7 +30,8 @@ def open_gpu(url: str, name: str) -> Video:
     What the GPU cannot decode, such as 4:4:4 of H.264, the processor decodes, and a line says so.
 
     Raises:
-        InputError: there is no such GPU here, or the source is no video; Unavailable as for the source.
+        InputError: the source is no video, or FFmpeg decodes on no such GPU; Unavailable: it is not here, or as
+            for the source.
     """
     word, _, inner = url.partition(":")
     opener = OPENERS.get(SOURCES.get(kind_of(inner), "").partition(":")[2])
@@ -47,7 +48,7 @@ def find_decoder(device: str = "") -> HWAccel:
     """Return what has FFmpeg decode on a device, ``cuda`` or ``cuda.1``, by default on any that there is.
 
     Raises:
-        InputError: FFmpeg knows no such kind of device, or there is none here.
+        InputError: FFmpeg knows no such kind of device; Unavailable: there is none here, or not now.
     """
     kind, _, number = device.lower().partition(".")
     codec = Codec("h264", "r")
@@ -62,7 +63,7 @@ def find_decoder(device: str = "") -> HWAccel:
             continue
         return found
     said = f"gpu+{device}: no such device" if kind else f"gpu: no GPU (tried {', '.join(known) or 'none'})"
-    raise InputError(f"{said} decodes here, the URL without that prefix would be right")
+    raise Unavailable(f"{said} decodes here, the URL without that prefix would be right", lasting=True)
 
 
 def _unknown(kind: str, known: list[str]) -> str:

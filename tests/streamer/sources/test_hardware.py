@@ -13,7 +13,7 @@ from av.codec.hwaccel import HWAccel
 from benchmarks import decoding
 from engines.errors import InputError
 from streamer.frame import Frame
-from streamer.sources import hardware, is_local, is_video, local_files, open_source, stream_name
+from streamer.sources import Unavailable, hardware, is_local, is_video, local_files, open_source, stream_name
 from streamer.sources.opening import opener_of
 from streamer.sources.video import Video
 
@@ -113,7 +113,7 @@ def test_a_device_that_is_not_there_is_an_error(device: str, monkeypatch: pytest
         raise av.error.PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(hardware, "HWAccel", lambda *told, **how: type("Absent", (), {"create": refuse})())
-    with pytest.raises(InputError, match="decodes here, the URL without that prefix would be right"):
+    with pytest.raises(Unavailable, match="decodes here, the URL without that prefix would be right"):
         hardware.find_decoder(device)
 
 
