@@ -30,8 +30,8 @@ def open_gpu(url: str, name: str) -> Video:
     What the GPU cannot decode, such as 4:4:4 of H.264, the processor decodes, and a line says so.
 
     Raises:
-        InputError: the source is no video, or FFmpeg decodes on no such GPU; Unavailable: it is not here, or as
-            for the source.
+        InputError: the source is no video, or FFmpeg decodes on no such GPU.
+        Unavailable: there is none here now, or the source is away.
     """
     word, _, inner = url.partition(":")
     opener = OPENERS.get(SOURCES.get(kind_of(inner), "").partition(":")[2])
