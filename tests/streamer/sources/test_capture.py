@@ -297,6 +297,7 @@ def test_stop_ends_the_iteration_and_close_frees_once():
     source.close()
     source.close()
     assert (len(fake.released), freed) == (1, [1])
+    assert source._try() is None  # of a reader that was about to; the fake minds being read now
 
 
 def test_a_camera_that_is_being_read_is_freed_by_its_reader():
