@@ -184,7 +184,9 @@ def display() -> Finding:
 
 
 def cameras(devices: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> Finding:
-    """Video devices, and whether this user may read them."""
+    """Video devices, and whether this user may read them; elsewhere than on Linux, what opens cameras."""
+    if platform.system() != "Linux":
+        return _numbered_cameras()
     found = sorted(devices.glob("video*"))
     closed = [path for path in found if not os.access(path, os.R_OK | os.W_OK)]
     if not found:
@@ -291,6 +293,17 @@ def _gpus() -> str:
     found = devices(find_driver())
     names = ", ".join(gpu.name for gpu in found)
     return f"{names}, CUDA {found[0].driver // 1000}.{found[0].driver % 1000 // 10}" if found else ""
+
+
+def _numbered_cameras() -> Finding:
+    """Whether OpenCV can open cameras here; none is tried, for that switches it on."""
+    registry = importlib.import_module("cv2").videoio_registry
+    backend = importlib.import_module("streamer.sources.capture").BACKENDS.get(sys.platform)
+    able = [registry.getBackendName(each) for each in registry.getCameraBackends() if backend in (None, each)]
+    if not able:
+        remedy = "pip install --force-reinstall --no-deps opencv-python"
+        return Finding("cameras", "missing", "OpenCV was built without what opens them here", remedy)
+    return Finding("cameras", "ok", f"by number, 0 is the first, through OpenCV's {able[0]}; none was tried")
 
 
 def _camera_name(path: Path) -> str:

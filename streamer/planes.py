@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "copy",
     "crop",
+    "from_bgr",
     "from_rgb",
     "from_video_frame",
     "orient",
@@ -108,6 +109,24 @@ def from_rgb(
     np.copyto(planes.y, y)
     for plane, whole in ((planes.u, u), (planes.v, v)):
         _average(whole, subsampling, plane)
+    return planes
+
+
+def from_bgr(bgr: Picture) -> Planes:
+    """Return (H, W, 3) uint8 BGR, OpenCV's order, as 4:2:0 BT.601 limited planes that may be drawn on.
+
+    As `from_rgb` would, to rounding, but only luma is made at full size: by OpenCV's integer conversion,
+    whose own chroma is that of one pixel in four.
+    """
+    height, width = bgr.shape[:2]
+    if height % 2 or width % 2:
+        bgr = cv2.copyMakeBorder(bgr, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    planes = _empty(width, height, (2, 2), "bt601", False)
+    np.copyto(planes.y, cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)[:height, :width])
+    quarter = cv2.resize(bgr, planes.u.shape[::-1], interpolation=cv2.INTER_AREA)
+    _, u, v = cv2.split(cv2.transform(quarter, _rgb_to_yuv("bt601", False)[:, [2, 1, 0, 3]]))
+    np.copyto(planes.u, u)
+    np.copyto(planes.v, v)
     return planes
 
 

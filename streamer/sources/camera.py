@@ -1,14 +1,16 @@
-"""Cameras on this machine, by number or device path, through Video4Linux2."""
+"""Cameras on this machine: through Video4Linux2, by number or device path; elsewhere through OpenCV."""
 
 from __future__ import annotations
 
 import glob
+import sys
 from dataclasses import dataclass
 
 import av
 from av.error import FFmpegError, FileNotFoundError, PermissionError
 
-from streamer.sources import Unavailable
+from streamer.sources import Source, Unavailable
+from streamer.sources.capture import open_capture
 from streamer.sources.container import reason
 from streamer.sources.video import Video
 from streamer.urls import read_query
@@ -25,7 +27,7 @@ BUSY = 16  # EBUSY
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The keys of ``/dev/video0?key=value&...``; what is left out is the driver's choice."""
+    """The keys of ``0?key=value&...``; what is left out is the driver's choice."""
 
     size: tuple[int, int] = (0, 0)  # width, height in pixels
     fps: float = 0.0
@@ -37,17 +39,27 @@ class Options:
             raise ValueError(f"fps: {self.fps:g}, a rate above 0 and up to 1000 would be right")
 
 
-def open_camera(url: str, name: str) -> Video:
-    """Open ``0``, ``/dev/video0`` or ``/dev/v4l/by-id/...``, with ``?size=1280x720&fps=30`` as one likes.
+def open_camera(url: str, name: str) -> Source:
+    """Open ``0``, with ``?size=1280x720&fps=30`` as one likes; on Linux ``/dev/video0`` and the like too.
 
-    Times are the driver's, on the monotonic clock.
+    Times are the driver's on Linux, those of arrival elsewhere, on the monotonic clock.
 
     Raises:
-        InputError: an unknown key or an impossible value.
+        InputError: an unknown key, an impossible value, or a path where cameras go by number.
         Unavailable: it is not there (the message lists those that are), in use, or cannot do what is asked.
     """
     options = read_query(url, Options())
     where = url.removeprefix("camera:").partition("?")[0]
+    opener = _open_device if sys.platform == "linux" else open_capture
+    return opener(where, options, url, name)
+
+
+def devices() -> list[str]:
+    """Return the paths of this machine's video devices; some may be outputs or a camera's second node."""
+    return sorted(glob.glob("/dev/video*")) + sorted(glob.glob("/dev/v4l/by-id/*"))
+
+
+def _open_device(where: str, options: Options, url: str, name: str) -> Video:
     device = f"/dev/video{where}" if where.isdecimal() else where
     wanted: dict[str, str] = {}
     if any(options.size):
@@ -66,11 +78,6 @@ def open_camera(url: str, name: str) -> Video:
             return Video(container, url, name, live=True)
     lasting = not isinstance(failure, FileNotFoundError) and failure.errno != BUSY
     raise Unavailable(f"{url}: {_explain(failure, options)}", lasting=lasting) from failure
-
-
-def devices() -> list[str]:
-    """Return the paths of this machine's video devices; some may be outputs or a camera's second node."""
-    return sorted(glob.glob("/dev/video*")) + sorted(glob.glob("/dev/v4l/by-id/*"))
 
 
 def _explain(error: FFmpegError, options: Options) -> str:

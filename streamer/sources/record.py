@@ -69,7 +69,8 @@ def open_record(url: str, name: str, tape: Tape | None = None) -> Record:
     if not isinstance(source, Video):
         source.close()
         raise InputError(
-            f"{redact(url)}: {redact(tape.url)}: only films, cameras and streams can be recorded"
+            f"{redact(url)}: {redact(tape.url)}: "
+            "only films, cameras and streams that send packets can be recorded"
         )
     try:
         return Record(source, tape.next())

@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import cv2
 import pytest
 
 from streamer import doctor
@@ -162,6 +163,27 @@ def test_a_camera_without_permission_is_a_warning(monkeypatch: pytest.MonkeyPatc
     found = doctor.cameras(tmp_path, tmp_path)
     assert found.status == "warn"
     assert "usermod -aG video" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("system", "able", "status", "word"),
+    [
+        ("darwin", [cv2.CAP_AVFOUNDATION], "ok", "by number, 0 is the first"),
+        ("win32", [cv2.CAP_MSMF, cv2.CAP_DSHOW], "ok", "by number, 0 is the first"),
+        ("win32", [cv2.CAP_MSMF], "missing", "built without"),
+        ("freebsd14", [cv2.CAP_V4L2], "ok", "OpenCV's V4L2"),
+        ("freebsd14", [], "missing", "built without"),
+    ],
+)
+def test_elsewhere_cameras_go_by_number_and_none_is_switched_on(
+    monkeypatch: pytest.MonkeyPatch, system: str, able: list[int], status: str, word: str
+) -> None:
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Other")
+    monkeypatch.setattr(doctor.sys, "platform", system)
+    monkeypatch.setattr(cv2.videoio_registry, "getCameraBackends", lambda: able)
+    monkeypatch.setattr(cv2, "VideoCapture", None)
+    found = doctor.cameras()
+    assert (found.status, word in found.detail, bool(found.remedy)) == (status, True, status != "ok")
 
 
 def test_no_camera_is_missing(tmp_path: Path) -> None:

@@ -105,6 +105,25 @@ def test_rgb_survives_the_way_through_444():
     assert np.abs(pixels.to_rgb(pixels.from_rgb(rgb)).astype(int) - rgb).max() <= 2
 
 
+@pytest.mark.parametrize("size", [(64, 48), (33, 48), (64, 21), (33, 21), (1, 1)])
+def test_bgr_becomes_what_the_standard_says(size: tuple[int, int]):
+    """BT.601, limited range; chroma averages 2x2 pixels, of which those beyond an odd edge repeat it."""
+    bgr = np.random.default_rng(5).integers(0, 256, (*size[::-1], 3)).astype(np.uint8)
+    made = pixels.from_bgr(bgr)
+    blue, green, red = np.moveaxis(
+        np.pad(bgr, ((0, size[1] % 2), (0, size[0] % 2), (0, 0)), "edge") / 255, 2, 0
+    )
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    planes = [16 + 219 * luma[: size[1], : size[0]]]
+    for difference in ((blue - luma) / 1.772, (red - luma) / 1.402):
+        tall, wide = difference.shape
+        planes.append(128 + 224 * difference.reshape(tall // 2, 2, wide // 2, 2).mean((1, 3)))
+    for plane, exact in zip((made.y, made.u, made.v), planes, strict=True):
+        assert plane.shape == exact.shape
+        assert np.abs(plane - exact).max() <= 1.1
+    assert (made.matrix, made.full_range) == ("bt601", False)
+
+
 @pytest.mark.parametrize(
     ("form", "kept", "full_range"),
     [
