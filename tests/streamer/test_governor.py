@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from streamer.batching import Batching
@@ -74,6 +75,51 @@ def test_a_target_that_cannot_be_met_is_said_once():
     assert [line for line in plant.said if "nothing more" in line] == plant.said[-1:]
 
 
+def test_each_step_turns_all_knobs_and_waits_for_its_effect():
+    plant = Plant(0.15)
+    knobs, since = [], []
+    for _ in range(40):
+        plant.now += 0.25
+        before = plant.governor.level
+        plant.governor.look([1.0], [plant.lane], plant.now)
+        for item in range(3):
+            plant.lane.put(item)
+        if plant.governor.level > before:
+            since.append(plant.now)
+            knobs.append(
+                (len(plant.lane), plant.batching.ahead, plant.batching.max_wait, plant.batching.thin)
+            )
+    assert knobs == [(step.lane, step.ahead, step.wait, step.thin) for step in STEPS[1:]]
+    assert np.diff(since).tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("late", "acts"), [(4, False), (6, True)], ids=["a few of a hundred", "more than the 95th percentile"]
+)
+def test_what_counts_is_the_age_of_most_results(late, acts):
+    plant = Plant(0.15)
+    plant.governor.look([1.0] * late + [0.01] * (100 - late), [plant.lane], 1.0)
+    assert plant.governor.level == acts
+
+
+@pytest.mark.parametrize(
+    ("age", "levels"),
+    [(0.10, [3] * 20), (0.08, [3] * 4 + [2] * 5 + [1] * 5 + [0] * 6)],
+    ids=["not calm", "calm"],
+)
+def test_a_step_is_taken_back_after_each_calm_time_well_below_the_target(age, levels):
+    plant = Plant(0.15)
+    for _ in range(3):
+        plant.now += 1
+        plant.governor.look([1.0], [plant.lane], plant.now)
+    seen = []
+    for _ in range(20):
+        plant.now += 1
+        plant.governor.look([age], [plant.lane], plant.now)
+        seen.append(plant.governor.level)
+    assert seen == levels
+
+
 def test_a_second_without_results_changes_nothing():
     plant = Plant(0.15)
     plant.run(0.06, 30)
@@ -92,10 +138,12 @@ def test_each_step_holds_back_no_more_than_the_one_before(knob):
 
 def test_a_step_that_is_taken_back_too_early_again_and_again_is_kept_for_longer():
     plant = Plant(0.15)
-    for _ in range(600):
+    levels = ""
+    for _ in range(1500):
         plant.now += 1
         plant.governor.look([0.2 if plant.governor.level == 0 else 0.05], [plant.lane], plant.now)
-    assert len(plant.said) < 20
+        levels += str(plant.governor.level)
+    assert [len(kept) for kept in levels.split("0")][:8] == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
 def test_an_overload_long_after_the_last_begins_with_the_usual_patience():

@@ -116,6 +116,8 @@ def test_query_replaces_the_named_fields():
         (320, 180), 12.5, fast=True, title="a b"
     )
     assert read_query("x:", Options(count=4)) == Options(count=4)
+    assert all(read_query(f"x:?fast={word}", Options()).fast for word in ("1", "true", "Yes"))
+    assert not any(read_query(f"x:?fast={word}", Options(fast=True)).fast for word in ("0", "False", "no"))
 
 
 @pytest.mark.parametrize(
