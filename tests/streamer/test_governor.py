@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from streamer.batching import Batching
+from streamer.frame import Frame
 from streamer.governor import STEPS, Governor
-from streamer.inbox import Inbox
+from streamer.inbox import Aborted, Inbox
+from streamer.planes import from_rgb
 
 
 class Plant:
@@ -154,3 +156,26 @@ def test_an_overload_long_after_the_last_begins_with_the_usual_patience():
     assert plant.governor.level > 0
     plant.run(0.01, 60)
     assert plant.governor.level == 0
+
+
+@pytest.mark.parametrize(
+    ("every", "thin", "due"), [(1, 1, [0, 1, 2, 3, 4, 5, 6]), (1, 3, [0, 3, 6]), (2, 3, [0, 6])]
+)
+def test_a_thinned_stream_is_inferred_each_so_manieth_frame(every, thin, due):
+    batching, picture = Batching(), from_rgb(np.zeros((2, 2, 3), np.uint8))
+    batching.every["cam"], batching.thin = every, thin
+    assert [n for n in range(7) if batching.is_due(Frame("cam", n, n / 25, picture))] == due
+
+
+def test_no_more_batches_go_in_than_may_be_in_the_engine():
+    def down() -> None:
+        raise Aborted
+
+    batching = Batching(ahead=2)
+    batching.submitted(1)
+    batching.await_turn(down)
+    batching.submitted(1)
+    with pytest.raises(Aborted):
+        batching.await_turn(down)
+    batching.collected()
+    batching.await_turn(down)

@@ -158,6 +158,35 @@ def test_a_stage_that_has_enough_does_not_hold_the_others():
     assert graph.ledger.unbalanced() == []
 
 
+def test_what_a_stage_keeps_to_itself_is_told_at_the_end():
+    def greedy(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        for frame in inbox:
+            if frame.index != 3:
+                yield frame
+
+    graph, _ = build(10, middle=greedy)
+    finish(graph)
+    graph.raise_error()
+    assert graph.ledger.unbalanced() == [f"work: {stream}: 1 of 10 frames unaccounted for" for stream in "ab"]
+
+
+def test_the_first_error_is_told_and_not_what_follows_from_it():
+    def failing(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        yield next(iter(inbox))
+        raise ZeroDivisionError("first")
+
+    def untidy(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        try:
+            yield from inbox
+        finally:
+            raise OSError("second")
+
+    graph, _ = build(100, middle=untidy, last=failing)
+    finish(graph)
+    with pytest.raises(WorkError, match="end: ZeroDivisionError: first"):
+        graph.raise_error()
+
+
 def test_abort_accounts_for_what_was_under_way():
     stuck = threading.Event()
 
@@ -184,9 +213,9 @@ def test_a_frame_is_at_every_moment_under_way_somewhere():
     class Watched(Lane[Item]):
         __slots__ = ()
 
-        def put(self, item: Item) -> float:
+        def put(self, item: Item) -> None:
             seen.append((graph.ledger.under_way("a", ["work"]), graph.ledger.under_way("a", ["end"])))
-            return put(item)
+            put(item)
 
     graph.nodes["work"].edges[0].lane.__class__ = Watched
     finish(graph)
@@ -256,6 +285,15 @@ def test_nodes_join_and_leave_while_it_runs():
     assert graph.wait(10)
     assert [index for stream, index in seen if stream == "b"] == list(range(5))
     assert [index for stream, index in seen if stream == "a"] == list(range(11))
+
+
+def test_what_is_joined_to_a_node_that_has_ended_ends_too():
+    graph, _ = build(1)
+    finish(graph)
+    late = graph.stage("late", through)
+    graph.connect(graph.nodes["work"], late)
+    graph.start(late)
+    assert graph.wait(5)
 
 
 def test_outlet_gives_items_to_the_caller_and_may_be_left_early():

@@ -49,3 +49,35 @@ def test_the_hud_has_no_rate_before_there_is_one() -> None:
     for when in bursts(1, 5, 1.0):
         rates.add(frame, now + when)
     assert "fps" not in rates.hud(frame)
+
+
+@pytest.mark.parametrize(("key", "shown"), [(-1, ""), (7, "  key"), (5, "  key+2")])
+def test_the_hud_says_time_rate_latency_and_key_frame(key: int, shown: str) -> None:
+    rates, now = Rates(), time.monotonic()
+    for when in bursts(31, 1, 1 / 30):
+        rates.add(Frame("cam", 0, 0.0, PLANES, captured=now + when - 0.04), now + when)
+    assert rates.hud(Frame("cam", 7, 62.5, PLANES, key_index=key)) == f"cam  01:02.50  30 fps  40 ms{shown}"
+
+
+def test_a_stream_that_stands_has_no_rate() -> None:
+    rates, now = Rates(), time.monotonic()
+    for when in bursts(31, 1, 1 / 30):
+        rates.add(Frame("cam", 0, 0.0, PLANES), now + when - 5.0)
+    assert rates.fps("cam") == rates.total() == 0.0
+
+
+def test_ages_are_of_live_results_since_the_last_look() -> None:
+    rates = Rates()
+    rates.add(Frame("cam", 0, 0.0, PLANES, captured=1.0, live=True), 1.5)
+    rates.add(Frame("film", 0, 0.0, PLANES, captured=1.0), 9.0)
+    assert rates.ages() == [0.5]
+    assert rates.ages() == []
+
+
+def test_latency_is_smoothed_over_ten_results_and_forgotten_with_the_stream() -> None:
+    rates = Rates()
+    for latency in [1.0] + [0.0] * 10:
+        rates.add(Frame("cam", 0, 0.0, PLANES, captured=5.0 - latency), 5.0)
+    assert rates.latency("cam") == pytest.approx(0.9**10)
+    rates.forget("cam")
+    assert rates.latency("cam") == 0.0
