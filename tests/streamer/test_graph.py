@@ -134,14 +134,19 @@ def test_a_failing_clean_up_is_not_swallowed():
         graph.raise_error()
 
 
-def test_a_users_mistake_found_late_stays_a_users_mistake():
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(InputError("a.mp4: not writable"), "a.mp4: not writable"), (WorkError("disk full"), "work: disk full")],
+    ids=["a user's mistake found late", "work that failed"],
+)
+def test_an_error_of_ours_stays_what_it_is(error, told):
     def picky(inbox: Inbox[Frame]) -> Iterator[Frame]:
         yield next(iter(inbox))
-        raise InputError("a.mp4: not writable")
+        raise error
 
     graph, _ = build(3, middle=picky)
     finish(graph)
-    with pytest.raises(InputError, match=r"^a\.mp4: not writable$"):
+    with pytest.raises(type(error), match=f"^{told}$"):
         graph.raise_error()
 
 
@@ -185,6 +190,41 @@ def test_the_first_error_is_told_and_not_what_follows_from_it():
     finish(graph)
     with pytest.raises(WorkError, match="end: ZeroDivisionError: first"):
         graph.raise_error()
+
+
+def test_what_travels_together_is_let_go_where_nobody_takes_it():
+    freed = []
+
+    class Pair:
+        def __init__(self, first: Frame, second: Frame) -> None:
+            self.frames = (first, second)
+
+        def let_go(self) -> None:
+            freed.append(self)
+
+    def pairs(inbox: Inbox[Frame]) -> Iterator[Item]:
+        for frame in inbox:
+            yield Pair(frame, next(iter(inbox)))
+
+    graph = Graph()
+    work, end = graph.stage("work", pairs), graph.stage("end", lambda inbox: iter(()))
+    graph.connect(graph.source("decode:a", lambda: frames("a", 20)), work)
+    graph.connect(work, end)
+    finish(graph)
+    assert len(freed) == 10
+    assert graph.ledger.lost() == {"end: end ended": 20}
+    assert graph.ledger.unbalanced() == []
+
+
+def test_the_work_of_a_stage_is_told_without_its_waiting():
+    def waiting(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        for frame in inbox:
+            inbox.waited += 1000.0  # no clock says that
+            yield frame
+
+    graph, _ = build(3, middle=waiting)
+    finish(graph)
+    assert graph.nodes["work"].busy.total < -5000.0
 
 
 def test_abort_accounts_for_what_was_under_way():
