@@ -404,6 +404,24 @@ def test_a_sink_that_wants_no_more_ends_its_stage_in_peace_and_the_frame_is_coun
     assert said == ["0 closed", "told", "closed"]
 
 
+def test_who_waits_for_the_engine_does_not_outstay_the_end():
+    class Busy(GreyModel):
+        def acquire(self, timeout: float | None = None) -> None:
+            assert not inbox.is_deserted
+            inbox.abort()
+
+    inbox: Inbox[Frame] = Inbox()
+    inbox.lane("camera").put(next(iter(open_source(synthetic(1)))))
+    with pytest.raises(Aborted):
+        next(stages.submit(Busy(), Batching())(inbox))
+
+
+def test_many_streams_together_store_no_more_than_a_few():
+    with Pipeline(gather([synthetic(1)] * 3, "grey"), model=GreyModel()) as pipeline:
+        edges = [edge for stream in pipeline.streams.values() for edge in stream.decoder.edges]
+        assert [edge.lane._capacity for edge in edges] == [6, 6, 6]
+
+
 @pytest.mark.timeout(30)
 def test_a_sink_to_look_at_is_served_while_nothing_comes():
     inbox: Inbox[Frame] = Inbox()
