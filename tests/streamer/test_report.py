@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from streamer.frame import Frame
+from streamer.pipeline import Pipeline
 from streamer.planes import from_rgb
-from streamer.report import Rates
+from streamer.report import Rates, report
+from streamer.settings import gather
+
+from .test_pipeline import GreyModel, synthetic
 
 PLANES = from_rgb(np.zeros((8, 8, 3), np.uint8))
 
@@ -81,3 +85,27 @@ def test_latency_is_smoothed_over_ten_results_and_forgotten_with_the_stream() ->
     assert rates.latency("cam") == pytest.approx(0.9**10)
     rates.forget("cam")
     assert rates.latency("cam") == 0.0
+
+
+def test_figures_are_of_the_unit_that_they_say() -> None:
+    with Pipeline(gather([synthetic(4)], "grey"), model=GreyModel(batch=4)) as pipeline:
+        pipeline.run()
+        pipeline.began, pipeline.ended = 100.0, 102.0
+        pipeline.batching.batches, pipeline.batching.frames = 2, 6
+        for times in (pipeline.latency, pipeline.graph.nodes["collect"].busy):
+            times.clear()
+            for milliseconds in range(1, 101):
+                times.add(milliseconds / 1e3)
+        tally = pipeline.graph.ledger.tally("collect", "synthetic")
+        tally.dropped["late"], tally.failed["broken"] = 2, 1
+        figures = report(pipeline)
+    assert (figures.seconds, figures.fps, figures.occupancy) == (2.0, 2.0, 0.75)
+    (stage,) = [stage for stage in figures.stages if stage.name == "collect"]
+    for found in (figures.latency_ms, (stage.median_ms, stage.p95_ms, stage.p99_ms)):
+        assert found == pytest.approx((50, 95, 99), rel=0.03)
+    assert (stage.items, stage.queued) == (100, 0)
+    (stream,) = figures.streams
+    assert (stream.decoded, stream.results, stream.key_frames, stream.frames_between) == (4, 4, 0, 0)
+    assert (stream.dropped, stream.failed) == ({"collect: late": 2}, {"collect: broken": 1})
+    assert figures.lost == {"collect: late": 2, "collect: broken": 1}
+    assert figures.unbalanced == ("collect: synthetic: -3 of 4 frames unaccounted for",)
