@@ -244,6 +244,24 @@ def test_abort_accounts_for_what_was_under_way():
     assert graph.ledger.unbalanced() == []
 
 
+def test_abort_ends_a_stage_though_its_source_gives_nothing():
+    left = threading.Event()
+
+    def silent() -> Iterator[Frame]:
+        left.wait(30)
+        yield from frames("a", 1)
+
+    graph = Graph()
+    work = graph.stage("work", through)
+    graph.connect(graph.source("decode:a", silent), work)
+    graph.start()
+    graph.abort()
+    work.thread.join(5)
+    assert not work.thread.is_alive()
+    left.set()
+    assert graph.wait(5)
+
+
 def test_a_frame_is_at_every_moment_under_way_somewhere():
     """Whoever removes a stream waits for that; between two stages it must not be overlooked."""
     seen: list[tuple[int, int]] = []

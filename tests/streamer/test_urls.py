@@ -138,7 +138,8 @@ def test_bad_query_says_what_would_be_right(query, words):
     assert all(word in str(caught.value) for word in [f"x:?{query}: ", *words])
 
 
-def test_bad_query_shows_no_password():
+@pytest.mark.parametrize("query", ["fsp=1", "fps=x", "fps=0"])
+def test_bad_query_shows_no_password(query):
     with pytest.raises(InputError) as caught:
-        read_query("rtsp://a:hunter2@b/?fsp=1", Options())
+        read_query(f"rtsp://a:hunter2@b/?{query}", Options())
     assert "hunter2" not in str(caught.value)
