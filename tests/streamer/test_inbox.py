@@ -216,14 +216,12 @@ def test_who_has_lingered_is_woken_by_one_item_again():
     waits, wait = threading.Event(), inbox._filled.wait
     inbox._filled.wait = lambda seconds=None: (waits.set(), wait(seconds))
     given: list[int] = []
-    woken = threading.Thread(target=lambda: given.extend(inbox.take(1, deadline=time.perf_counter() + 5.0)))
+    woken = threading.Thread(target=lambda: given.extend(inbox.take(1)), daemon=True)
     woken.start()
     assert waits.wait(5.0)
-    began = time.perf_counter()
     lane.put(1)
-    woken.join(10.0)
+    woken.join(5.0)
     assert given == [1]
-    assert time.perf_counter() - began < 4.0
 
 
 def test_a_lane_that_grows_frees_its_producer():
