@@ -42,28 +42,24 @@ class Lane(Generic[T]):
             self._capacity = capacity
             self._room.notify_all()
 
-    def put(self, item: T) -> float:
-        """Hand over one item; return the seconds it had to wait for room.
+    def put(self, item: T) -> None:
+        """Hand over one item, once there is room for it.
 
         Raises:
             Aborted: the inbox was aborted.
         """
         inbox = self._inbox
-        waited = 0.0
         with inbox._lock:
-            if self._policy == "block" and self._full():
-                began = time.perf_counter()
-                while self._full():
-                    self._room.wait()
-                waited = time.perf_counter() - began
+            while self._policy == "block" and self._full():
+                self._room.wait()
             if inbox._aborted:
                 raise Aborted
             if inbox._refusal:
                 inbox.lost(item, inbox._refusal)
-                return waited
+                return
             if self.closed and self not in inbox._lanes:  # nobody looks here any more
                 inbox.lost(item, "closed")
-                return waited
+                return
             while len(self._items) >= self._capacity:
                 late = self._items.popleft()
                 inbox.lost(late, "late")
@@ -76,7 +72,6 @@ class Lane(Generic[T]):
             inbox._count += 1
             if inbox._count >= inbox._awaited:
                 inbox._filled.notify()
-        return waited
 
     def _full(self) -> bool:
         inbox = self._inbox

@@ -285,8 +285,6 @@ def _holds(frame: object, planes: Planes) -> bool:
 
     if not isinstance(frame, av.VideoFrame) or frame.format.name != FORMATS[planes.subsampling]:
         return False
-    if (frame.width, frame.height) != planes.size:
-        return False
     y, u, v = frame.planes
     return _is_at(planes.y, y) and _is_at(planes.u, u) and _is_at(planes.v, v)
 

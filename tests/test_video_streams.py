@@ -234,6 +234,7 @@ def test_a_removed_stream_leaves_no_state(pair):
         other = pipeline.add_stream(URLS[0], "other")
         pipeline.remove_stream(name)
         assert not pipeline.model.video.knows(name)
+        assert name not in pipeline.keys._courses
         reader.join(20)
         assert pipeline.model.video.knows(other)
 

@@ -134,14 +134,19 @@ def test_a_failing_clean_up_is_not_swallowed():
         graph.raise_error()
 
 
-def test_a_users_mistake_found_late_stays_a_users_mistake():
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(InputError("a.mp4: not writable"), "a.mp4: not writable"), (WorkError("disk full"), "work: disk full")],
+    ids=["a user's mistake found late", "work that failed"],
+)
+def test_an_error_of_ours_stays_what_it_is(error, told):
     def picky(inbox: Inbox[Frame]) -> Iterator[Frame]:
         yield next(iter(inbox))
-        raise InputError("a.mp4: not writable")
+        raise error
 
     graph, _ = build(3, middle=picky)
     finish(graph)
-    with pytest.raises(InputError, match=r"^a\.mp4: not writable$"):
+    with pytest.raises(type(error), match=f"^{told}$"):
         graph.raise_error()
 
 
@@ -156,6 +161,70 @@ def test_a_stage_that_has_enough_does_not_hold_the_others():
     ended = sum(tally.dropped["end ended"] for tally in graph.ledger.stages()["end"].values())
     assert ended == 197
     assert graph.ledger.unbalanced() == []
+
+
+def test_what_a_stage_keeps_to_itself_is_told_at_the_end():
+    def greedy(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        for frame in inbox:
+            if frame.index != 3:
+                yield frame
+
+    graph, _ = build(10, middle=greedy)
+    finish(graph)
+    graph.raise_error()
+    assert graph.ledger.unbalanced() == [f"work: {stream}: 1 of 10 frames unaccounted for" for stream in "ab"]
+
+
+def test_the_first_error_is_told_and_not_what_follows_from_it():
+    def failing(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        yield next(iter(inbox))
+        raise ZeroDivisionError("first")
+
+    def untidy(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        try:
+            yield from inbox
+        finally:
+            raise OSError("second")
+
+    graph, _ = build(100, middle=untidy, last=failing)
+    finish(graph)
+    with pytest.raises(WorkError, match="end: ZeroDivisionError: first"):
+        graph.raise_error()
+
+
+def test_what_travels_together_is_let_go_where_nobody_takes_it():
+    freed = []
+
+    class Pair:
+        def __init__(self, first: Frame, second: Frame) -> None:
+            self.frames = (first, second)
+
+        def let_go(self) -> None:
+            freed.append(self)
+
+    def pairs(inbox: Inbox[Frame]) -> Iterator[Item]:
+        for frame in inbox:
+            yield Pair(frame, next(iter(inbox)))
+
+    graph = Graph()
+    work, end = graph.stage("work", pairs), graph.stage("end", lambda inbox: iter(()))
+    graph.connect(graph.source("decode:a", lambda: frames("a", 20)), work)
+    graph.connect(work, end)
+    finish(graph)
+    assert len(freed) == 10
+    assert graph.ledger.lost() == {"end: end ended": 20}
+    assert graph.ledger.unbalanced() == []
+
+
+def test_the_work_of_a_stage_is_told_without_its_waiting():
+    def waiting(inbox: Inbox[Frame]) -> Iterator[Frame]:
+        for frame in inbox:
+            inbox.waited += 1000.0  # no clock says that
+            yield frame
+
+    graph, _ = build(3, middle=waiting)
+    finish(graph)
+    assert graph.nodes["work"].busy.total < -5000.0
 
 
 def test_abort_accounts_for_what_was_under_way():
@@ -175,6 +244,24 @@ def test_abort_accounts_for_what_was_under_way():
     assert graph.ledger.unbalanced() == []
 
 
+def test_abort_ends_a_stage_though_its_source_gives_nothing():
+    left = threading.Event()
+
+    def silent() -> Iterator[Frame]:
+        left.wait(30)
+        yield from frames("a", 1)
+
+    graph = Graph()
+    work = graph.stage("work", through)
+    graph.connect(graph.source("decode:a", silent), work)
+    graph.start()
+    graph.abort()
+    work.thread.join(5)
+    assert not work.thread.is_alive()
+    left.set()
+    assert graph.wait(5)
+
+
 def test_a_frame_is_at_every_moment_under_way_somewhere():
     """Whoever removes a stream waits for that; between two stages it must not be overlooked."""
     seen: list[tuple[int, int]] = []
@@ -184,9 +271,9 @@ def test_a_frame_is_at_every_moment_under_way_somewhere():
     class Watched(Lane[Item]):
         __slots__ = ()
 
-        def put(self, item: Item) -> float:
+        def put(self, item: Item) -> None:
             seen.append((graph.ledger.under_way("a", ["work"]), graph.ledger.under_way("a", ["end"])))
-            return put(item)
+            put(item)
 
     graph.nodes["work"].edges[0].lane.__class__ = Watched
     finish(graph)
@@ -256,6 +343,15 @@ def test_nodes_join_and_leave_while_it_runs():
     assert graph.wait(10)
     assert [index for stream, index in seen if stream == "b"] == list(range(5))
     assert [index for stream, index in seen if stream == "a"] == list(range(11))
+
+
+def test_what_is_joined_to_a_node_that_has_ended_ends_too():
+    graph, _ = build(1)
+    finish(graph)
+    late = graph.stage("late", through)
+    graph.connect(graph.nodes["work"], late)
+    graph.start(late)
+    assert graph.wait(5)
 
 
 def test_outlet_gives_items_to_the_caller_and_may_be_left_early():

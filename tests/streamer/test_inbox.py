@@ -49,9 +49,12 @@ def test_latest_lane_gives_up_its_oldest_and_says_so():
     lane = inbox.lane("camera", policy="latest", capacity=2)
     for item in range(5):
         lane.put(item)
+    assert len(inbox) == 2
+    lane.resize(1)
+    lane.put(5)
     lane.close()
-    assert list(inbox) == [3, 4]
-    assert lost == [(0, "late"), (1, "late"), (2, "late")]
+    assert list(inbox) == [5]
+    assert lost == [(item, "late") for item in range(5)]
 
 
 @pytest.mark.parametrize("capacity", [1, 2])
@@ -67,12 +70,12 @@ def test_what_follows_a_late_item_may_take_over_from_it(capacity):
 def test_blocking_lane_holds_its_producer_until_there_is_room():
     inbox: Inbox[int] = Inbox()
     lane = inbox.lane("file", capacity=2)
-    waits: list[float] = []
+    depths: list[int] = []
 
     def produce() -> None:
         for item in range(50):
-            waits.append(lane.put(item))
-            assert len(lane) <= 2
+            lane.put(item)
+            depths.append(len(lane))
         lane.close()
 
     producer = threading.Thread(target=produce)
@@ -80,7 +83,7 @@ def test_blocking_lane_holds_its_producer_until_there_is_room():
     assert list(inbox) == list(range(50))
     producer.join(5)
     assert not producer.is_alive()
-    assert all(wait >= 0 for wait in waits)
+    assert max(depths) <= 2
 
 
 def test_deadline_returns_what_is_there():
@@ -130,6 +133,7 @@ def test_refused_items_are_lost_and_nobody_blocks():
     lane.put(2)
     lane.put(3)
     assert lost == [(1, "window closed"), (2, "window closed"), (3, "window closed")]
+    assert len(inbox) == 0
 
 
 def test_waiting_of_the_consumer_is_measured():
@@ -203,6 +207,36 @@ def test_who_lingers_is_woken_by_the_last_of_several():
         lane.put(item)
     woken.join(10.0)
     assert given == [0, 1, 2]
+
+
+def test_who_has_lingered_is_woken_by_one_item_again():
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("a")
+    inbox.linger(3, 0.01)
+    waits, wait = threading.Event(), inbox._filled.wait
+    inbox._filled.wait = lambda seconds=None: (waits.set(), wait(seconds))
+    given: list[int] = []
+    woken = threading.Thread(target=lambda: given.extend(inbox.take(1)), daemon=True)
+    woken.start()
+    assert waits.wait(5.0)
+    lane.put(1)
+    woken.join(5.0)
+    assert given == [1]
+
+
+def test_a_lane_that_grows_frees_its_producer():
+    inbox: Inbox[int] = Inbox()
+    lane = inbox.lane("file", capacity=1)
+    lane.put(1)
+    waits, wait = threading.Event(), lane._room.wait
+    lane._room.wait = lambda: (waits.set(), wait())
+    producer = threading.Thread(target=lane.put, args=(2,), daemon=True)
+    producer.start()
+    assert waits.wait(5.0)
+    lane.resize(2)
+    producer.join(5.0)
+    assert not producer.is_alive()
+    assert inbox.take(2) == [1, 2]
 
 
 @pytest.mark.parametrize("end", ["close", "abort", "refuse", "time"])

@@ -59,10 +59,26 @@ def test_a_lost_frame_says_where_and_why(tmp_path, capsys):
         [1.0, "cam", 7, "submit", "in"],
         [1.1, "cam", 7, "submit", "late"],
         [1.2, "cam", -1, "decode:cam", "frozen", 3],
+        [2.0, "yard", 7, "write:a.jsonl", "in"],
+        [2.01, "yard", 7, "write:a.jsonl", "out"],
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert print_journey(path, 7)
-    assert "lost at submit: late" in capsys.readouterr().out
+    cam = """\
+cam #7
+        0.0 ms  captured
+       50.0 ms  decoded
+       50.0 ms  waits for submit
+      150.0 ms  lost at submit: late
+"""
+    yard = """\
+yard #7
+        0.0 ms  captured
+        0.0 ms  waits for write:a.jsonl
+       10.0 ms  written to a.jsonl
+"""
+    for stream, told in (("", cam + yard), ("cam", cam), ("yard", yard)):
+        assert print_journey(path, 7, stream)
+        assert capsys.readouterr().out == told
     assert print_balance(path)
     shown = capsys.readouterr().out
     assert "balanced" in shown

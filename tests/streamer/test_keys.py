@@ -52,7 +52,9 @@ def test_frames_know_their_key_frame():
     assert keys.frames == {("a", "key"): 2, ("a", "between"): 3}
 
 
-@pytest.mark.parametrize(("streams", "interval", "batch"), [(8, 5, 1), (3, 5, 1), (12, 4, 1), (20, 5, 4)])
+@pytest.mark.parametrize(
+    ("streams", "interval", "batch"), [(8, 5, 1), (3, 5, 1), (12, 4, 1), (20, 5, 4), (6, 5, 4)]
+)
 def test_phases_of_streams_are_spread_by_batches(streams, interval, batch):
     """After the first round, key frames of one round make whole batches, as evenly as these allow."""
     keys = Keys(KeyPolicy(interval), batch)
@@ -65,6 +67,7 @@ def test_phases_of_streams_are_spread_by_batches(streams, interval, batch):
     loads = [rounds[number] for number in range(1, 1 + interval)]
     assert sum(loads) == streams
     assert max(loads) - min(loads) <= batch
+    assert sum(load % batch > 0 for load in loads) <= 1
     assert [rounds[number] for number in range(1 + interval, 1 + 2 * interval)] == loads
 
 
@@ -107,6 +110,11 @@ def test_a_stream_that_left_makes_room_in_its_phase():
     assert keys.is_key(frame(2, stream="c"), known=True)
 
 
+def test_a_frame_whose_state_the_engine_no_longer_has_is_a_key_frame():
+    keys = Keys(KeyPolicy(5))
+    assert [keys.is_key(frame(n), known=n not in (0, 2)) for n in range(4)] == [True, False, True, False]
+
+
 def scored(*scores: float) -> Detections:
     return Detections.of(np.zeros((len(scores), 4)), scores, np.zeros(len(scores)))
 
@@ -139,6 +147,8 @@ def test_late_results_of_an_earlier_key_frame_count_no_more():
     keys.is_key(frame(1, cuts=1), known=True)
     keys.note(late, scored(), 1.0)
     assert not keys.is_key(frame(2, cuts=1), known=True)
+    keys.forget("a")
+    keys.note(late, scored(), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,11 @@ def test_an_empty_histogram_is_zero():
 def test_ledger_names_what_is_not_accounted_for():
     ledger = Ledger()
     tally = ledger.tally("infer", "door")
-    tally.offered, tally.out = 5, 3
+    tally.offered, tally.out = 7, 3
     tally.dropped["late"] = 1
-    assert ledger.unbalanced() == ["infer: door: 1 of 5 frames unaccounted for"]
-    assert ledger.lost() == {"infer: late": 1}
+    tally.failed["broken"] = 2
+    assert ledger.unbalanced() == ["infer: door: 1 of 7 frames unaccounted for"]
+    assert ledger.lost() == {"infer: late": 1, "infer: broken": 2}
     ledger.write_off("aborted")
     assert ledger.unbalanced() == []
-    assert ledger.lost() == {"infer: late": 1, "infer: aborted": 1}
+    assert ledger.lost() == {"infer: late": 1, "infer: broken": 2, "infer: aborted": 1}

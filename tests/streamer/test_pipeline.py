@@ -19,13 +19,14 @@ from engines.detections import Detections
 from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer import stages
-from streamer.batching import Batching
+from streamer.batching import FILE_WAIT, LIVE_WAIT, SHARE, Batching
 from streamer.frame import Frame, Planes
 from streamer.graph import Node
 from streamer.inbox import Aborted, Inbox
 from streamer.pipeline import Pipeline
 from streamer.runner import summary
 from streamer.settings import SinkSettings, gather, merge
+from streamer.sinks import Closed
 from streamer.sources import open_source
 
 SPEC = ModelSpec("grey", "detect", "dense", ("thing",), (128, 72))
@@ -362,6 +363,85 @@ def test_a_partial_batch_leaves_at_its_deadline():
     lane.put(frame)
     flight = next(stages.submit(model, Batching(max_wait=0.01))(inbox))
     assert (len(flight.frames), list(model.sizes)) == (1, [1])
+
+
+def test_a_stream_takes_no_more_than_its_share_of_a_batch_that_waits_for_others():
+    inbox, picture = Inbox(), Planes(np.zeros((72, 128), np.uint8), *[np.zeros((36, 64), np.uint8)] * 2)
+    lane = inbox.lane("camera")
+    for number in range(4):
+        lane.put(Frame("camera", number, number / 25, picture))
+    submit = stages.submit(GreyModel(batch=4), Batching(max_wait=0.01, share=1))
+    assert [frame.index for frame in next(submit(inbox)).frames] == [0]
+
+
+@pytest.mark.parametrize(
+    ("others", "how", "knobs"),
+    [
+        ([], {}, (FILE_WAIT, 0)),
+        ([], {"realtime": True}, (LIVE_WAIT, 0)),
+        ([synthetic(1) + "&live=1"], {}, (LIVE_WAIT, SHARE)),
+    ],
+    ids=["a file", "a file at its own pace", "a camera beside it"],
+)
+def test_a_batch_waits_as_long_as_its_streams_can(others, how, knobs):
+    with Pipeline(gather([synthetic(1), *others], "grey", **how), model=GreyModel()) as pipeline:
+        assert (pipeline.batching.max_wait, pipeline.batching.share) == knobs
+
+
+def test_a_sink_that_wants_no_more_ends_its_stage_in_peace_and_the_frame_is_counted():
+    said: list[str] = []
+
+    class Shut:
+        def write(self, frame: Frame) -> None:
+            raise Closed
+
+        def close(self) -> None:
+            said.append("closed")
+
+    inbox: Inbox[Frame] = Inbox(lambda frame, reason: said.append(f"{frame.index} {reason}"))
+    inbox.lane("camera").put(next(iter(open_source(synthetic(1)))))
+    assert list(stages.write(Shut, lambda: said.append("told"))(inbox)) == []
+    assert said == ["0 closed", "told", "closed"]
+
+
+def test_who_waits_for_the_engine_does_not_outstay_the_end():
+    class Busy(GreyModel):
+        def acquire(self, timeout: float | None = None) -> None:
+            assert not inbox.is_deserted
+            inbox.abort()
+
+    inbox: Inbox[Frame] = Inbox()
+    inbox.lane("camera").put(next(iter(open_source(synthetic(1)))))
+    with pytest.raises(Aborted):
+        next(stages.submit(Busy(), Batching())(inbox))
+
+
+def test_many_streams_together_store_no_more_than_a_few():
+    with Pipeline(gather([synthetic(1)] * 3, "grey"), model=GreyModel()) as pipeline:
+        edges = [edge for stream in pipeline.streams.values() for edge in stream.decoder.edges]
+        assert [edge.lane._capacity for edge in edges] == [6, 6, 6]
+
+
+@pytest.mark.timeout(30)
+def test_a_sink_to_look_at_is_served_while_nothing_comes():
+    inbox: Inbox[Frame] = Inbox()
+    lane, polls = inbox.lane("camera"), []
+
+    class Shown:
+        def write(self, frame: Frame) -> None:
+            pass
+
+        def poll(self) -> None:
+            polls.append(len(polls))
+            if len(polls) == 2:
+                lane.close()
+
+        def close(self) -> None:
+            pass
+
+    lane.put(next(iter(open_source(synthetic(1)))))
+    assert len(list(stages.write(Shown, lambda: None)(inbox))) == 1
+    assert len(polls) == 2
 
 
 def test_frames_that_are_not_inferred_wait_in_a_batch_up_to_so_many_pixels():

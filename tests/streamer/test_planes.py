@@ -100,6 +100,14 @@ def test_chroma_of_odd_sizes_rounds_up(subsampling, size):
     assert np.abs(pixels.to_rgb(planes).astype(int) - (200, 60, 30)).max() <= 2
 
 
+@pytest.mark.parametrize("size", [(3, 2), (2, 3), (3, 3)])
+def test_a_chroma_sample_at_an_odd_edge_is_of_that_edge_alone(size):
+    picture = np.full((size[1], size[0], 3), (200, 60, 30), np.uint8)
+    picture[2:] = picture[:, 2:] = (30, 60, 200)
+    edge = pixels.from_rgb(np.full((2, 2, 3), (30, 60, 200), np.uint8), subsampling=(2, 2))
+    assert pixels.from_rgb(picture, subsampling=(2, 2)).u[-1, -1] == edge.u[0, 0]
+
+
 def test_rgb_survives_the_way_through_444():
     rgb = np.random.default_rng(1).integers(0, 256, (67, 45, 3), dtype=np.uint8)
     assert np.abs(pixels.to_rgb(pixels.from_rgb(rgb)).astype(int) - rgb).max() <= 2
@@ -253,13 +261,30 @@ def test_video_frame_carries_pixels_and_tags(subsampling, matrix, full_range):
     assert (again.v == planes.v).all()
 
 
-def test_video_frame_of_foreign_memory_is_a_copy():
+@pytest.mark.parametrize("part", [(0, 2, 32, 20), (0, 0, 32, 18), (0, 0, 30, 20)], ids=str)
+def test_video_frame_of_a_part_of_another_is_a_copy(part):
     planes = pixels.from_rgb(smooth(32, 20))
-    cropped = Planes(planes.y[2:], planes.u[2:], planes.v[2:], owner=planes.owner)
+    cropped = pixels.crop(planes, part)
     frame = pixels.to_video_frame(cropped)
     assert frame is not planes.owner
-    assert (frame.width, frame.height) == (32, 18)
-    assert (pixels.from_video_frame(frame).y == planes.y[2:]).all()
+    assert (frame.width, frame.height) == cropped.size
+    assert (pixels.from_video_frame(frame).y == cropped.y).all()
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "chroma"),
+    [((1, 1), np.s_[4:9, 2:7]), ((2, 1), np.s_[4:9, 1:4]), ((2, 2), np.s_[2:5, 1:4])],
+    ids=str,
+)
+def test_a_crop_is_a_view_with_all_the_chroma_that_it_needs(subsampling, chroma):
+    planes = pixels.from_rgb(smooth(32, 20), subsampling=subsampling)
+    part = pixels.crop(planes, (2, 4, 7, 9))
+    assert (part.size, part.subsampling) == ((5, 5), subsampling)
+    for plane, whole, place in (
+        (part.y, planes.y, np.s_[4:9, 2:7]), (part.u, planes.u, chroma), (part.v, planes.v, chroma),
+    ):  # fmt: skip
+        assert np.shares_memory(plane, whole)
+        assert np.array_equal(plane, whole[place])
 
 
 # What EXIF's table says row 0 and column 0 of the stored picture are, as numpy operations.

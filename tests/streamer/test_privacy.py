@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,43 @@ def test_detail_is_gone_inside_and_the_rest_is_as_it_was(how: How, subsampling: 
 
 @pytest.mark.parametrize("box", [[-50, -50, 5, 5], [150, 110, 400, 400], [-9, -9, 999, 999], [50] * 4])
 def test_boxes_at_and_beyond_the_edge_are_no_trouble(box: list[float]) -> None:
-    shown = conceal(from_rgb(NOISE, subsampling=(2, 2)), np.array([box], np.float32), "fill")
+    boxes = np.array([box, [200, 20, 240, 60], [20, 20, 40, 40]], np.float32)
+    shown = conceal(from_rgb(NOISE, subsampling=(2, 2)), boxes, "fill")
     assert shown.y.shape == (120, 160)
+    assert (shown.y[20:40, 20:40] == 128).all()
 
 
 def person(visible: tuple[int, ...]) -> Detections:
     """Someone of 80 x 240 pixels with the head around (100, 40), the shoulders below."""
     points = np.zeros((1, 17, 3), np.float32)
     places = [(100, 45), (94, 40), (106, 40), (86, 42), (114, 42), (75, 75), (125, 75)]
-    for joint, (x, y) in enumerate(places):
-        points[0, joint] = x, y, joint in visible
+    for joint in visible:
+        points[0, joint] = *places[joint], 1
     return Detections.of([[60, 10, 140, 250]], [0.9], [0], keypoints=points)
 
 
-@pytest.mark.parametrize("visible", [(0, 1, 2, 3, 4, 5, 6), (3,), (0, 5, 6), ()], ids=str)
-def test_a_head_is_found_by_what_is_seen_of_it(visible: tuple[int, ...]) -> None:
-    [(x1, y1, x2, y2)] = heads(person(visible), POSE).tolist()
+ALL = person((0, 1, 2, 3, 4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [ALL, person((3,)), person((0, 5, 6)), person(()), Detections.of(ALL.boxes, ALL.scores, ALL.classes)],
+    ids=["all", "an ear", "nose and shoulders", "nothing", "a track without keypoints"],
+)
+def test_a_head_is_found_by_what_is_seen_of_it(found: Detections) -> None:
+    [(x1, y1, x2, y2)] = heads(found, POSE).tolist()
     assert x1 < 88
-    assert x2 > 101
+    assert 101 < x2 < 150
     assert 0 < y1 < 30
-    assert 48 < y2 < 100
+    assert 65 < y2 < 100
+
+
+def test_a_model_of_faces_needs_no_shoulders() -> None:
+    found, spec = person((0, 1, 2)), replace(POSE, keypoints=COCO_KEYPOINTS[:3])
+    face = Detections.of(found.boxes, found.scores, found.classes, keypoints=found.keypoints[:, :3])
+    [(x1, y1, x2, y2)] = heads(face, spec).tolist()
+    assert x1 < 94 < 106 < x2
+    assert y1 < 40 < 45 < y2
 
 
 def staged(told: Privacy, spec: ModelSpec, frames: list[Frame]) -> list[Frame]:
@@ -84,6 +102,17 @@ def test_a_place_stays_hidden_for_a_moment_after_the_detection_is_lost() -> None
     ]
     shown = staged(Privacy("fill", hold=0.5), STREET, frames)
     assert [bool((frame.planes.y[40:80, 50:70] == 128).all()) for frame in shown] == [True] * 8 + [False] * 4
+
+
+def test_what_moves_on_leaves_nothing_hidden_behind_it() -> None:
+    frames = [
+        Frame("a", index, index / 10, from_rgb(NOISE), detections=Detections.of(boxes, [0.9] * 2, [0] * 2))
+        for index, boxes in enumerate(
+            [[[10, 10, 60, 60], [90, 60, 140, 110]], [[20, 10, 70, 60], [90, 60, 140, 110]]]
+        )
+    ]
+    shown = staged(Privacy("fill", margin=0), STREET, frames)
+    assert [bool((frame.planes.y[10:60, 10:19] == 128).all()) for frame in shown] == [True, False]
 
 
 def test_only_the_chosen_classes_are_hidden() -> None:

@@ -181,11 +181,14 @@ def test_mistakes_are_refused_and_change_nothing(pipeline):
     assert [stream.name for stream in pipeline.status().streams] == ["synthetic"]
 
 
-def test_a_stream_whose_files_another_writes_is_refused(pipeline):
+def test_a_stream_whose_files_another_writes_is_refused_and_let_go(pipeline, monkeypatch):
     pipeline.add_stream(LIVE, "front door")
+    closed = []
+    monkeypatch.setattr(Synthetic, "close", lambda source: closed.append(source.name))
     with pytest.raises(InputError, match="'front door' and 'front_door' would both write"):
         pipeline.add_stream(LIVE, "front_door")
     assert "front_door" not in pipeline.streams
+    until(lambda: closed == ["front_door"])
 
 
 def test_a_pipe_that_nobody_writes_to_holds_up_no_further_change(pipeline, tmp_path, monkeypatch):
@@ -460,6 +463,16 @@ def test_a_broken_edit_is_refused_with_its_line_and_all_goes_on(file):
     until(lambda: results(file.pipeline, "a") > before + 3)
     file.path.unlink()
     assert "all goes on as before" in "".join(file.look())
+
+
+def test_what_is_said_of_an_edit_shows_no_secret(file):
+    def read() -> Settings:
+        raise InputError("rtsp://me:hush@cam/1: refused")
+
+    file.follower._read = read
+    file.write(f"a: {LIVE}", f"b: {LIVE}")
+    (said,) = file.look()
+    assert said.startswith("rtsp://me:***@cam/1: refused")
 
 
 def test_a_file_that_nests_without_end_is_a_mistake_as_any_other(file):

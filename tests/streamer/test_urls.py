@@ -116,6 +116,8 @@ def test_query_replaces_the_named_fields():
         (320, 180), 12.5, fast=True, title="a b"
     )
     assert read_query("x:", Options(count=4)) == Options(count=4)
+    assert all(read_query(f"x:?fast={word}", Options()).fast for word in ("1", "true", "Yes"))
+    assert not any(read_query(f"x:?fast={word}", Options(fast=True)).fast for word in ("0", "False", "no"))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,8 @@ def test_bad_query_says_what_would_be_right(query, words):
     assert all(word in str(caught.value) for word in [f"x:?{query}: ", *words])
 
 
-def test_bad_query_shows_no_password():
+@pytest.mark.parametrize("query", ["fsp=1", "fps=x", "fps=0"])
+def test_bad_query_shows_no_password(query):
     with pytest.raises(InputError) as caught:
-        read_query("rtsp://a:hunter2@b/?fsp=1", Options())
+        read_query(f"rtsp://a:hunter2@b/?{query}", Options())
     assert "hunter2" not in str(caught.value)
