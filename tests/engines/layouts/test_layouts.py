@@ -62,6 +62,11 @@ FAMILIES: dict[
     "yolox": ({"output": (1, 42, 7)}, {"layout": "yolox"}, YOLOX),
     "yolox-decoded": ({"output": (1, 42, 7)}, {"layout": "yolox-decoded"}, YOLOX),
     "nanodet": (GRIDS, {}, NANODET),
+    "nanodet of 32 classes": (
+        GRIDS | {name: (1, shape[1], 32) for name, shape in GRIDS.items()},
+        {},
+        NANODET,
+    ),
     "nanodet-plus": ({"output": (1, 43, 35)}, {}, NANODET),
     "ultraface": (FACES, {}, ULTRAFACE),
     "ultraface-decoded": (FACES, {}, ULTRAFACE),
