@@ -19,6 +19,7 @@ from engines.letterbox import place
 from engines.masks import bitmap
 from engines.model import scale
 from engines.options import Options
+from engines.parity import outputs as outputs_of
 from engines.reading import Reading
 from engines.spec import ModelSpec
 
@@ -332,21 +333,22 @@ def test_an_engine_that_fails_holds_no_request(
 
 
 NOT_NUMBERS = {
-    "a score": ("scores", [0], [0.8, 0.7, 0.6]),
-    "a coordinate": ("boxes", [1, 2], [0.9, 0.6]),
-    "all": ("boxes", [0, 1, 2, 3, 4], []),
+    "a score": ("scores", [0], 1, [0.8, 0.7, 0.6]),
+    "boxes": ("boxes", [1, 2], 2, [0.9, 0.6]),
+    "an edge of each": ("boxes", ([1, 2], [0, 3]), 2, [0.9, 0.6]),
+    "all": ("boxes", [0, 1, 2, 3, 4], 5, []),
 }
 
 
-@pytest.mark.parametrize(("name", "rows", "scores"), NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
+@pytest.mark.parametrize(("name", "rows", "count", "scores"), NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
 def test_candidates_that_are_no_numbers_are_counted_and_dropped(
-    name: str, rows: list[int], scores: list[float], saved: Save
+    name: str, rows: Any, count: int, scores: list[float], saved: Save
 ) -> None:
     outputs = {"boxes": BOXES.copy(), "scores": SCORES.copy()}
-    outputs[name][0, rows] = np.nan
+    outputs[name][0][rows] = np.nan
     with engines.load(saved(outputs), Options(backend="onnxruntime", conf=0.2)) as model:
         (found,) = model.predict([picture()])
-        assert model.invalid == len(rows)
+        assert model.invalid == count
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     assert np.isfinite(found.boxes).all()
 
@@ -419,13 +421,16 @@ def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp
     path.write_bytes(model.SerializeToString())
     path.with_suffix(".yaml").write_text("task: embed\ncolour: bgr\n")
     pictures = [np.full((20, 10, 3), colour, np.uint8) for colour in ([255, 0, 0], [0, 30, 40], [9, 9, 9])]
+    inputs = [np.full((32, 64, 3), level, np.uint8) for level in (1, 200)]
     for batch in (1, 2):
         with engines.load(path, Options(backend=backend, precision="fp32", batch=batch)) as loaded:
             vectors = loaded.embed(pictures)
             assert loaded.embed([]).shape == (0, 3)
+            given = [np.linalg.norm(told["embeddings"]) for told in outputs_of(loaded.engine, inputs)]
             with pytest.raises(InputError, match="it gives embeddings, a model that gives detections"):
                 loaded.predict(pictures)
         np.testing.assert_allclose(vectors, [[0, 0, 1], [0.8, 0.6, 0], [3**-0.5] * 3], atol=1e-4)
+        np.testing.assert_allclose(given, 1, atol=1e-4)  # as parity compares them
 
 
 @pytest.mark.filterwarnings("error")

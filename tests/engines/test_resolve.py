@@ -37,6 +37,16 @@ RECOGNISED = {
         {},
         ("yolox", "detect", ("class_0", "class_1"), "letterbox-topleft", "bgr", 1.0),
     ),
+    "yolox of one class": (
+        {"output": raw(CELLS, 6)},
+        {},
+        ("yolox", "detect", ("class_0",), "letterbox-topleft", "bgr", 1.0),
+    ),
+    "yolov5 of one class": (
+        {"output0": raw(3 * CELLS, 6)},
+        {},
+        ("yolov5", "detect", ("class_0",), "letterbox", "rgb", 1 / 255),
+    ),
     "ultralytics without metadata": (
         {"output0": raw(84, CELLS)},
         {},

@@ -108,6 +108,15 @@ FAMILIES: dict[
     "embedding": ({"output": (1, 8)}, {"task": "embed"}, (*QUERIES[:7], 0.45)),
     "classifier": ({"output": (1, 3)}, {"task": "classify"}, (*QUERIES[:6], 0.0, 1.0)),
 }
+TASKS = {
+    "yolact": "segment",
+    "retinaface": "pose",
+    "rtmo": "pose",
+    "heatmaps": "pose",
+    "simcc": "pose",
+    "embedding": "embed",
+    "classifier": "classify",
+}
 ANY_CLASSES = {  # classes whose number nothing in the outputs tells
     "ultralytics-end2end",
     "ultralytics-rtdetr",
@@ -149,7 +158,10 @@ def test_pictures_and_thresholds_are_those_of_the_release(name: str) -> None:
     _, known, expected = FAMILIES[name]
     facts = recognised(name)
     assert facts is not None
-    spec = ModelSpec(**({"name": name, "layout": name, "size": SIZE, "classes": ()} | known | facts))
+    spec = ModelSpec(
+        **({"name": name, "layout": name, "size": SIZE, "classes": (), "task": "detect"} | known | facts)
+    )
+    assert spec.task == TASKS.get(name, "detect")
     units = spec.resize, spec.pad, spec.colour, spec.scale, spec.mean, spec.std, spec.conf, spec.iou
     assert units == expected
 
