@@ -368,6 +368,19 @@ def test_a_person_with_a_joint_that_is_no_number_is_counted_and_dropped(
         assert model.invalid == 2
 
 
+def test_a_joint_that_is_no_number_is_seen_beside_a_picture_of_nothing() -> None:
+    spec = ModelSpec("one", "pose", "dense", ("person",), (64, 32), keypoints=("nose",))
+    tensors = {
+        "boxes": np.tile(BOXES[:, :1], (2, 1, 1)),
+        "scores": np.array([[0.1], [0.9]], np.float32),
+        "classes": np.zeros((2, 1), np.int32),
+        "keypoints": np.full((2, 1, 1, 3), np.nan, np.float32),
+    }
+    reading = Reading(spec, Options())
+    found = reading.batch(tensors, [place((64, 32), (64, 32), "stretch")] * 2)
+    assert [len(one) for one in found] == [0, 0]
+
+
 NO_MASKS = {
     "a coefficient": ("coefficients", (0, 0, 1), [0.8, 0.7, 0.6]),
     "a prototype under one of them": ("prototypes", (0, 0, 4, 13), [0.9, 0.6]),
@@ -467,14 +480,14 @@ def test_a_detector_embeds_nothing(pets: Path) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_keypoints_are_mapped_and_keep_their_visibility(backend: str, saved: Save) -> None:
-    points = np.array([[[[10, 6, 0.9], [20, 18, 0.2]]]], np.float32)
+    points = np.array([[[[10, 6, 0.9], [20, 18, 0.2], [-4, 40, 0.5]]]], np.float32)  # the last is outside
     path = saved({"boxes": BOXES[:, :1], "scores": SCORES[:, :1, :1], "keypoints": points})
     with engines.load(path, Options(backend=backend, precision="fp32")) as model:
         (found,) = model.predict([picture(128, 64)])
     with engines.load(path, Options(backend=backend, precision="fp32", conf=0.95)) as model:
         (nothing,) = model.predict([picture(128, 64)])
-    np.testing.assert_allclose(found.keypoints, [[[20, 12, 0.9], [40, 36, 0.2]]], atol=1e-3)
-    assert nothing.keypoints.shape == (0, 2, 3)
+    np.testing.assert_allclose(found.keypoints, [[[20, 12, 0.9], [40, 36, 0.2], [0, 64, 0.5]]], atol=1e-3)
+    assert nothing.keypoints.shape == (0, 3, 3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

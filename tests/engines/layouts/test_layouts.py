@@ -27,6 +27,7 @@ NORMALISED = ("stretch", 114, "rgb", 1 / 255, *IMAGENET, 0.25, 1.0)
 DONE = (*PLAIN[:7], 1.0)
 PERSON = ("letterbox", 0, "rgb", 1 / 255, *IMAGENET, 0.0, 1.0)
 
+OURS: Shapes = {"boxes": (1, 9, 4), "scores": (1, 9, 2)}
 ROWS: Shapes = {"dets": (1, 9, 5), "labels": (1, 9)}
 FACES: Shapes = {"scores": (1, 119, 2), "boxes": (1, 119, 4)}
 DETR: Shapes = {"logits": (1, 9, 3), "pred_boxes": (1, 9, 4)}
@@ -37,7 +38,9 @@ GRIDS: Shapes = {
 FAMILIES: dict[
     str, tuple[Shapes, dict[str, Any], tuple]
 ] = {  # outputs, what is known, pictures and thresholds
-    "dense": ({"boxes": (1, 9, 4), "scores": (1, 9, 2)}, {}, PLAIN),
+    "dense": (OURS, {}, PLAIN),
+    "dense of a pose": (OURS | {"keypoints": (1, 9, 5, 3)}, {}, PLAIN),
+    "dense of masks": (OURS | {"coefficients": (1, 9, 8), "prototypes": (1, 8, 8, 16)}, {}, PLAIN),
     "ultralytics": ({"output0": (1, 84, 42)}, {}, PLAIN),
     "ultralytics-end2end": ({"output0": (1, 300, 6)}, {"task": "detect", "classes": ("a",)}, DONE),
     "ultralytics-rtdetr": ({"output0": (1, 300, 6)}, {"layout": "ultralytics-rtdetr"}, QUERIES),
@@ -109,6 +112,8 @@ FAMILIES: dict[
     "classifier": ({"output": (1, 3)}, {"task": "classify"}, (*QUERIES[:6], 0.0, 1.0)),
 }
 TASKS = {
+    "dense of a pose": "pose",
+    "dense of masks": "segment",
     "yolact": "segment",
     "retinaface": "pose",
     "rtmo": "pose",
