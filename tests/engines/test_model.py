@@ -75,6 +75,7 @@ OPTIONS = {
     "apart by the distance of centres": ({"nms": "diou", "iou": 0.881}, [0.9, 0.8, 0.7, 0.6]),
     "not apart by what they overlap": ({"nms": "greedy", "iou": 0.881}, [0.9, 0.8, 0.6]),
     "all at once": ({"nms": "fast", "conf": 0.08}, [0.9, 0.8, 0.6, 0.1]),
+    "all at once, by what they overlap": ({"nms": "fast", "iou": 0.881}, [0.9, 0.8, 0.6]),
     "all at once, any class": ({"nms": "fast", "class_agnostic": True}, [0.9, 0.8]),
     "the best two": ({"max_det": 2}, [0.9, 0.8]),
     "dogs by name": ({"classes": ("dog",)}, [0.6]),

@@ -172,6 +172,16 @@ def test_pictures_and_thresholds_are_those_of_the_release(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_known_and_fits_changes_nothing(name: str) -> None:
+    facts = recognised(name)
+    assert facts is not None
+    told = {key: facts[key] for key in ("task", "classes", "keypoints") if facts.get(key)}
+    again = recognised(name, **told)
+    assert again is not None
+    assert told | again | {"notes": ()} == facts | {"notes": ()}  # of what was assumed before
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_known_and_does_not_fit_is_of_another_family(name: str) -> None:
     assert recognised(name, task="embed" if name == "classifier" else "classify") is None
     assert (recognised(name, classes=tuple("abcde")) is None) is (name not in ANY_CLASSES)

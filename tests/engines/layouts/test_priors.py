@@ -120,10 +120,11 @@ def test_torchvision_retinanet(run: Run, same: Same) -> None:
     cat = ([10.0, 5, 60, 70], 0.9, 16)
     boxes, logits = np.zeros((1, count, 4), np.float32), np.full((1, count, 91), -9, np.float32)
     boxes[0, place] = offsets(cat[0], (2 * 16, 1 * 16, 64, 64), (1, 1))
-    logits[0, place, 17] = log(9)
+    boxes[0, 0, 2:] = 99  # grows beyond all numbers, and is bounded
+    logits[0, place, 17], logits[0, 0, 17] = log(9), log(4)
     spec, found = run({"bbox_regression": boxes, "cls_logits": logits}, size)
     assert spec.layout == "torchvision-retinanet"
-    same(found, [cat])
+    same(found, [cat, ([0, 0, 128, 96], 0.8, 16)])
 
 
 def _torchvision(kind: str) -> tuple[Any, tuple[int, int], list[tuple[int, int]]]:
