@@ -266,6 +266,12 @@ def test_a_folder_for_a_lock_is_damage_and_is_cleared(path: Path) -> None:
     assert cache.contents() == []
 
 
+def test_the_cache_lies_in_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.folder() == tmp_path / ".cache" / "streamer" / "engines"
+
+
 def test_without_a_home_the_cache_lasts_as_long_as_the_process(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,42 @@ def test_precision_that_was_asked_for_is_not_questioned(fakes: Any, path: Path) 
     opened = fakes(0.3)
     assert compile.compile_model(path, Options(precision="bf16")).engine.precision == "bf16"
     assert len(opened) == 1
+
+
+def test_an_engine_whose_proof_is_broken_off_is_closed(
+    fakes: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*what: object) -> None:
+        raise KeyboardInterrupt
+
+    opened = fakes(0.05)
+    monkeypatch.setattr(compile, "pictures", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compile.compile_model(path, Options())
+    assert [engine.closed for engine in opened] == [True]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_graphs_of_a_model_for_video_are_opened_alike_or_not_at_all(fails: bool) -> None:
+    builds: list[Build] = []
+    engine = Fake(Build(Path("key"), "cpu", "auto", 1, 0), 0.0)
+    engine.memory = None  # type: ignore[attr-defined]  # it keeps a state
+
+    def open_engine(build: Build) -> Any:
+        builds.append(build)
+        if fails and build.model.name == "between":
+            raise WorkError("too much")
+        return engine
+
+    key, between = (Build(Path(name), "cpu", "auto", 1, 0) for name in ("key", "between"))
+    made = compile._Made("fake", open_engine, key, between)
+    with pytest.raises(WorkError) if fails else nullcontext():
+        made.open(precision="fp32", requests=1)
+    assert [(build.model.name, build.precision, build.requests) for build in builds] == [
+        ("key", "fp32", 1),
+        ("between", "fp32", 1),
+    ]
+    assert engine.closed is fails
 
 
 @pytest.mark.parametrize(("loss", "precisions"), [(0.05, ["bf16"]), (0.3, ["fp32"])])

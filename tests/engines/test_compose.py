@@ -117,7 +117,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("opset", [11, 17, 20])
+@pytest.mark.parametrize("opset", [11, 17, 18, 20])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_best_places_leave_decoded(case: Any, opset: int, saved: Make) -> None:
     raw, spec, boxes, scores, extras = case
@@ -184,6 +184,31 @@ def test_a_class_that_is_no_number_is_not_the_best(place: int, saved: Make) -> N
 def test_a_small_network_gives_all_its_places(saved: Make) -> None:
     raw, spec, *_ = CASES["dense detect"]
     assert run(saved(raw), spec, grey(0), candidates=300)["scores"].shape == (1, CELLS)
+
+
+def test_what_a_branch_takes_from_outside_stays(network: Make, tmp_path: Path) -> None:
+    """Beside something that nobody takes, which goes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    raw, spec, boxes, scores, _ = CASES["dense detect"]
+    model = network(raw)
+    (last,) = (node for node in model.graph.node if "scores" in node.output)
+    last.output[0] = "before"
+    chosen = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Identity", ["outer"], ["chosen"])], "branch", [], [chosen])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Identity", ["before"], ["outer"]),
+            helper.make_node("If", ["always"], ["scores"], then_branch=branch, else_branch=branch),
+            helper.make_node("Abs", ["before"], ["nobody's"]),
+        ]
+    )
+    path = tmp_path / "branch.onnx"
+    path.write_bytes(model.SerializeToString())
+    seen = run(path, spec, grey(0), candidates=10)
+    order, _ = best(scores, 10)
+    np.testing.assert_allclose(seen["boxes"][0], boxes[order], rtol=1e-4, atol=1e-3)
 
 
 def test_keypoints_without_visibility_are_visible(saved: Make) -> None:

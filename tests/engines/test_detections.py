@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -59,9 +61,21 @@ def test_nothing_is_of_the_same_form() -> None:
     )
 
 
-def test_rows_of_different_number_are_a_defect() -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scores": [0.9]},
+        {"classes": [0]},
+        {"masks": FOUND.masks},
+        {"embeddings": np.ones((3, 8), np.float32)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_rows_of_different_number_are_a_defect(other: dict[str, Any]) -> None:
+    rows: dict[str, Any] = {"boxes": [[0, 0, 1, 1], [1, 1, 2, 2]], "scores": [0.9, 0.8], "classes": [0, 1]}
+    assert len(Detections.of(**rows)) == 2
     with pytest.raises(ValueError, match="rows differ: boxes 2"):
-        Detections.of([[0, 0, 1, 1], [1, 1, 2, 2]], [0.9], [0, 1])
+        Detections.of(**rows | other)
 
 
 def test_ids_are_given_without_touching_the_rest() -> None:

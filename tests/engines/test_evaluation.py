@@ -220,7 +220,9 @@ def test_keypoints_are_measured_where_they_are_as_many_as_cocos(saved: Save, dat
     for row in cats:
         row["keypoints"] = [10, 6, 2] * 17
     data.write_text(json.dumps(truth))
-    assert evaluate(model(17), data, data.parent, ONNX).classes["cat"]["keypoints"] == pytest.approx(1)
+    seen = evaluate(model(17), data, data.parent, ONNX).classes
+    assert seen["cat"]["keypoints"] == pytest.approx(1)
+    assert seen["dog"]["keypoints"] == -1, "of no dog a joint is seen"
     with pytest.raises(InputError, match="model: 5 keypoints, the 17 that COCO's measure knows are right"):
         evaluate(model(5), data, data.parent, ONNX)
     cats[1]["keypoints"] = [10, 6, 2] * 5

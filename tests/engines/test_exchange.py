@@ -42,13 +42,13 @@ def test_supervision_takes_rows_with_names_tracks_and_masks() -> None:
     pytest.importorskip("supervision")
     plain = engines.to_supervision(two(), SIZE)
     assert (plain.mask, plain.tracker_id, dict(plain.data)) == (None, None, {})
-    ids = np.array([4, -1], np.int64)
+    ids = np.array([0, -1], np.int64)
     whole = engines.to_supervision(two(ids=ids, masks=FILLED, keypoints=POINTS), SIZE, ("a", "b"))
     sure = whole[whole.confidence > 0.6]
     assert sure.xyxy.tolist() == [[1, 2, 5, 6]]
     assert (sure.class_id.tolist(), sure.data["class_name"].tolist()) == ([1], ["b"])
     assert whole.data["class_name"].tolist() == ["b", "7"]
-    assert whole.tracker_id.tolist() == [4, -1]
+    assert whole.tracker_id.tolist() == [0, -1]
     assert whole.mask.shape == (2, 10, 20)
     assert sure.mask[0, 2:6, 1:5].all()
     assert whole.mask.sum() == 16

@@ -16,6 +16,7 @@ CASES = {
     "a smaller picture is enlarged": ((64, 32), (320, 320), "letterbox", ((320, 160), 0, 80)),
     "an odd bar is larger below": ((320, 181), (320, 320), "letterbox", ((320, 181), 0, 69)),
     "one line stays a line": ((1000, 1), (320, 320), "letterbox", ((320, 1), 0, 159)),
+    "one column stays a column": ((1, 1000), (320, 320), "letterbox", ((1, 320), 159, 0)),
 }
 
 

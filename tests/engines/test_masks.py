@@ -61,6 +61,14 @@ def test_pixels_lie_inside_the_box_clipped_to_the_picture(
     assert seen.all()
 
 
+def test_a_grid_of_many_cells_is_interpolated_like_a_line() -> None:
+    grid = np.array([[1, -2, 3, -1, 2]], np.float32)
+    masks = Masks((grid,), np.array([[0, 0, 40, 8]], np.float32))
+    _, _, seen = bitmap(masks, 0, np.array([0, 0, 40, 8], np.float32), SIZE)
+    logits = np.interp(np.arange(40) + 0.5, np.arange(5) * 8 + 4, grid[0])
+    np.testing.assert_array_equal(seen, np.tile(logits > 0, (8, 1)))
+
+
 NOISE = np.random.default_rng(1).random((30, 40)) > 0.5
 CASES = {
     "nothing inside": (np.zeros((5, 5), bool), 3, 4),

@@ -62,6 +62,11 @@ DAMAGED = {  # what is said -> what is answered, the line of a card that stands 
     "names: keys that are no numbers": ({"names": "{0: 'a', 'b': 'c'}"}, "metadata 'names': ", "classes"),
     "names: a number below zero": ({"names": "{-1: 'a'}"}, "metadata 'names': ", "classes"),
     "names: a number beyond all": ({"names": "{999999999: 'a'}"}, "metadata 'names': ", "classes"),
+    "names: far too many beside the first": (
+        {"names": "{0: 'a', 999999999: 'b'}"},
+        "metadata 'names': ",
+        "classes",
+    ),
     "names: one number twice": ({"names": "{0: 'a', '0': 'b'}"}, "metadata 'names': ", "classes"),
     "imgsz: a text": ({"imgsz": "big"}, "metadata 'imgsz': 'big', [height, width] in pixels", "size"),
     "imgsz: three sides": ({"imgsz": "[1, 2, 3]"}, "metadata 'imgsz': '[1, 2, 3]'", "size"),
@@ -73,6 +78,11 @@ DAMAGED = {  # what is said -> what is answered, the line of a card that stands 
     ),
     "task: another": ({"task": "obb"}, "task: 'obb', one of detect", "task"),
     "ours: a list": ({"streamer": "[1]"}, "metadata 'streamer': '[1]', an object of facts", "layout"),
+    "ours: out of its range": (
+        {"streamer": '{"pad": 300}'},
+        "metadata 'streamer': pad: 300, 0 to 255",
+        "pad",
+    ),
     "ours: no JSON": ({"streamer": "{"}, "metadata 'streamer': not JSON", "layout"),
 }
 

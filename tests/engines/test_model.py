@@ -19,6 +19,7 @@ from engines.letterbox import place
 from engines.masks import bitmap
 from engines.model import scale
 from engines.options import Options
+from engines.parity import outputs as outputs_of
 from engines.reading import Reading
 from engines.spec import ModelSpec
 
@@ -71,8 +72,10 @@ OPTIONS = {
         {"nms": "soft-linear", "conf": 0.08},
         [0.9, 0.8, 0.6, 0.1, 0.7 * 2 / 17],
     ),
-    "apart by the distance of centres": ({"nms": "diou", "iou": 0.8}, [0.9, 0.8, 0.6]),
+    "apart by the distance of centres": ({"nms": "diou", "iou": 0.881}, [0.9, 0.8, 0.7, 0.6]),
+    "not apart by what they overlap": ({"nms": "greedy", "iou": 0.881}, [0.9, 0.8, 0.6]),
     "all at once": ({"nms": "fast", "conf": 0.08}, [0.9, 0.8, 0.6, 0.1]),
+    "all at once, by what they overlap": ({"nms": "fast", "iou": 0.881}, [0.9, 0.8, 0.6]),
     "all at once, any class": ({"nms": "fast", "class_agnostic": True}, [0.9, 0.8]),
     "the best two": ({"max_det": 2}, [0.9, 0.8]),
     "dogs by name": ({"classes": ("dog",)}, [0.6]),
@@ -180,7 +183,8 @@ def test_batches_and_padded_batches_agree_with_one_by_one(backend: str, batch: i
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_a_network_that_mixes_its_batch_runs_one_by_one_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [2, 4])
+def test_a_network_that_mixes_its_batch_runs_one_by_one_and_says_so(batch: int, tmp_path: Path) -> None:
     """Its scores are those of the whole batch's mean, which no shape gives away."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -213,9 +217,9 @@ def test_a_network_that_mixes_its_batch_runs_one_by_one_and_says_so(tmp_path: Pa
     path = tmp_path / "mixed.onnx"
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path.write_bytes(model.SerializeToString())
-    with engines.load(path, Options(backend="onnxruntime", batch=4, conf=0.0)) as loaded:
+    with engines.load(path, Options(backend="onnxruntime", batch=batch, conf=0.0)) as loaded:
         assert loaded.batch == 1
-        assert "batch 1 instead of 4" in loaded.notes[-1]
+        assert f"batch 1 instead of {batch}" in loaded.notes[-1]
         dark, light = loaded.predict([picture(level=0), picture(level=255)])
     assert (float(dark.scores[0]), float(light.scores[0])) == pytest.approx((0, 1.5))
 
@@ -330,21 +334,22 @@ def test_an_engine_that_fails_holds_no_request(
 
 
 NOT_NUMBERS = {
-    "a score": ("scores", [0], [0.8, 0.7, 0.6]),
-    "a coordinate": ("boxes", [1, 2], [0.9, 0.6]),
-    "all": ("boxes", [0, 1, 2, 3, 4], []),
+    "a score": ("scores", [0], 1, [0.8, 0.7, 0.6]),
+    "boxes": ("boxes", [1, 2], 2, [0.9, 0.6]),
+    "an edge of each": ("boxes", ([1, 2], [0, 3]), 2, [0.9, 0.6]),
+    "all": ("boxes", [0, 1, 2, 3, 4], 5, []),
 }
 
 
-@pytest.mark.parametrize(("name", "rows", "scores"), NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
+@pytest.mark.parametrize(("name", "rows", "count", "scores"), NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
 def test_candidates_that_are_no_numbers_are_counted_and_dropped(
-    name: str, rows: list[int], scores: list[float], saved: Save
+    name: str, rows: Any, count: int, scores: list[float], saved: Save
 ) -> None:
     outputs = {"boxes": BOXES.copy(), "scores": SCORES.copy()}
-    outputs[name][0, rows] = np.nan
+    outputs[name][0][rows] = np.nan
     with engines.load(saved(outputs), Options(backend="onnxruntime", conf=0.2)) as model:
         (found,) = model.predict([picture()])
-        assert model.invalid == len(rows)
+        assert model.invalid == count
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     assert np.isfinite(found.boxes).all()
 
@@ -362,6 +367,19 @@ def test_a_person_with_a_joint_that_is_no_number_is_counted_and_dropped(
             np.testing.assert_allclose(found.scores, [0.8, 0.7, 0.6], atol=1e-6)
             assert np.isfinite(found.keypoints).all()
         assert model.invalid == 2
+
+
+def test_a_joint_that_is_no_number_is_seen_beside_a_picture_of_nothing() -> None:
+    spec = ModelSpec("one", "pose", "dense", ("person",), (64, 32), keypoints=("nose",))
+    tensors = {
+        "boxes": np.tile(BOXES[:, :1], (2, 1, 1)),
+        "scores": np.array([[0.1], [0.9]], np.float32),
+        "classes": np.zeros((2, 1), np.int32),
+        "keypoints": np.full((2, 1, 1, 3), np.nan, np.float32),
+    }
+    reading = Reading(spec, Options())
+    found = reading.batch(tensors, [place((64, 32), (64, 32), "stretch")] * 2)
+    assert [len(one) for one in found] == [0, 0]
 
 
 NO_MASKS = {
@@ -417,13 +435,16 @@ def test_embeddings_are_of_length_one_and_in_order(backend: str, order: str, tmp
     path.write_bytes(model.SerializeToString())
     path.with_suffix(".yaml").write_text("task: embed\ncolour: bgr\n")
     pictures = [np.full((20, 10, 3), colour, np.uint8) for colour in ([255, 0, 0], [0, 30, 40], [9, 9, 9])]
+    inputs = [np.full((32, 64, 3), level, np.uint8) for level in (1, 200)]
     for batch in (1, 2):
         with engines.load(path, Options(backend=backend, precision="fp32", batch=batch)) as loaded:
             vectors = loaded.embed(pictures)
             assert loaded.embed([]).shape == (0, 3)
+            given = [np.linalg.norm(told["embeddings"]) for told in outputs_of(loaded.engine, inputs)]
             with pytest.raises(InputError, match="it gives embeddings, a model that gives detections"):
                 loaded.predict(pictures)
         np.testing.assert_allclose(vectors, [[0, 0, 1], [0.8, 0.6, 0], [3**-0.5] * 3], atol=1e-4)
+        np.testing.assert_allclose(given, 1, atol=1e-4)  # as parity compares them
 
 
 @pytest.mark.filterwarnings("error")
@@ -460,14 +481,14 @@ def test_a_detector_embeds_nothing(pets: Path) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_keypoints_are_mapped_and_keep_their_visibility(backend: str, saved: Save) -> None:
-    points = np.array([[[[10, 6, 0.9], [20, 18, 0.2]]]], np.float32)
+    points = np.array([[[[10, 6, 0.9], [20, 18, 0.2], [-4, 40, 0.5]]]], np.float32)  # the last is outside
     path = saved({"boxes": BOXES[:, :1], "scores": SCORES[:, :1, :1], "keypoints": points})
     with engines.load(path, Options(backend=backend, precision="fp32")) as model:
         (found,) = model.predict([picture(128, 64)])
     with engines.load(path, Options(backend=backend, precision="fp32", conf=0.95)) as model:
         (nothing,) = model.predict([picture(128, 64)])
-    np.testing.assert_allclose(found.keypoints, [[[20, 12, 0.9], [40, 36, 0.2]]], atol=1e-3)
-    assert nothing.keypoints.shape == (0, 2, 3)
+    np.testing.assert_allclose(found.keypoints, [[[20, 12, 0.9], [40, 36, 0.2], [0, 64, 0.5]]], atol=1e-3)
+    assert nothing.keypoints.shape == (0, 3, 3)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -492,22 +513,30 @@ def test_masks_are_prototypes_weighted_and_cut_to_the_box(backend: str, saved: S
     assert all(grid.size < 8 * 16 for grid in found.masks.grids)
 
 
-NMS = {"greedy": [0.9], "mask": [0.9, 0.8], "diou": [0.9], "fast": [0.9]}
+NMS = {
+    "greedy": ({"nms": "greedy"}, [0.9, 0.6]),
+    "diou": ({"nms": "diou"}, [0.9, 0.6]),
+    "fast": ({"nms": "fast"}, [0.9, 0.6]),
+    "mask": ({"nms": "mask"}, [0.9, 0.8, 0.6]),
+    "mask, any class": ({"nms": "mask", "class_agnostic": True}, [0.9, 0.8]),
+    "mask, the best two": ({"nms": "mask", "max_det": 2}, [0.9, 0.8]),
+}
 
 
-@pytest.mark.parametrize(("kind", "scores"), NMS.items())
-def test_suppression_by_masks_keeps_two_that_share_a_box(kind: str, scores: list[float], saved: Save) -> None:
-    """Three of one box: the left half, the right half, and the left half again."""
+@pytest.mark.parametrize(("options", "scores"), NMS.values(), ids=NMS.keys())
+def test_suppression_by_masks_keeps_two_that_share_a_box(
+    options: dict[str, Any], scores: list[float], saved: Save
+) -> None:
+    """Four of one box: the left half, the right half, and the left half again, the last time of a dog."""
     left = np.zeros((8, 16), np.float32)
     left[:, :8] = 1
     outputs = {
-        "boxes": np.array([[[8, 4, 56, 28]] * 3], np.float32),
-        "scores": np.array([[[0.9], [0.8], [0.7]]], np.float32),
-        "coefficients": np.array([[[2, -2], [-2, 2], [2, -2]]], np.float32),
+        "boxes": np.array([[[8, 4, 56, 28]] * 4], np.float32),
+        "scores": np.array([[[0.9, 0], [0.8, 0], [0.7, 0], [0, 0.6]]], np.float32),
+        "coefficients": np.array([[[2, -2], [-2, 2], [2, -2], [2, -2]]], np.float32),
         "prototypes": np.stack([left, 1 - left])[None],
     }
-    options = Options(backend="onnxruntime", nms=kind)  # type: ignore[arg-type]
-    with engines.load(saved(outputs), options) as model:
+    with engines.load(saved(outputs), Options(backend="onnxruntime", **options)) as model:
         (found,) = model.predict([picture(128, 64)])
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
 

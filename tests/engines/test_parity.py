@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from engines.parity import compare, pictures
+from engines.parity import Difference, compare, pictures
 
 
 def candidates(*rows: tuple[float, float]) -> dict[str, np.ndarray]:
@@ -88,6 +90,22 @@ def test_masks_and_joints_are_compared_where_the_boxes_lie(
     assert (seen.score, seen.iou) == pytest.approx((0, 1), abs=1e-6)
     assert (seen.masks, seen.keypoints) == pytest.approx((masks, keypoints), abs=1e-6)
     assert seen.small is small
+
+
+FURTHER: dict[str, dict[str, float]] = {  # than the same arithmetic, than the same detections
+    "score": {"none": 0.02, "small": 0.2},
+    "iou": {"none": 0.97, "small": 0.7},
+    "masks": {"none": 0.9, "small": 0.7},
+    "keypoints": {"none": 0.03, "small": 0.2},
+}
+
+
+@pytest.mark.parametrize("verdict", ["none", "small"])
+@pytest.mark.parametrize("measure", FURTHER)
+def test_each_measure_alone_can_refuse(measure: str, verdict: str) -> None:
+    same = Difference(0.0, 1.0)
+    assert getattr(same, verdict)
+    assert not getattr(replace(same, **{measure: FURTHER[measure][verdict]}), verdict)
 
 
 BROKEN = [(MASKS, name) for name in MASKS] + [(JOINTS, "keypoints")]

@@ -37,6 +37,16 @@ RECOGNISED = {
         {},
         ("yolox", "detect", ("class_0", "class_1"), "letterbox-topleft", "bgr", 1.0),
     ),
+    "yolox of one class": (
+        {"output": raw(CELLS, 6)},
+        {},
+        ("yolox", "detect", ("class_0",), "letterbox-topleft", "bgr", 1.0),
+    ),
+    "yolov5 of one class": (
+        {"output0": raw(3 * CELLS, 6)},
+        {},
+        ("yolov5", "detect", ("class_0",), "letterbox", "rgb", 1 / 255),
+    ),
     "ultralytics without metadata": (
         {"output0": raw(84, CELLS)},
         {},
@@ -165,6 +175,12 @@ REFUSED = {
         "size: [320, 320]",
         "size: 320x320, the file is fixed to 64x32",
     ),
+    "another height than the file's": (
+        {"output": raw(CELLS, 85)},
+        {},
+        "size: [64, 64]",
+        "size: 64x64, the file is fixed to 64x32",
+    ),
     "an unknown key": (
         {"output": raw(CELLS, 85)},
         {},
@@ -195,6 +211,12 @@ REFUSED = {
         {},
         "skeleton: [[0, 2]]",
         "skeleton: [0, 2], pairs of 0..1 are right",
+    ),
+    "a limb without its beginning": (
+        {"boxes": raw(9, 4), "scores": raw(9, 2), "keypoints": raw(9, 2, 3)},
+        {},
+        "skeleton: [[-1, 1]]",
+        "skeleton: [-1, 1], pairs of 0..1 are right",
     ),
     "another task": ({"output0": raw(6, CELLS)}, THEIRS | {"task": "obb"}, "", "task: 'obb', one of detect"),
     "six columns of two classes, of which nobody says what they are": (
@@ -326,6 +348,14 @@ def test_a_number_out_of_its_range_is_refused_in_a_card_and_in_metadata(
         describe(saved({"output": raw(CELLS, 85)}, name="other.onnx", metadata=words))
 
 
+def test_the_ends_of_a_range_belong_to_it(saved: Save) -> None:
+    path = saved({"output": raw(CELLS, 85)})
+    for pad, share in ((0, 0), (255, 1)):
+        path.with_suffix(".yaml").write_text(f"pad: {pad}\nconf: {share}\niou: {share}\n")
+        spec = describe(path).spec
+        assert (spec.pad, spec.conf, spec.iou) == (pad, share, share)
+
+
 def test_a_card_for_another_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("conf: 0.5\n")
     card = tmp_path / "street.yaml"
@@ -367,10 +397,18 @@ def test_a_network_that_takes_whole_numbers_sees_the_picture(dtype: str, backend
     assert learnt["scale"] == f"type of the input ({dtype}: pixels as they are)"
 
 
-def test_a_card_for_whole_numbers_cannot_say_another_scale(saved: Save) -> None:
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("scale: 0.00392", r"scale: 0\.00392, the input is uint8 .*: 1\.0 is right$"),
+        ("mean: [0, 0, 9]", r"mean: \(0\.0, 0\.0, 9\.0\), the input is uint8"),
+        ("std: [1, 1, 9]", r"std: \(1\.0, 1\.0, 9\.0\), the input is uint8"),
+    ],
+)
+def test_a_card_for_whole_numbers_cannot_say_another_unit(line: str, said: str, saved: Save) -> None:
     path = saved({"boxes": raw(9, 4), "scores": raw(9, 2)}, dtype="uint8")
-    path.with_suffix(".yaml").write_text("scale: 0.00392\n")
-    with pytest.raises(InputError, match=r"scale: 0\.00392, the input is uint8 .*: 1\.0 is right$"):
+    path.with_suffix(".yaml").write_text(f"{line}\n")
+    with pytest.raises(InputError, match=said):
         describe(path)
     path.with_suffix(".yaml").write_text("scale: 1\nmean: [0, 0, 0]\n")
     assert describe(path).spec.scale == 1.0

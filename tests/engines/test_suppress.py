@@ -145,6 +145,15 @@ def test_diou_nms_is_greedy_by_its_measure(count: int) -> None:
     assert kept.tolist() == plain_greedy(diou_matrix(boxes, boxes), scores, classes, 0.2)
 
 
+@pytest.mark.parametrize("unit", [1, 1000], ids=["pixels", "shares of a picture"])
+@pytest.mark.parametrize("count", [12, 40], ids=["by hand", "by arrays"])
+def test_nms_is_greedy_in_any_unit(count: int, unit: int) -> None:
+    for seed in range(20):
+        boxes, scores, classes = crowd(count, seed)
+        kept = nms(boxes / np.float32(unit), scores, classes, 0.1)
+        assert kept.tolist() == plain_greedy(iou_matrix(boxes, boxes), scores, classes, 0.1)
+
+
 def test_fast_nms_lets_the_suppressed_suppress() -> None:
     boxes = np.array([(0, 0, 10, 10), (4, 0, 14, 10), (8, 0, 18, 10)], np.float32)
     scores, classes = np.array([0.7, 0.8, 0.9], np.float32), np.zeros(3, np.int32)
@@ -191,6 +200,13 @@ def test_fusion_is_the_weighted_mean() -> None:
     np.testing.assert_allclose(fused.boxes[0], [x, 0, 10 + x, 10], rtol=1e-6)
     np.testing.assert_allclose(fused.boxes[1:], [FAR, A])
     np.testing.assert_allclose(fused.scores, [(1.6 + 0.4) / 2 * 2 / 3, 1.2 / 3, 0.5 / 3], rtol=1e-6)
+
+
+def test_fusion_begins_with_the_best() -> None:
+    """The faintest box lies between two others and overlaps both, which do not overlap each other as much."""
+    boxes = np.array([(0, 0, 10, 10), (3, 0, 13, 10), (6, 0, 16, 10)], np.float32)
+    fused = fuse([Detections.of(boxes, [0.9, 0.2, 0.8], [0, 0, 0])], iou=0.5)
+    np.testing.assert_allclose(fused.boxes[:, 0], [6, 3 * 0.2 / 1.1], rtol=1e-6)
 
 
 def test_fusion_of_one_model_that_agrees_with_itself_changes_nothing() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import engines
 from engines import InputError, WorkError
+from engines.parity import Pair
 from engines.video import Shots, Video
 from tests.two_graphs import SIZE, picture, told, write_pair
 
@@ -45,6 +46,15 @@ def test_the_spec_names_both_graphs_and_the_state(pair):
         assert model.spec.state == ("level", "pair")
         assert [tensor.name for tensor in model.engine.outputs] == ["boxes", "scores", "classes"]
         assert [tensor.name for tensor in model.video.between.engine.inputs] == ["pixels"]
+
+
+@BACKENDS
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_proves_an_engine_sees_frames_between_as_well(pair, backend, batch):
+    images = [np.full((SIZE[1], SIZE[0], 3), light, np.uint8) for light in (10, 200, 90)]
+    with opened(pair, backend, batch) as model:
+        given = Pair(model.engine, model.video.between.engine).outputs(images)
+    assert [told(found["boxes"]) for found in given] == [(10, 10), (200, 200), (90, 90)] * 2
 
 
 def fly_at_random(model: engines.Model, seed: int) -> None:

@@ -12,6 +12,7 @@ CARD = "task: classify\nclasses: [cat, dog, cow]\n"
 GIVEN = {
     "logits": ([1.0, 3.0, -2.0], 1, np.exp(3) / np.exp([1, 3, -2]).sum()),
     "positive logits": ([1.0, 3.0, 2.0], 1, np.exp(3) / np.exp([1, 3, 2]).sum()),
+    "logits that nearly sum up to one": ([0.4, 0.3, 0.2], 0, np.exp(0.4) / np.exp([0.4, 0.3, 0.2]).sum()),
     "probabilities": ([0.2, 0.1, 0.7], 2, 0.7),
 }
 

@@ -126,11 +126,14 @@ def test_flat_rows_of_any_number(
     same(found, [CAT, DOG][:count])
 
 
+@pytest.mark.parametrize("labels", ["best", "all"])  # there is one of a place
 @pytest.mark.parametrize("open_length", [True, False])
-def test_mmdet(open_length: bool, run: Run, same: Same) -> None:
-    table = rows(CAT, DOG, columns="bs", count=2)[None]
-    labels = np.array([[15, 16]], np.int64)
-    spec, found = run({"dets": table, "labels": labels}, SIZE, open_length=open_length)
+def test_mmdet(open_length: bool, labels: str, run: Run, same: Same) -> None:
+    outputs = {
+        "dets": rows(CAT, DOG, columns="bs", count=2)[None],
+        "labels": np.array([[15, 16]], np.int64),
+    }
+    spec, found = run(outputs, SIZE, open_length=open_length, options={"labels": labels})
     assert (spec.layout, spec.colour, spec.mean[0]) == ("mmdet", "bgr", 103.53)
     same(found, [CAT, DOG])
 

@@ -71,8 +71,9 @@ def test_retinaface(run: Run, same: Same) -> None:
     assert (found.keypoints[0, :, 2] == 1).all()
 
 
+@pytest.mark.parametrize("planes_first", [False, True])
 @pytest.mark.parametrize("named", [True, False])
-def test_yolact(named: bool, run: Run, same: Same) -> None:
+def test_yolact(named: bool, planes_first: bool, run: Run, same: Same) -> None:
     """Grids of 138 pixels are 18, 9, 5, 3, 2 cells; the third prior is 24 * sqrt(2) wide and high."""
     size, count = (138, 138), 3 * (18**2 + 9**2 + 5**2 + 3**2 + 2**2)
     place = 3 * (6 * 18 + 4) + 2
@@ -85,6 +86,8 @@ def test_yolact(named: bool, run: Run, same: Same) -> None:
     mask[0, place, 3] = -1
     proto = np.zeros((1, 35, 35, 32), np.float32)
     proto[0, :, :, 3] = np.where(np.arange(35) < 10, -1, 1)  # columns left of 40 pixels
+    if planes_first:
+        proto = proto.transpose(0, 3, 1, 2)
     names = ("loc", "conf", "mask", "proto") if named else ("831", "832", "833", "834")
     spec, found = run(dict(zip(names, (loc, conf, mask, proto), strict=True)), size)
     assert (spec.layout, spec.task, spec.resize) == ("yolact", "segment", "stretch")
@@ -117,10 +120,11 @@ def test_torchvision_retinanet(run: Run, same: Same) -> None:
     cat = ([10.0, 5, 60, 70], 0.9, 16)
     boxes, logits = np.zeros((1, count, 4), np.float32), np.full((1, count, 91), -9, np.float32)
     boxes[0, place] = offsets(cat[0], (2 * 16, 1 * 16, 64, 64), (1, 1))
-    logits[0, place, 17] = log(9)
+    boxes[0, 0, 2:] = 99  # grows beyond all numbers, and is bounded
+    logits[0, place, 17], logits[0, 0, 17] = log(9), log(4)
     spec, found = run({"bbox_regression": boxes, "cls_logits": logits}, size)
     assert spec.layout == "torchvision-retinanet"
-    same(found, [cat])
+    same(found, [cat, ([0, 0, 128, 96], 0.8, 16)])
 
 
 def _torchvision(kind: str) -> tuple[Any, tuple[int, int], list[tuple[int, int]]]:

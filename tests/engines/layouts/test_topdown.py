@@ -23,18 +23,20 @@ Run = Callable[..., Any]
 
 @pytest.mark.parametrize("opset", [11, 17])
 def test_heatmaps(run: Run, opset: int, tmp_path: Path) -> None:
-    """Peaks inside with a higher right and lower neighbour, and one in the corner, which is not moved."""
+    """Peaks inside with a higher right and lower neighbour, and two in corners, which are not moved."""
     maps = np.zeros((1, 17, 64, 48), np.float32)
     cells = np.stack([RNG.integers(1, 47, 17), RNG.integers(1, 63, 17)], 1)
-    cells[16] = 0
+    cells[15], cells[16] = (47, 63), 0
     for joint, (x, y) in enumerate(cells):
         maps[0, joint, y, x] = 0.5 + joint / 100
-        if joint < 16:
+        if joint == 15:
+            maps[0, joint, y, x - 1] = maps[0, joint, y - 1, x] = 0.2
+        if joint < 15:
             maps[0, joint, y, x + 1] = 0.2
             maps[0, joint, y + 1, x] = 0.1
     spec, found = run({"output": maps}, SIZE, opset=opset)
     assert (spec.layout, spec.task, spec.keypoints) == ("heatmaps", "pose", COCO_KEYPOINTS)
-    expected = (cells + np.where(np.arange(17)[:, None] < 16, 0.25, 0)) * 4
+    expected = (cells + np.where(np.arange(17)[:, None] < 15, 0.25, 0)) * 4
     np.testing.assert_allclose(found.keypoints[0, :, :2], expected, atol=1e-3)
     np.testing.assert_allclose(found.keypoints[0, :, 2], 0.5 + np.arange(17) / 100, atol=1e-5)
     np.testing.assert_allclose(found.boxes, [[0, 0, 192, 256]])

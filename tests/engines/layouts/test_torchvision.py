@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engines.classes import COCO_KEYPOINTS
+from engines.errors import InputError
 
 SIZE = (128, 96)
 CAT, DOG = ([10.0, 12, 50, 60], 0.9, 15), ([60.0, 20, 120, 90], 0.7, 16)
@@ -93,3 +94,5 @@ def test_the_number_of_classes_is_seen_in_the_weights_of_the_head(
     spec, found = run(found_one(2), SIZE, order="chw", open_length=True, weights=heads)
     assert (spec.classes, spec.notes) == (("class_0", "class_1"), ())
     same(found, [(CAT[0], 0.9, 1)])
+    with pytest.raises(InputError, match=r"layout: unknown: .* 3 classes"):
+        run(found_one(2), SIZE, order="chw", open_length=True, weights=heads, card="classes: [a, b, c]\n")
