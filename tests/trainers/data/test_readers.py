@@ -182,6 +182,7 @@ AT = r"labels\.json: annotation 7 of image 3: "
         ("category_id", [18], r"annotation 7: category_id: \[18\], a whole number is right"),
         ("iscrowd", "0", r"annotation 7: iscrowd: '0', 0 or 1 is right"),
         ("area", "big", r"annotation 7: area: 'big', a number of pixels is right"),
+        ("area", -1, r"annotation 7: area: -1, a number of pixels is right"),
         ("area", math.nan, r"annotation 7: area: nan, a number of pixels is right"),
         ("segmentation", "abc", AT + r"segmentation: 'abc', polygons or a run-length code is right"),
         ("segmentation", [[]], AT + r"segmentation: \[\], polygons as \[x1, y1, .*\] are right"),
@@ -283,6 +284,11 @@ def test_voc_mistakes_are_named_with_file_and_line(
 ) -> None:
     with pytest.raises(InputError, match=said):
         read_voc(voc(tmp_path, name, box), tmp_path, CLASSES)
+
+
+def test_a_box_of_voc_may_reach_a_pixel_beyond_its_picture(tmp_path: Path) -> None:
+    (record,) = read_voc(voc(tmp_path, box=(0, 1, 41, 21)), tmp_path, CLASSES)
+    assert record.boxes.tolist() == [[0, 0, 1, 1]]
 
 
 @pytest.mark.parametrize("side", ["nan", "0", ""])
