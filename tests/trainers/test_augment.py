@@ -148,6 +148,16 @@ def test_frames_of_a_video_change_alike() -> None:
         assert 0 < np.abs(c.image.astype(int) - a.image).mean() < 25
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_flip_is_the_share_of_mirrored_pictures(share: int) -> None:
+    for seed in range(5):
+        rngs = np.random.default_rng(seed), np.random.default_rng(seed)
+        plain = augment([marked()], 0, SIZE, Augment(**STILL), rngs[0])
+        found = augment([marked()], 0, SIZE, Augment(**(STILL | {"flip": share})), rngs[1])
+        assert np.array_equal(found.image, flip(plain).image if share else plain.image)
+        assert np.array_equal(found.boxes, flip(plain).boxes if share else plain.boxes)
+
+
 def test_frames_of_a_video_are_coloured_and_alike() -> None:
     frames, plain = [marked(), marked()], Augment(**STILL)
     how = plain.model_copy(update={"value": 0.4, "noise": 40})

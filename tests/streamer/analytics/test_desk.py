@@ -54,6 +54,8 @@ def test_what_is_drawn_is_kept_and_the_rest_of_the_file_stays(file: Path) -> Non
     assert "    middle: [[0.5, 1.0], [0.5, 0.0]]\n" in text
     assert "    gate: {points: [[0.1, 0.2], [0.9, 0.2]], classes: [car]}\n" in text
     assert "    left half: [[0.0, 0.0], [0.4, 0.0], [0.4, 1.0]]\n" in text
+    desk.put("lines", "middle", {"points": [[0.6, 1], [0.6, 0]]})
+    assert [line.name for line in desk.plan.lines] == ["middle", "gate"], "changed where it was"
     assert desk.remove("lines", "gate")
     assert not desk.remove("lines", "gate")
     assert "gate" not in file.read_text()
@@ -102,6 +104,9 @@ def test_what_cannot_be_is_refused(file: Path) -> None:
     full = Desk(Plan(tuple(LinePlan(str(at), ((0, 0), (1, 1))) for at in range(64))), NAMES)
     with pytest.raises(InputError, match="64 at most"):
         full.put("lines", "one more", {"points": [[0, 0], [1, 1]]})
+    full.put("lines", "63", {"points": [[0, 0], [0, 1]]})
+    with pytest.raises(InputError, match=r"zones\.hall: points: 65, at most 64 would be right"):
+        desk.put("zones", "hall", {"points": [[at / 65, at % 2] for at in range(65)]})
     assert file.read_text() == FILE
 
 
