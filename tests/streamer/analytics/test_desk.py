@@ -44,8 +44,10 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_is_drawn_is_kept_and_the_rest_of_the_file_stays(file: Path) -> None:
+    file.chmod(0o640)
     desk = Desk(load(file).analytics.plan(), NAMES, str(file))
     desk.put("lines", "gate", {"points": [[0.1, 0.2], [0.9, 0.2]], "classes": ["car"]})
+    assert file.stat().st_mode & 0o777 == 0o640
     desk.put("zones", "left half", {"points": [[0, 0], [0.4, 0], [0.4, 1]]})
     assert load(file).analytics.plan() == desk.plan
     text = file.read_text()

@@ -97,6 +97,12 @@ def test_edge_is_left_only_beyond_the_margin() -> None:
     assert zone.counts == {"in": 1, "out": 1}
 
 
+def test_who_leaves_has_left_though_another_stands_on_the_edge() -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE))
+    zone.update(seen((1, 205), (2, 300)), 0.0)
+    assert told(zone.update(seen((1, 198), (2, 600)), 0.1)) == [("zone", "out", 2)]
+
+
 def test_who_is_not_seen_for_long_has_left_when_last_seen() -> None:
     zone = ZoneCounter(Zone("hall", SQUARE, gone=2.0))
     zone.update(seen((1, 300)), 0.0)

@@ -51,10 +51,12 @@ def test_the_tick_of_a_line_leads_to_where_in_is(
     assert counter.counts == {"in": 1}
 
 
-def test_a_zone_is_outlined_all_around(noise: Callable[..., Planes]) -> None:
+def test_a_zone_is_outlined_all_around_and_named_in_its_middle(noise: Callable[..., Planes]) -> None:
     planes = noise(SIZE)
     canvas, corners = Canvas(planes), ((20.0, 20.0), (300.0, 20.0), (300.0, 160.0), (20.0, 160.0))
     signs(canvas, Frame("cam", 0, 0.0, planes, signs=(Sign(corners, "hall 3"),)))
     for x, y in ((160, 20), (300, 90), (160, 160), (20, 90)):
         around = planes.u[y - 1 : y + 1, x - 1 : x + 1].astype(int)
         assert np.abs(around - canvas.yuv(ZONE_COLOUR)[1]).max() < 12
+    assert canvas.space.taken((160, 92, 176, 96)) == 4
+    assert not canvas.space.taken((0, 0, 156, 180))
