@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from engines.detections import Detections
-from streamer.analytics.plan import LinePlan, Plan, ZonePlan
+from streamer.analytics.plan import LinePlan, Plan, SpeedPlan, ZonePlan
 from streamer.analytics.watch import Watch
 from streamer.frame import Frame
 from streamer.planes import from_rgb
@@ -24,3 +25,16 @@ def test_signs_say_how_many_of_each_class_where_there_are_several() -> None:
     assert said[:2] == [["door in 0 out 0", "hall 1"], ["door in 1 out 0", "hall 1"]]
     assert said[2] == ["door in 1 out 0", "hall 2 (1 car, 1 person)"]
     assert said[3] == ["door in 1 out 2 (1 car, 1 person)", "hall 3 (1 car, 1 person, 1 9)"]
+
+
+@pytest.mark.parametrize(
+    ("streams", "watched"), [((), 3), (("cam",), 3), (("cam", "gate"), 3), (("gate",), 0)]
+)
+def test_a_stream_is_watched_for_what_is_meant_for_it(streams: tuple[str, ...], watched: int) -> None:
+    corners = ((0, 0), (0, 1), (1, 1), (1, 0))
+    plan = Plan(
+        (LinePlan("door", corners[:2], streams=streams),),
+        (ZonePlan("hall", corners, streams=streams),),
+        (SpeedPlan("yard", corners, corners, streams=streams),),
+    )
+    assert len(Watch(plan, "cam", (100, 100), ()).signs()) == watched
