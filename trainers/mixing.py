@@ -55,7 +55,7 @@ def paste(under: Sample, over: Sample, rng: np.random.Generator) -> Sample:
     if not covered.any():
         return under
     image = np.where(covered[..., None], over.image, under.image)
-    return joined(image, [_beneath(replace(under, image=image), covered), over])
+    return joined(image, [_beneath(under, covered), over])
 
 
 def _beneath(sample: Sample, covered: NDArray[np.bool_]) -> Sample:

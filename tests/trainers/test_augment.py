@@ -148,6 +148,69 @@ def test_frames_of_a_video_change_alike() -> None:
         assert 0 < np.abs(c.image.astype(int) - a.image).mean() < 25
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_flip_is_the_share_of_mirrored_pictures(share: int) -> None:
+    for seed in range(5):
+        rngs = np.random.default_rng(seed), np.random.default_rng(seed)
+        plain = augment([marked()], 0, SIZE, Augment(**STILL), rngs[0])
+        found = augment([marked()], 0, SIZE, Augment(**(STILL | {"flip": share})), rngs[1])
+        assert np.array_equal(found.image, flip(plain).image if share else plain.image)
+        assert np.array_equal(found.boxes, flip(plain).boxes if share else plain.boxes)
+
+
+def test_frames_of_a_video_are_coloured_and_alike() -> None:
+    frames, plain = [marked(), marked()], Augment(**STILL)
+    how = plain.model_copy(update={"value": 0.4, "noise": 40})
+    (still, _), (one, other) = (
+        augment_frames(frames, SIZE, each, np.random.default_rng(1)) for each in (plain, how)
+    )
+    assert np.array_equal(one.image, other.image)
+    assert not np.array_equal(one.image, still.image)
+    (turned,) = augment_frames(
+        frames[:1], SIZE, plain.model_copy(update={"flip": 1}), np.random.default_rng(1)
+    )
+    assert np.array_equal(turned.image, flip(still).image)
+    assert still.boxes == pytest.approx(fit(frames[0], SIZE).boxes, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("how", "most"),
+    [
+        ({"hue": 0.1}, (18, 0, 0)),
+        ({"saturation": 0.3}, (0, 48, 0)),
+        ({"value": 0.2}, (0, 0, 41)),
+        ({"blur": 1}, (0, 0, 0)),
+    ],
+    ids=str,
+)
+def test_colours_change_by_what_was_asked_and_nothing_else(
+    how: dict[str, float], most: tuple[int, ...]
+) -> None:
+    """Hue (of 180), saturation and value of one colour: the farthest that chance takes them."""
+    import cv2
+
+    colour = (90, 160, 205)
+    plain = cv2.cvtColor(np.full((*SIZE[::-1], 3), colour, np.uint8), cv2.COLOR_HSV2RGB)
+    sample = Sample(plain, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    settings, away = Augment(**(STILL | how)), []
+    for seed in range(60):
+        image = augment([sample], 0, SIZE, settings, np.random.default_rng(seed)).image
+        away.append(np.abs(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[30, 40].astype(int) - colour))
+    assert np.max(away, axis=0) == pytest.approx(most, abs=2)
+
+
+def test_noise_is_in_half_of_the_pictures_and_as_strong_as_was_asked() -> None:
+    grey = Sample(
+        np.full((*SIZE[::-1], 3), 128, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    )
+    how = Augment(**(STILL | {"noise": 30}))
+    seen = [augment([grey], 0, SIZE, how, np.random.default_rng(seed)).image for seed in range(60)]
+    deviations = np.array([image.std() for image in seen])
+    assert 20 <= np.count_nonzero(deviations) <= 40
+    assert 27 < deviations.max() < 31
+    assert np.mean(seen) == pytest.approx(128, abs=1)
+
+
 def test_a_mosaics_boxes_lie_on_their_rectangles() -> None:
     samples = [marked(seed) for seed in range(6)]
     how = Augment(**(STILL | {"mosaic": 1, "scale": 0.2}))
@@ -159,6 +222,10 @@ def test_a_mosaics_boxes_lie_on_their_rectangles() -> None:
             assert inner.size == 0 or inner.min() > 125
             seen += 1
     assert seen > 200  # four pictures of three
+    bright = [replace(sample, image=np.full_like(sample.image, 200)) for sample in samples]
+    for number in range(10):
+        mosaic = augment(bright, 0, SIZE, how, np.random.default_rng(number)).image
+        assert (mosaic[2:-2, 2:-2] > 114).all(), "every tile is covered"
 
 
 def test_the_same_generator_gives_the_same_bytes() -> None:

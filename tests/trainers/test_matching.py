@@ -48,9 +48,10 @@ def test_overlap_outweighs_score() -> None:
 
 def test_a_cell_that_two_objects_want_goes_to_the_one_it_overlaps_most() -> None:
     boxes = [LEFT, LEFT, RIGHT, RIGHT, RIGHT]
-    positive, index, _ = run(boxes, [[0.5]] * 5, [LEFT, RIGHT], [0, 0])
+    positive, index, quality = run(boxes, [[0.5]] * 5, [LEFT, RIGHT], [0, 0])
     assert positive == [True] * 5
     assert index == [0, 0, 1, 1, 1]
+    assert quality.tolist() == pytest.approx([1] * 5, abs=1e-4)
 
 
 def test_alignment_uses_the_score_of_the_objects_own_class() -> None:

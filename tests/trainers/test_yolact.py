@@ -168,6 +168,7 @@ def test_three_hardest_backgrounds_are_learnt_for_a_positive() -> None:
     places = torch.cat([output.priors[:1], away])
     conf = torch.zeros(1, 7, 3)
     conf[0, 1:, 1] = torch.tensor([5.0, -5, 4, -5, -5, 3])
+    conf[0, 2, 0] = 9  # surely background
     output = output._replace(
         loc=torch.zeros(1, 7, 4), conf=conf, coefficients=torch.ones(1, 7, 1), priors=places
     )

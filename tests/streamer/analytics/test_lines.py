@@ -36,13 +36,14 @@ def count(line: Line, way: list[tuple[float, float]], track: int = 1) -> dict[st
         ([(250, 200), (303, 200), (297, 200), (303, 200), (350, 200)], {"in": 1}),
         ([(302, 200), (350, 200)], {}),
         ([(250, 500), (350, 500)], {}),
+        ([(250, -20), (350, -20)], {}),
         ([(250, 200), (250, 600), (350, 600), (350, 200)], {}),
         ([(250, 390), (350, 430)], {}),
         ([(250, 390), (350, 405)], {"in": 1}),
     ],
     ids=[
         "across", "back", "to and fro", "only up to it", "slowly across", "came up on it",
-        "beside its end", "around its end", "just past its end", "just before its end",
+        "beside its start", "beside its end", "around its end", "just past its end", "just before its end",
     ],
 )  # fmt: skip
 def test_crossing_is_counted_by_its_way(way: list[tuple[float, float]], expected: dict[str, int]) -> None:

@@ -27,6 +27,16 @@ def test_points_are_shares_unless_one_is_above_1(points: tuple, expected: tuple)
     assert LinePlan("a", points).line(SIZE, ()).start == pytest.approx(expected[0])
 
 
+def test_classes_are_named_or_numbered() -> None:
+    names, classes, corners = ("person", "car"), ("car", "0"), ((0, 0), (0, 1), (1, 1), (1, 0))
+    line = LinePlan("a", ((0, 0), (1, 1)), classes=classes)
+    assert line.line(SIZE, names).classes == (1, 0)
+    assert ZonePlan("a", corners, classes=classes).zone(SIZE, names).classes == (1, 0)
+    assert SpeedPlan("a", corners, METRES, classes=classes).ground(SIZE, names).classes == (1, 0)
+    with pytest.raises(InputError, match="a: classes: no class '2'"):
+        Plan((LinePlan("a", line.points, classes=("2",)),)).check(("person", "car"))
+
+
 LINES = {
     "one point": (((0, 0),), "line a: 1 points, would be two that differ"),
     "twice one point": (((0, 0), (0, 0)), "line a: 2 points, would be two that differ"),

@@ -8,7 +8,7 @@ import pytest
 from engines.detections import Detections
 from engines.errors import InputError
 from streamer.analytics import Event, Ground, SpeedMeter
-from streamer.analytics.plan import SpeedPlan
+from streamer.analytics.plan import Plan, SpeedPlan
 from streamer.analytics.speed import homography
 
 ROAD = ((200.0, 400.0), (280.0, 100.0), (360.0, 100.0), (440.0, 400.0))  # far things are small
@@ -103,7 +103,11 @@ def test_an_alert_ends_with_who_leaves_the_ground(away: float) -> None:
     ],
 )
 def test_points_that_are_no_ground_are_refused(points: tuple, metres: tuple, sentence: str) -> None:
-    from streamer.analytics.plan import Plan
-
     with pytest.raises(InputError, match=sentence):
         Plan(speeds=(SpeedPlan("road", points, metres),))
+
+
+@pytest.mark.parametrize("turn", [1, -1], ids=["one way round", "the other"])
+def test_a_ground_may_be_small_and_told_either_way_round(turn: int) -> None:
+    corners = ((0.2, 0.2), (0.2, 0.6), (0.5, 0.6), (0.5, 0.2))[::turn]
+    assert Plan(speeds=(SpeedPlan("yard", corners, corners),)).speeds

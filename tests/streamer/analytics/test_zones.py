@@ -8,7 +8,7 @@ import pytest
 
 from engines.detections import EMPTY, Detections
 from streamer.analytics import Event, Zone, ZoneCounter
-from streamer.analytics.anchors import ANCHORS, Anchor
+from streamer.analytics.anchors import ANCHORS, Anchor, anchors
 from streamer.analytics.zones import inside
 from streamer.trackers import TRACKERS, open_tracker
 
@@ -39,6 +39,12 @@ def test_inside_equals_opencv() -> None:
         known = [cv2.pointPolygonTest(outline, (float(x), float(y)), measureDist=True) for x, y in points]
         sure = np.abs(known) > 0.01
         assert np.array_equal(inside(points, polygon)[sure], np.array(known)[sure] > 0)
+
+
+def test_anchors_are_the_points_of_their_names() -> None:
+    points = {anchor: anchors(np.array([[10, 20, 30, 60]], np.float32), anchor)[0] for anchor in ANCHORS}
+    known = {"feet": (20, 60), "centre": (20, 40), "head": (20, 20), "left": (10, 40), "right": (30, 40)}
+    assert points == {anchor: pytest.approx(point, abs=0.05) for anchor, point in known.items()}
 
 
 @pytest.mark.parametrize("anchor", ANCHORS)
@@ -89,6 +95,12 @@ def test_edge_is_left_only_beyond_the_margin() -> None:
     assert zone.counts == {"in": 1}
     zone.update(seen((1, 180)), 1.0)
     assert zone.counts == {"in": 1, "out": 1}
+
+
+def test_who_leaves_has_left_though_another_stands_on_the_edge() -> None:
+    zone = ZoneCounter(Zone("hall", SQUARE))
+    zone.update(seen((1, 205), (2, 300)), 0.0)
+    assert told(zone.update(seen((1, 198), (2, 600)), 0.1)) == [("zone", "out", 2)]
 
 
 def test_who_is_not_seen_for_long_has_left_when_last_seen() -> None:

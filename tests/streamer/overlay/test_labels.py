@@ -34,6 +34,7 @@ def tagged(size: tuple[int, int], boxes: object, subsampling: tuple[int, int] = 
 def test_caption_names_track_class_and_score() -> None:
     rows = Detections.of(np.zeros((4, 4)), [0.874, 1, 0.5, 0], [0, 1, 1, 9], ids=np.array([-1, -1, 7, 0]))
     assert captions(rows, SPEC.classes) == ["person 0.87", "car 1.00", "#7 car 0.50", "#0 9 0.00"]
+    assert captions(rows, SPEC.classes, {7: 10.0})[2:] == ["#7 car 36 km/h", "#0 9 0.00"]
 
 
 @pytest.mark.parametrize("subsampling", [(2, 2), (2, 1), (1, 1)])
@@ -46,6 +47,26 @@ def test_tag_is_whole_wherever_the_box_lies(size: tuple[int, int], subsampling: 
         for y in (-5, 0, 3, h // 2, h - 8, h + 3):
             assert tagged(size, [[x, y, x + 8, y + 8]], subsampling).sum() == free, (x, y)
     assert tagged(size, [[0, 0, w, h]], subsampling).sum() == free
+
+
+@pytest.mark.parametrize(
+    ("box", "left", "top", "bottom"),
+    [
+        pytest.param((100, 80, 180, 140), 98, None, 80, id="over the box"),
+        pytest.param((101, 0, 181, 140), 98, 0, None, id="under its edge at the top of the picture"),
+        pytest.param(
+            (100, -9, 180, 140), 98, 0, None, id="at the top of the picture over a box that is beyond"
+        ),
+        pytest.param((-50, 80, 180, 140), 0, None, 80, id="from the edge of the picture on"),
+    ],
+)
+def test_tag_lies_at_the_corner_of_its_box(
+    box: tuple[int, ...], left: int, top: int | None, bottom: int | None
+) -> None:
+    rows, columns = np.nonzero(tagged((320, 180), [box]))
+    assert columns.min() == left
+    assert top in (None, rows.min())
+    assert bottom in (None, rows.max() + 1)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

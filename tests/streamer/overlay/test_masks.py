@@ -49,10 +49,10 @@ def test_inside_is_the_rgb_blend_and_outside_the_box_nothing_changes(
     assert np.array_equal(planes.u[clear], before.u[clear])
 
 
-@pytest.mark.parametrize(("size", "share"), [((320, 180), 1.0), ((1920, 1080), 0.85), ((3840, 2160), 0.85)])
+@pytest.mark.parametrize(("size", "share"), [((320, 180), 1.0), ((1920, 1080), 0.8), ((3840, 2160), 0.85)])
 def test_edge_is_the_full_colour(noise: Noise, size: tuple[int, int], share: float) -> None:
     """In large pictures nearly so: a contour is smoothed over two chroma samples."""
-    planes, before = noise(size), noise(size).y.astype(int)
+    planes, before = noise(size, (2, 2)), noise(size, (2, 2)).y.astype(int)
     canvas = Canvas(planes)
     masks(canvas, Frame("s", 0, 0.0, planes, detections=exact([[60, 30, 160, 130]], [1])))
     luma = canvas.yuv(PALETTE[1])[0]
@@ -75,11 +75,11 @@ def test_half_size_agrees_with_full_size(noise: Noise, monkeypatch: pytest.Monke
     drawn = []
     for coarse in (5, 99):
         monkeypatch.setattr("streamer.overlay.masks.COARSE", coarse)
-        planes = noise(size)
+        planes = noise(size, (2, 2))
         masks(Canvas(planes), Frame("s", 0, 0.0, planes, detections=found))
         drawn.append(planes)
     for half, full, plain in zip(
-        *((planes.y, planes.u, planes.v) for planes in (*drawn, noise(size))), strict=True
+        *((planes.y, planes.u, planes.v) for planes in (*drawn, noise(size, (2, 2)))), strict=True
     ):
         changed = full != plain
         assert changed.mean() > 0.08
@@ -101,13 +101,33 @@ def test_small_mask_lies_over_a_large_one(noise: Noise) -> None:
     assert abs(int(results[0].u[60, 120]) - canvas.yuv(PALETTE[2])[1]) <= 1  # its contour is on top
 
 
+def of_region(box: list[int], region: list[int]) -> Detections:
+    """A detection whose mask fills its region."""
+    grids, regions = (np.ones((4, 4), np.float32),), np.array([region], np.float32)
+    return Detections.of([box], [0.9], [0], masks=Masks(grids, regions))
+
+
+@pytest.mark.parametrize("size", [(321, 181), (1921, 1081)])
+@pytest.mark.parametrize("box", [[-40, -40, -10, -10], [330, 190, 400, 250], [310, 170, 340, 200], [50] * 4])
+def test_mask_at_or_beyond_the_edge_is_clipped(noise: Noise, size: tuple[int, int], box: list[int]) -> None:
+    before, planes = noise(size, (2, 2)), noise(size, (2, 2))
+    if box[0] > 0:  # told as in the smaller picture
+        box = (np.array(box) + np.tile(np.array(size) - (321, 181), 2)).tolist()
+    masks(Canvas(planes), Frame("s", 0, 0.0, planes, detections=of_region(box, [0, 0, *size])))
+    assert np.array_equal(planes.y[:-16, :-21], before.y[:-16, :-21])
+    assert np.array_equal(planes.y, before.y) is (box[0] != size[0] - 11)
+
+
 @pytest.mark.parametrize(
-    "box", [[-40, -40, -10, -10], [400, 300, 500, 350], [310, 170, 340, 200], [50, 50, 50, 50]]
+    ("size", "wide"), [((320, 180), "grid"), ((1920, 1080), "grid"), ((1920, 1080), "box")]
 )
-def test_mask_at_or_beyond_the_edge_is_clipped(noise: Noise, box: list[int]) -> None:
-    before, planes = noise((321, 181), (2, 2)), noise((321, 181), (2, 2))
-    region = np.array([[0, 0, 321, 181]], np.float32)
-    rows = Detections.of([box], [0.9], [0], masks=Masks((np.ones((4, 4), np.float32),), region))
-    masks(Canvas(planes), Frame("s", 0, 0.0, planes, detections=rows))
-    assert np.array_equal(planes.y[:165, :300], before.y[:165, :300])
-    assert np.array_equal(planes.y, before.y) is (box[0] != 310)
+def test_mask_ends_where_its_box_does(noise: Noise, size: tuple[int, int], wide: str) -> None:
+    """At half size also where its grid does."""
+    before, planes = noise(size, (2, 2)), noise(size, (2, 2))
+    inner, whole = [60, 40, 160, 120], [0, 0, *size]
+    found = of_region(inner, whole) if wide == "grid" else of_region(whole, inner)
+    masks(Canvas(planes), Frame("s", 0, 0.0, planes, detections=found))
+    for plane, old, scale in ((planes.y, before.y, 1), (planes.u, before.u, 2), (planes.v, before.v, 2)):
+        rows, columns = np.nonzero(plane != old)
+        extent = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        assert (extent * scale).tolist() == inner

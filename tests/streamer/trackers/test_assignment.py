@@ -7,7 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from streamer.trackers.assignment import assign
+from engines.detections import Detections
+from streamer.trackers.assignment import Rounds, assign
 
 
 def greatest_sum(similarity: np.ndarray, least: float) -> float:
@@ -43,3 +44,21 @@ def test_what_is_not_similar_at_all_is_no_pair_even_where_nothing_is_asked_for(s
     rows, columns = assign(np.array(similarity), 0.0)
     assert (np.array(similarity)[rows, columns] > 0).all()
     assert len(rows) == np.count_nonzero(similarity)
+
+
+def test_who_is_taken_in_one_round_is_gone_in_the_next() -> None:
+    found = Detections.of(np.zeros((3, 4)), [0.9] * 3, [5, 6, 7])
+    rounds, asked = Rounds(3, found), []
+
+    def alike(rows: np.ndarray, found: Detections) -> np.ndarray:
+        asked.append((rows.tolist(), found.classes.tolist()))
+        return np.eye(len(rows), len(found))
+
+    everybody = np.ones(3, bool)
+    rounds.match(alike, 0.5, np.array([False, True, False]), np.array([False, True, True]))
+    assert rounds.owners.tolist() == [-1, 1, -1]
+    rounds.match(alike, 0.5, everybody, everybody)
+    assert rounds.owners.tolist() == [0, 1, 2]
+    assert asked == [([1], [6, 7]), ([0, 2], [5, 7])]
+    rounds.match(alike, 0.5, everybody, everybody)
+    assert len(asked) == 2

@@ -367,3 +367,18 @@ def test_botsort_bears_a_picture_that_is_no_more_than_a_stripe() -> None:
     tracker = open_tracker("botsort")
     for pts in (0.0, 0.04):
         assert len(tracker.update(EMPTY, pts, np.zeros((2, 4096), np.uint8))) == 0
+
+
+def test_ocsort_goes_on_from_where_it_finds_again_as_if_it_had_seen_the_straight_way_there() -> None:
+    ahead = {}
+    for name in ("sort", "ocsort"):
+        for hidden in (False, True):
+            tracker = open_tracker(name)
+            for index in range(27):
+                x = 10.0 * index if index <= 20 else 200 + 2.0 * (index - 20)  # it slows down unseen
+                seen = Detections.of([[x, 0, x + 100, 200]], [0.9], [0])
+                found = tracker.update(EMPTY if hidden and 20 < index < 26 else seen, index / 20)
+            assert found.ids.tolist() == [1]
+            ahead[name, hidden] = float(tracker.predict(2.3).boxes[0, 0])
+    assert ahead["ocsort", True] == pytest.approx(ahead["ocsort", False], abs=0.01)
+    assert abs(ahead["sort", True] - ahead["sort", False]) > 1

@@ -85,27 +85,33 @@ def test_crowds_and_areas_of_coco_are_kept_for_measuring(tmp_path: Path) -> None
     assert sample.crowds.boxes == pytest.approx(np.array([[5, 2.5, 15, 7.5]]))
     assert sample.crowds.classes.tolist() == [1]
     assert len(sample.crowds.masks) == 1
+    unknown, _ = read_coco(tmp_path, coco(tmp_path, area=None))
+    assert Pictures(unknown, 20, "segment")[0].areas.tolist() == [0]
 
 
+@pytest.mark.parametrize("outlined", [True, False], ids=["outlined", "only a box"])
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
-def test_outlines_become_masks(kind: str, tmp_path: Path) -> None:
+def test_outlines_or_else_boxes_become_masks(kind: str, outlined: bool, tmp_path: Path) -> None:
     if kind == "coco":
-        record = read_coco(tmp_path, coco(tmp_path))[0][0]
+        record = read_coco(tmp_path, coco(tmp_path, **({} if outlined else {"segmentation": []})))[0][0]
     else:
-        record = read_yolo(yolo(tmp_path, "1 .25 .25 .75 .25 .75 .75 .25 .75\n"), tmp_path, CLASSES)[0]
+        text = "1 .25 .25 .75 .25 .75 .75 .25 .75\n" if outlined else "1 .5 .5 .5 .5\n"
+        record = read_yolo(yolo(tmp_path, text), tmp_path, CLASSES)[0]
     sample = Pictures([record], 640, "segment")[0]
     left, top, grid = bitmap(sample.masks, 0, sample.boxes[0], (40, 20))
     assert (left, top) == (10, 5)
     assert grid[:10, :20].all()
 
 
-def test_a_packed_outline_is_read_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_run_length_code_is_read_too(packed: bool, tmp_path: Path) -> None:
     from pycocotools import mask
 
     shape = np.zeros((20, 40), np.uint8, order="F")
     shape[5:15, 10:30] = 1
-    packed = mask.encode(shape)
-    path = coco(tmp_path, segmentation={"size": [20, 40], "counts": packed["counts"].decode()})
+    runs = [205, *[10, 10] * 19, 10, 205]  # down the columns
+    counts = mask.encode(shape)["counts"].decode() if packed else runs
+    path = coco(tmp_path, segmentation={"size": [20, 40], "counts": counts})
     sample = Pictures(read_coco(tmp_path, path)[0], 640, "segment")[0]
     _, _, grid = bitmap(sample.masks, 0, sample.boxes[0], (40, 20))
     assert grid.sum() == shape.sum()
@@ -133,6 +139,7 @@ def test_a_large_picture_shrinks_with_its_boxes(tmp_path: Path) -> None:
         ("\n1 .5 .5 .2 .2\n2 .5 .5 .2 .2\n", r"a\.txt:3: class 2, 0\.\.1 is right"),
         ("0.5 .5 .5 .2 .2\n", r"a\.txt:1: class 0\.5"),
         ("1 .5 .5 .2\n", r"a\.txt:1: 4 numbers, 5 for a box"),
+        ("1 .1 .1 .5 .1 .5 .5 .1\n", r"a\.txt:1: 8 numbers, 5 for a box or 7, 9, \.\.\. for an outline"),
         ("1 .9 .5 .4 .2\n", r"a\.txt:1: reaches outside"),
         ("1 .5 .5 0 .2\n", r"a\.txt:1: width 0 and height 0\.2"),
         ("1 .5 x .2 .2\n", r"a\.txt:1: could not convert .*'x', numbers are right"),
@@ -182,6 +189,7 @@ AT = r"labels\.json: annotation 7 of image 3: "
         ("category_id", [18], r"annotation 7: category_id: \[18\], a whole number is right"),
         ("iscrowd", "0", r"annotation 7: iscrowd: '0', 0 or 1 is right"),
         ("area", "big", r"annotation 7: area: 'big', a number of pixels is right"),
+        ("area", -1, r"annotation 7: area: -1, a number of pixels is right"),
         ("area", math.nan, r"annotation 7: area: nan, a number of pixels is right"),
         ("segmentation", "abc", AT + r"segmentation: 'abc', polygons or a run-length code is right"),
         ("segmentation", [[]], AT + r"segmentation: \[\], polygons as \[x1, y1, .*\] are right"),
@@ -283,6 +291,17 @@ def test_voc_mistakes_are_named_with_file_and_line(
 ) -> None:
     with pytest.raises(InputError, match=said):
         read_voc(voc(tmp_path, name, box), tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_a_box_a_little_beyond_its_picture_ends_with_it(kind: str, tmp_path: Path) -> None:
+    if kind == "coco":
+        (record,), _ = read_coco(tmp_path, coco(tmp_path, bbox=[-1, -1, 42, 22]))
+    elif kind == "voc":
+        (record,) = read_voc(voc(tmp_path, box=(0, 1, 41, 21)), tmp_path, CLASSES)
+    else:
+        (record,) = read_yolo(yolo(tmp_path, "1 .5 .5 1.003 1.003\n"), tmp_path, CLASSES)
+    assert record.boxes.tolist() == [[0, 0, 1, 1]]
 
 
 @pytest.mark.parametrize("side", ["nan", "0", ""])
@@ -481,6 +500,7 @@ def test_people_are_cut_out_of_labelled_pictures(kind: str, tmp_path: Path) -> N
     crops, _ = open_dataset(config).samples("pose", lambda done: None)
     (crop,) = crops
     assert crop.image.shape == (64, 48, 3)
+    assert crop.classes.tolist() == [0]
     ((x0, y0, x1, y1),) = crop.boxes.tolist()
     assert 45 < y1 - y0 < 60  # the person fills most of the crop
     assert crop.keypoints[0, 0].tolist() == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2, 2], abs=0.1)
