@@ -26,6 +26,7 @@ from streamer.frame import Frame
 from streamer.sinks.address import Address
 from streamer.sinks.broadcast import Mux, Settings
 from streamer.sinks.place import Place, place_of
+from streamer.sinks.soundtrack import Soundtrack
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.sources.reconnect import Backoff, Patience
@@ -39,6 +40,7 @@ FORMS = {"push+rtsp": "rtsp", "push+rtmp": "flv", "push+rtmps": "flv", "push+srt
 PORTS = {"push+rtsp": 554, "push+rtmp": 1935, "push+rtmps": 443, "push+srt": 9000}
 NUT = ("nut", {"flush_packets": "1", "write_index": "0"})  # an index would grow for as long as it runs
 ROOM = 4 << 20  # bytes that wait for the child; beyond it counts as stalled
+PROMPT = "1"  # microseconds for which a picture may wait for sound that is older; 0 would be for ever
 PIECE = 65_536  # bytes that are written at once
 PAUSES = Patience(shortest=0.5, longest=10.0, good=10.0)
 
@@ -68,6 +70,7 @@ class PushSink:
         self._name = place.shown
         self._child = _Child(place.shown, command, self._settings.patience)
         self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._sound = Soundtrack(place.shown, info.audio, FORMS[place.scheme])
         self._mux: Mux | None = None
         self._tap: _Tap | None = None
 
@@ -94,6 +97,7 @@ class PushSink:
         """Encode a frame if somebody takes it; never waits. Raises WorkError."""
         import av
 
+        self._sound.hear(frame)
         tap = self._child.tap
         if tap is not self._tap:
             self._stop()
@@ -103,11 +107,13 @@ class PushSink:
             return
         try:
             self._tap = tap
-            for part in self._share.write(frame):
+            for part in self._sound.hold(self._share.write(frame)):
                 if self._mux is None:
-                    self._mux = Mux(tap, NUT, self._share.encoder, in_band=True)
+                    self._mux = Mux(tap, NUT, self._share.encoder, in_band=True, sound=self._sound)
                 self._mux.write(part)
                 self._child.counts["sent"] += 1
+            if self._mux is not None:
+                self._mux.write_sound(frame)
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
 
@@ -118,6 +124,7 @@ class PushSink:
 
     def _stop(self) -> None:
         self._share.rest()
+        self._sound.release()
         mux, self._mux, self._tap = self._mux, None, None
         if mux is not None:
             mux.close()
@@ -285,7 +292,8 @@ def _command(address: Address, place: Place) -> list[str]:
     return [
         _ffmpeg(place),
         *("-hide_banner", "-loglevel", "error", "-fflags", "nobuffer", "-probesize", "100000"),
-        *("-analyzeduration", "0", "-f", "nut", "-i", "pipe:0", "-c", "copy", "-flush_packets", "1"),
+        *("-analyzeduration", "0", "-f", "nut", "-i", "pipe:0", "-c", "copy"),
+        *("-flush_packets", "1", "-max_interleave_delta", PROMPT),
         *("-f", form, *extra, url),
     ]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-__all__ = ["Sound"]
+__all__ = ["Sound", "takes"]
 
 # FFmpeg's codec name -> Matroska's CodecID and bit depth (0 = not needed), from the Matroska codec registry.
 CODECS: dict[str, tuple[bytes, int]] = {
@@ -40,7 +40,11 @@ CODECS: dict[str, tuple[bytes, int]] = {
     "vorbis": (b"A_VORBIS", 0),
 }
 PCM = frozenset(name for name in CODECS if name.startswith("pcm_"))
-TAKEN = {  # by the muxer's name
+TAKEN = {  # by the muxer's name, of what carries the packets in the end
+    "flv": frozenset({"aac", "mp3"}),
+    "hls": frozenset({"aac", "ac3", "eac3", "flac", "mp3", "opus"}),  # MP4's that browsers play
+    "mpegts": frozenset({"aac", "ac3", "eac3", "mp2", "mp3", "opus"}),
+    "rtsp": frozenset({"aac", "mp2", "mp3", "opus", "pcm_alaw", "pcm_mulaw"}),
     "mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"}),
     "mov": frozenset({"aac", "ac3", "alac", "eac3", "mp2", "mp3"}) | PCM,
     "matroska": frozenset(CODECS) - {"pcm_alaw", "pcm_mulaw"},
@@ -49,17 +53,25 @@ WAVE_FORMATS = {"pcm_alaw": 6, "pcm_mulaw": 7}  # WAVEFORMATEX wFormatTag
 APART = 30.0  # seconds from a packet to its picture that no interleaving and no decoder's delay explains
 
 
+def takes(form: str, track: AudioTrack) -> bool:
+    """Tell whether packets of a track can be copied into this kind of container."""
+    return track.codec in TAKEN.get(form, ()) and (track.codec != "aac" or bool(track.extradata))
+
+
 class Sound:
     """The audio stream of one output file."""
 
-    def __init__(self, container: OutputContainer, track: AudioTrack, first: Iterable[AudioPacket]) -> None:
+    def __init__(
+        self, container: OutputContainer, track: AudioTrack, first: Iterable[AudioPacket], form: str = ""
+    ) -> None:
         """Add the track to the container; ValueError where it does not take this codec.
 
         ``first`` are the packets known so far. Audio may begin before zero, by the samples that prime its
-        decoder; Matroska stores no time before zero, but that lead as the codec's delay.
+        decoder; Matroska stores no time before zero, but that lead as the codec's delay. ``form`` is what
+        has to take the codec where that is another container than this one, which leads there.
         """
-        form = container.format.name
-        if track.codec not in TAKEN.get(form, ()) or (track.codec == "aac" and not track.extradata):
+        form = form or container.format.name
+        if not takes(form, track):
             raise ValueError(f"{form} does not take {track.codec}, or it is not described")
         leads = (-packet.pts * track.time_base for packet in first)
         lead = max((lead for lead in leads if lead < APART), default=Fraction(0))
@@ -96,7 +108,7 @@ class Sound:
             self._last = dts
             packet = Packet(piece.data)
             packet.stream = self._stream
-            packet.time_base = unit
+            packet.time_base, packet.is_keyframe = unit, True
             packet.pts, packet.dts = max(round((piece.pts + ticks) * scale), dts), dts
             packet.duration = round(min(piece.duration * track.time_base, Fraction(1)) / unit)
             yield packet
