@@ -26,6 +26,7 @@ ENCODERS = {
     "flac": ("flac", "s16"),
     "alac": ("alac", "s16p"),
     "ac3": ("ac3", "fltp"),
+    "eac3": ("eac3", "fltp"),
     "mp2": ("mp2", "s16"),
     "pcm_s16le": ("pcm_s16le", "s16"),
     "pcm_mulaw": ("pcm_mulaw", "s16"),
