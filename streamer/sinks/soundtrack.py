@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-__all__ = ["Soundtrack", "Sync"]
+__all__ = ["WAIT", "Soundtrack", "Sync", "tell_of_others"]
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ class Soundtrack:
         self._sync = Sync()
         if track is not None and self._track is None:
             log.warning("%s: %s sound does not fit %s, left out", name, track.codec, form)
-        elif track is not None and track.others:
-            log.warning("%s: one track of sound is kept (%s), %d left out", name, track.codec, track.others)
+        elif track is not None:
+            tell_of_others(name, track)
 
     @property
     def track(self) -> AudioTrack | None:
@@ -126,3 +126,9 @@ class Soundtrack:
         self._sound = self._track = None
         words = (getattr(error, "strerror", "") or str(error)).lower()
         log.warning("%s: the sound cannot be written, left out from here: %s", self._name, words)
+
+
+def tell_of_others(name: str, track: AudioTrack) -> None:
+    """Say that one track of several is kept."""
+    if track.others:
+        log.warning("%s: one track of sound is kept (%s), %d left out", name, track.codec, track.others)

@@ -44,6 +44,7 @@ class Match:
     codec: str = ""
     pictures: list[int] = field(default_factory=list)  # their numbers
     packets: list[int] = field(default_factory=list)  # which of the source's they are; -1 = none
+    data: bytearray = field(default_factory=bytearray)  # of all packets
     strays: list[float] = field(default_factory=list)  # seconds by which each comes later than in the source
     shifts: list[float] = field(default_factory=list)  # the same of pictures
 
@@ -74,7 +75,8 @@ def match(
             for frame in packet.decode():
                 number = number_of(frame.to_ndarray(format="gray"))
                 found.pictures.append(number)
-                found.shifts.append(frame.time - number / fps)
+                if frame.time is not None:  # as FFmpeg tells none of the first one by RTSP
+                    found.shifts.append(frame.time - number / fps)
         if enough(found):
             break
     return found
