@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from streamer.sinks.soundtrack import Soundtrack
 
-__all__ = ["Encoded", "Encoder", "Hose", "Mux", "Settings", "best_encoder"]
+__all__ = ["PROMPT", "Encoded", "Encoder", "Hose", "Mux", "Settings", "best_encoder"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ FASTEST = {  # encoder -> options that let no picture wait for another
 KEYFRAMES = 2.0  # seconds from one to the next where nobody asks for one
 PIXELS_PER_THREAD = 1_000_000
 MOST_THREADS = 4
+PROMPT = "1"  # microseconds for which a picture may wait for sound that is older; 0 would be for ever
 INTRA = 1  # AV_PICTURE_TYPE_I
 GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets once, beside the stream
 
@@ -189,7 +190,8 @@ class Mux:
         self._sound = sound
 
         def begin() -> None:
-            self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]), io_open=io_open)
+            options = {"max_interleave_delta": PROMPT, **form[1]}
+            self._container: Any = av.open(out, "w", format=form[0], options=options, io_open=io_open)
             self._stream = self._container.add_stream_from_template(encoder.stream)
             self._stream.time_base = TIME_BASE
             if sound is not None:

@@ -24,7 +24,7 @@ from engines.spec import ModelSpec
 from streamer.child import Child
 from streamer.frame import Frame
 from streamer.sinks.address import Address
-from streamer.sinks.broadcast import Mux, Settings
+from streamer.sinks.broadcast import PROMPT, Mux, Settings
 from streamer.sinks.place import Place, place_of
 from streamer.sinks.soundtrack import Soundtrack
 from streamer.sinks.studio import Studio
@@ -40,7 +40,6 @@ FORMS = {"push+rtsp": "rtsp", "push+rtmp": "flv", "push+rtmps": "flv", "push+srt
 PORTS = {"push+rtsp": 554, "push+rtmp": 1935, "push+rtmps": 443, "push+srt": 9000}
 NUT = ("nut", {"flush_packets": "1", "write_index": "0"})  # an index would grow for as long as it runs
 ROOM = 4 << 20  # bytes that wait for the child; beyond it counts as stalled
-PROMPT = "1"  # microseconds for which a picture may wait for sound that is older; 0 would be for ever
 PIECE = 65_536  # bytes that are written at once
 PAUSES = Patience(shortest=0.5, longest=10.0, good=10.0)
 

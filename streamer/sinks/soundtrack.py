@@ -48,14 +48,15 @@ class Sync:
 class Soundtrack:
     """The sound of one live output, whatever containers follow one another there.
 
-    A container gets a track for it only once a packet came: players wait for what is announced.
+    A container gets a track for it only while packets come: players wait for what is announced.
     """
 
     def __init__(self, name: str, track: AudioTrack | None, form: str) -> None:
         """Copy the track, if a container of this form takes it; say what is left out."""
         self._name, self._form = name, form
         self._track = track if track is not None and takes(form, track) else None
-        self._is_heard = False
+        self._now = 0.0  # pts of the last frame
+        self._heard = float("-inf")  # and of the last one with sound
         self._is_missed = False  # and this was said
         self._strayed = False  # and this was said
         self._held: list[Encoded] = []
@@ -71,9 +72,15 @@ class Soundtrack:
         """What a container that begins now gets."""
         return self._track if self._is_heard else None
 
+    @property
+    def _is_heard(self) -> bool:
+        return abs(self._now - self._heard) <= WAIT
+
     def hear(self, frame: Frame) -> None:
         """Take note of whether sound comes."""
-        self._is_heard |= bool(frame.audio)
+        self._now = frame.pts
+        if frame.audio:
+            self._heard = frame.pts
 
     def hold(self, parts: Sequence[Encoded]) -> Sequence[Encoded]:
         """Return the pictures that can go out; before a container is begun they wait for the first sound."""

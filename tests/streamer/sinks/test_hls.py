@@ -188,6 +188,17 @@ def test_a_camera_whose_sound_does_not_come_is_in_the_playlist_without(
         assert not container.streams.audio
 
 
+def test_sound_that_ends_does_not_hold_the_pictures(tmp_path: Path, sink: Callable[..., Sink]) -> None:
+    track, packets = encode(tmp_path, "aac")
+    path = tmp_path / "live.m3u8"
+    opened = sink(f"{path}?segment=0.5&keep=0", audio=track)
+    for frame in _film_with((track, packets[:20]), 90):
+        opened.write(frame)
+    assert len(_lengths(path)) == 5
+    opened.close()
+    assert _numbers(path) == list(range(90))
+
+
 def test_sound_that_browsers_do_not_play_is_left_out_and_said_once(
     tmp_path: Path, write: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

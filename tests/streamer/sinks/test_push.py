@@ -62,6 +62,8 @@ class Receiver:
                 "copy",
                 "-flush_packets",
                 "1",
+                "-max_interleave_delta",
+                "1",
                 "-frames:v",
                 str(count),
                 str(path),
@@ -182,6 +184,16 @@ def test_sound_that_the_far_end_does_not_take_is_left_out_and_said_once(
     with av.open(str(receiver.path)) as container:
         assert not container.streams.audio
     assert caplog.text.count("opus sound does not fit flv, left out") == 1
+
+
+def test_sound_that_ends_does_not_hold_the_pictures(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]]
+) -> None:
+    """FFmpeg by itself keeps ten seconds of pictures back for it."""
+    receiver = Receiver("rtmp", port, tmp_path / "got.mkv", 60, analysis=1.0)
+    _, camera = push("rtmp", sound=encode(tmp_path, "aac", 2))
+    numbers = receiver.wait()
+    assert camera.written - numbers[-1] < 5 * FPS
 
 
 def test_what_the_child_reads_ends_without_an_index(frames: Callable[..., list[Frame]]) -> None:

@@ -130,6 +130,20 @@ def test_pictures_wait_a_second_at_most_for_the_first_sound(
     assert caplog.text.count("cam: no aac sound in 1 s, left out") == (from_on > 1)
 
 
+def test_a_container_that_begins_after_the_sound_has_ended_has_none(
+    pictures: Callable[..., tuple[Track, list[Frame]]],
+) -> None:
+    (track, _), shown = pictures()
+    output = Output(Studio(), track)
+    for frame in shown[:10]:
+        output.sound.hear(frame)  # nobody takes it yet
+    for frame in shown[40:]:
+        frame.audio = ()
+        output.write(frame)
+    found = output.read()
+    assert (len(found["video"]), "audio" in found) == (len(shown) - 40, False)
+
+
 def test_pictures_whose_time_hardly_moves_do_not_pile_up(caplog: pytest.LogCaptureFixture) -> None:
     soundtrack = Soundtrack("cam", AudioTrack("mp3", 48_000, "stereo", av.time_base), "flv")  # type: ignore
     parts = [Encoded(b"", True, tick, 1, 0.0) for tick in range(MOST_HELD)]
