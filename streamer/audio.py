@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-__all__ = ["MOST_CARRIED", "AudioPacket", "AudioTrack", "carry"]
+__all__ = ["MOST_CARRIED", "AudioPacket", "AudioTrack", "carry", "move"]
 
 MOST_CARRIED = 256  # packets: some five seconds of AAC or Opus
 
@@ -39,3 +39,11 @@ def carry(late: Sequence[AudioPacket], own: Sequence[AudioPacket]) -> tuple[Audi
     Of theirs the oldest goes where it is more than MOST_CARRIED packets.
     """
     return (*late[-MOST_CARRIED:], *own)
+
+
+def move(audio: Sequence[AudioPacket], seconds: float, track: AudioTrack | None) -> tuple[AudioPacket, ...]:
+    """Return a track's packets at a later time; nothing where it is not known what their time is."""
+    if track is None:
+        return ()
+    shift = round(seconds / track.time_base)
+    return tuple(replace(packet, pts=packet.pts + shift, dts=packet.dts + shift) for packet in audio)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from streamer.audio import move
 from streamer.frame import Frame
 from streamer.journal import Notes
 from streamer.metrics import Tally
@@ -127,7 +128,7 @@ class Feed:
             self._count_failures()
             if start:
                 offset = self._end - frame.pts if at == 0 else offset
-                frame.audio = ()  # its packets carry the first round's times
+                frame.audio = move(frame.audio, offset, self.source.info.audio)
             frame.stream = self.source.name  # which may be another than when its first picture was decoded
             frame.pts += offset
             frame.cuts += self._restarts

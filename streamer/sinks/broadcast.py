@@ -19,7 +19,9 @@ from streamer.sinks.fit import Fit
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
-__all__ = ["Encoded", "Encoder", "Hose", "Mux", "Settings", "best_encoder"]
+    from streamer.sinks.soundtrack import Soundtrack
+
+__all__ = ["PROMPT", "Encoded", "Encoder", "Hose", "Mux", "Settings", "best_encoder"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ FASTEST = {  # encoder -> options that let no picture wait for another
 KEYFRAMES = 2.0  # seconds from one to the next where nobody asks for one
 PIXELS_PER_THREAD = 1_000_000
 MOST_THREADS = 4
+PROMPT = "1"  # microseconds for which a picture may wait for sound that is older; 0 would be for ever
 INTRA = 1  # AV_PICTURE_TYPE_I
 GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameter sets once, beside the stream
 
@@ -83,6 +86,7 @@ class Encoded:
     tick: int  # its time, TICKS to the second
     duration: int  # how long it lasts, in the same
     captured: float  # of its frame, monotonic seconds
+    shift: float = 0.0  # seconds from its source's time to `tick`
 
 
 class Encoder:
@@ -96,7 +100,7 @@ class Encoder:
         self._fit = Fit(self._scaled(first.planes))
         self._clock = Clock()
         self._step = first.duration or (1 / fps if fps else 0.0)
-        self._captured: deque[float] = deque()
+        self._under_way: deque[tuple[float, float]] = deque()  # captured and shift of frames
         own = best_encoder() if settings.encoder == "auto" else settings.encoder
         try:
             self._open(own, settings)
@@ -112,13 +116,13 @@ class Encoder:
         picture = pixels.to_video_frame(self._fit(self._scaled(frame.planes)))
         pts = self._clock.tick(frame.pts)
         duration = round((frame.duration or self._step) * TICKS)
-        self._captured.append(frame.captured)
+        self._under_way.append((frame.captured, self._clock.shift))
         with STAMPING[id(picture) // 16 % len(STAMPING)]:
             picture.pts, picture.time_base, picture.duration = pts, TIME_BASE, duration
             picture.pict_type = INTRA if key else 0
             packets = self.stream.encode(picture)
         return [
-            Encoded(bytes(packet), packet.is_keyframe, packet.pts or 0, duration, self._captured.popleft())
+            Encoded(bytes(packet), packet.is_keyframe, packet.pts or 0, duration, *self._under_way.popleft())
             for packet in packets
         ]
 
@@ -172,19 +176,35 @@ class Mux:
         encoder: Encoder,
         *,
         in_band: bool = False,
+        sound: Soundtrack | None = None,
         io_open: Callable[[str, int, Mapping[str, str]], object] | None = None,
     ) -> None:
         """Open a container by its name and options; ``in_band``: parameter sets before every keyframe.
 
+        ``sound`` is carried beside the pictures, where it has a track to copy.
         ``io_open`` opens each file that the container consists of, by its URL, flags and options.
         """
         import av
 
-        self._container: Any = av.open(out, "w", format=form[0], options=dict(form[1]), io_open=io_open)
-        self._stream = self._container.add_stream_from_template(encoder.stream)
-        self._stream.time_base = TIME_BASE
         self._head = encoder.head if in_band else b""
-        self._container.start_encoding()
+        self._sound = sound
+
+        def begin() -> None:
+            options = {"max_interleave_delta": PROMPT, **form[1]}
+            self._container: Any = av.open(out, "w", format=form[0], options=options, io_open=io_open)
+            self._stream = self._container.add_stream_from_template(encoder.stream)
+            self._stream.time_base = TIME_BASE
+            if sound is not None:
+                sound.join(self._container)
+            self._container.start_encoding()
+
+        try:
+            begin()
+        except (OSError, av.FFmpegError, ValueError) as error:
+            if sound is None or sound.track is None:
+                raise
+            sound.lose(error)
+            begin()
 
     def write(self, part: Encoded, tick: int = -1) -> None:
         """Add a picture, at its own time or at another. Raises OSError, av.FFmpegError."""
@@ -196,6 +216,19 @@ class Mux:
         packet.is_keyframe = part.is_key
         packet.stream = self._stream
         self._container.mux_one(packet)
+        if self._sound is not None:
+            self._sound.follow(part)
+
+    def write_sound(self, frame: Frame) -> None:
+        """Add what came with a frame. Raises OSError, av.FFmpegError."""
+        if self._sound is None:
+            return
+        for packet in self._sound.packets(frame):
+            try:
+                self._container.mux_one(packet)
+            except (PermissionError, ValueError) as error:  # EPERM, EINVAL, and data that is not valid
+                self._sound.lose(error)
+                return
 
     def close(self) -> None:
         """Write the end. Raises OSError, av.FFmpegError."""

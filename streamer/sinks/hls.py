@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 
@@ -13,7 +13,8 @@ from engines.errors import InputError, WorkError
 from engines.spec import ModelSpec
 from streamer.frame import Frame
 from streamer.sinks.address import Address, check_writable
-from streamer.sinks.broadcast import Mux, Settings
+from streamer.sinks.broadcast import Encoded, Mux, Settings
+from streamer.sinks.soundtrack import Soundtrack
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.urls import read_query, redact
@@ -50,6 +51,7 @@ class HlsSink:
         self._path = os.path.realpath(address.path)
         self._settings = read_query(address.url, HlsSettings())
         self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._sound = Soundtrack(self._name, info.audio, "hls")
         self._mux: Mux | None = None
         self._files = _Files()
         self._broken = False
@@ -72,10 +74,11 @@ class HlsSink:
         key = not self._next - 2 * self._settings.segment < frame.pts < self._next
         if key:
             self._next = frame.pts + self._settings.segment
+        self._sound.hear(frame)
         try:
-            for part in self._share.write(frame, key=key):
-                self._mux = self._mux or self._open()
-                self._mux.write(part)
+            self._add(self._sound.hold(self._share.write(frame, key=key)))
+            if self._mux is not None:
+                self._mux.write_sound(frame)
                 self._files.check()
         except (OSError, av.FFmpegError) as error:
             self._broken = True
@@ -85,9 +88,12 @@ class HlsSink:
         """Finish the last segment and the playlist. Raises WorkError."""
         import av
 
-        self._share.rest()
-        mux, self._mux = self._mux, None
         try:
+            try:
+                self._add(self._sound.release())
+            finally:
+                self._share.rest()
+                mux, self._mux = self._mux, None
             if mux is not None:
                 mux.close()
                 self._files.check()
@@ -96,6 +102,12 @@ class HlsSink:
                 self._end_playlist()
                 return  # said by write
             raise WorkError(f"{self._name}: cannot be finished: {error.strerror}") from error
+
+    def _add(self, parts: Iterable[Encoded]) -> None:
+        for part in parts:
+            self._mux = self._mux or self._open()
+            self._mux.write(part)
+            self._files.check()
 
     def _end_playlist(self) -> None:
         """Let players know that nothing follows the whole segments that are listed."""
@@ -121,7 +133,9 @@ class HlsSink:
         }
         try:
             os.makedirs(folder, exist_ok=True)
-            return Mux(self._path, ("hls", options), self._share.encoder, io_open=self._files)
+            return Mux(
+                self._path, ("hls", options), self._share.encoder, sound=self._sound, io_open=self._files
+            )
         except (OSError, av.FFmpegError) as error:
             raise InputError(f"{self._name}: cannot be opened: {error.strerror}") from error
 

@@ -24,8 +24,9 @@ from engines.spec import ModelSpec
 from streamer.child import Child
 from streamer.frame import Frame
 from streamer.sinks.address import Address
-from streamer.sinks.broadcast import Mux, Settings
+from streamer.sinks.broadcast import PROMPT, Mux, Settings
 from streamer.sinks.place import Place, place_of
+from streamer.sinks.soundtrack import Soundtrack
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.sources.reconnect import Backoff, Patience
@@ -68,6 +69,7 @@ class PushSink:
         self._name = place.shown
         self._child = _Child(place.shown, command, self._settings.patience)
         self._share = Studio(fps=lambda: info.fps).share(self._settings)
+        self._sound = Soundtrack(place.shown, info.audio, FORMS[place.scheme])
         self._mux: Mux | None = None
         self._tap: _Tap | None = None
 
@@ -94,6 +96,7 @@ class PushSink:
         """Encode a frame if somebody takes it; never waits. Raises WorkError."""
         import av
 
+        self._sound.hear(frame)
         tap = self._child.tap
         if tap is not self._tap:
             self._stop()
@@ -103,11 +106,13 @@ class PushSink:
             return
         try:
             self._tap = tap
-            for part in self._share.write(frame):
+            for part in self._sound.hold(self._share.write(frame)):
                 if self._mux is None:
-                    self._mux = Mux(tap, NUT, self._share.encoder, in_band=True)
+                    self._mux = Mux(tap, NUT, self._share.encoder, in_band=True, sound=self._sound)
                 self._mux.write(part)
                 self._child.counts["sent"] += 1
+            if self._mux is not None:
+                self._mux.write_sound(frame)
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
 
@@ -118,6 +123,7 @@ class PushSink:
 
     def _stop(self) -> None:
         self._share.rest()
+        self._sound.release()
         mux, self._mux, self._tap = self._mux, None, None
         if mux is not None:
             mux.close()
@@ -285,7 +291,8 @@ def _command(address: Address, place: Place) -> list[str]:
     return [
         _ffmpeg(place),
         *("-hide_banner", "-loglevel", "error", "-fflags", "nobuffer", "-probesize", "100000"),
-        *("-analyzeduration", "0", "-f", "nut", "-i", "pipe:0", "-c", "copy", "-flush_packets", "1"),
+        *("-analyzeduration", "0", "-f", "nut", "-i", "pipe:0", "-c", "copy"),
+        *("-flush_packets", "1", "-max_interleave_delta", PROMPT),
         *("-f", form, *extra, url),
     ]
 

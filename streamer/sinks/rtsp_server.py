@@ -1,7 +1,8 @@
 """An RTSP server in a thread of its own: it hands on RTP packets that others make, over TCP and UDP.
 
 RTSP 1.0 by RFC 2326: OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER and SET_PARAMETER; Basic
-authorisation by RFC 7617; H.264 described by RFC 6184, its parameter sets in the stream itself.
+authorisation by RFC 7617; H.264 described by RFC 6184, its parameter sets in the stream itself; sound is
+a track of its own.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from engines.errors import InputError
+from streamer.sinks.rtsp_lines import Line, open_line
 
 __all__ = ["PAYLOAD", "Channel", "RtspServer"]
 
 log = logging.getLogger(__name__)
 
 PAYLOAD = 96  # RTP's payload type
+VIDEO, SOUND = 0, 1  # tracks
 MOST_CLIENTS = 64
 LONGEST_HEAD = 8192  # bytes of a request's lines
 LONGEST_BODY = 65_536
@@ -48,30 +51,51 @@ class Channel:
     def __init__(self, name: str, login: str, loop: asyncio.AbstractEventLoop) -> None:
         self.name = name
         self.login = login  # user:password that is asked for, "" = none
+        self.sound: tuple[str, ...] = ()  # what SDP says of the track of sound, none = there is none now
         self.viewers: tuple[Client, ...] = ()
         self.newcomers = False  # somebody waits for a keyframe
         self.counts: Counter[str] = Counter()  # pictures sent, pictures skipped for slow clients
         self._loop = loop
         self._waiting = 0  # pictures handed over and not sent yet
+        self._sounding = 0  # and so of the sound of frames
 
-    def send(self, packets: list[bytes], *, is_key: bool) -> None:
-        """Hand the RTP packets of one picture to whoever watches; never blocks."""
+    def send(self, packets: list[bytes], *, is_key: bool, at: float = 0.0, report: bytes = b"") -> None:
+        """Hand the RTP packets of the picture at a second to whoever watches; never blocks.
+
+        ``report`` is one of the track of sound, for those who hear it.
+        """
         if self._waiting >= BACKLOG:
             self.counts["skipped"] += 1
             self.newcomers = True
             return
         self._waiting += 1
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._deliver, packets, is_key)
+            self._loop.call_soon_threadsafe(self._deliver, packets, is_key, at, report)
 
-    def _deliver(self, packets: list[bytes], is_key: bool) -> None:
+    def send_sound(self, pieces: list[tuple[float, list[bytes]]]) -> None:
+        """Hand sound, each packet's second and its RTP packets, to whoever hears it; never blocks."""
+        if not pieces or self._sounding >= BACKLOG:
+            return
+        self._sounding += 1
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._deliver_sound, pieces)
+
+    def _deliver_sound(self, pieces: list[tuple[float, list[bytes]]]) -> None:
+        self._sounding -= 1
+        for viewer in self.viewers:
+            if not viewer.is_apart:
+                viewer.send([packet for at, piece in pieces if at >= viewer.begin for packet in piece], SOUND)
+
+    def _deliver(self, packets: list[bytes], is_key: bool, at: float, report: bytes) -> None:
         self._waiting -= 1
         self.counts["sent"] += 1
         for viewer in self.viewers:
-            if is_key:
-                viewer.is_apart = False
+            if is_key and viewer.is_apart:
+                viewer.is_apart, viewer.begin = False, at
             if viewer.is_apart:
                 continue
+            if report:
+                viewer.send([report], SOUND)
             if not viewer.send(packets):
                 self.counts["skipped"] += 1
                 viewer.is_apart = True
@@ -93,57 +117,43 @@ class Client:
         self.lags = False  # it took nothing for a while
         self.is_known = False  # it has asked for something that it may have
         self.heard = time.monotonic()  # when it last asked for or reported something
+        self.begin = 0.0  # seconds of the stream, of the picture that it began with
         self._since = 0.0  # time.monotonic() from which on it took nothing
-        self._channels: tuple[int, int] | None = None  # of RTP and RTCP within the connection
-        self._sockets: list[asyncio.DatagramTransport] = []  # for RTP and RTCP
+        self._lines: dict[int, Line] = {}  # by track
 
-    def send(self, packets: list[bytes]) -> bool:
-        """Send packets; False where the client is too slow for them."""
-        if self._sockets:
-            # asyncio keeps what a slow network does not take, for as long as it does not
-            if max(one.get_write_buffer_size() for one in self._sockets) > FULLEST:  # type: ignore[attr-defined]
-                self.lags = True
-                return False
-            for packet in packets:
-                self._sockets[_is_rtcp(packet)].sendto(packet)
+    def send(self, packets: list[bytes], track: int = VIDEO) -> bool:
+        """Send a track's packets, if it is wanted; False where the client is too slow for them."""
+        line = self._lines.get(track)
+        if line is None:
             return True
-        transport = self.writer.transport
-        if transport.is_closing():
+        if not line.by_udp and self.writer.transport.is_closing():
             return True  # its end is on its way
-        if transport.get_write_buffer_size() > FULLEST:
+        if line.waiting > FULLEST:
             self.lags = True
-            now = time.monotonic()
-            self._since = self._since or now
-            if now - self._since > PATIENCE:
-                transport.abort()
+            if not line.by_udp:
+                self._lose_patience()
             return False
         self._since = 0.0
-        rtp, rtcp = self._channels or (0, 1)
-        self.writer.write(
-            b"".join(
-                b"$%c%b%b" % (rtcp if _is_rtcp(packet) else rtp, len(packet).to_bytes(2, "big"), packet)
-                for packet in packets
-            )
-        )
+        line.send(packets)
         return True
 
-    async def set_up(self, asked: str) -> str:
-        """Choose how packets go by a Transport header; return the answer to it, "" where none suits."""
-        self.unset()
-        for offer in asked.split(","):
-            if "multicast" in offer or "RECORD" in offer.upper():
-                continue
-            if "TCP" in offer:
-                found = re.search(r"interleaved=(\d{1,3})-(\d{1,3})", offer)
-                pair = (int(found[1]), int(found[2])) if found else (0, 1)
-                if max(pair) > 255:
-                    continue
-                self._channels = pair
-                return f"RTP/AVP/TCP;unicast;interleaved={pair[0]}-{pair[1]}"
-            found = re.search(r"client_port=(\d{1,5})-(\d{1,5})", offer)
-            if found and 0 < int(found[1]) < 65536 and 0 < int(found[2]) < 65536:
-                return await self._open_sockets(int(found[1]), int(found[2]))
-        return ""
+    def _lose_patience(self) -> None:
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since > PATIENCE:
+            self.writer.transport.abort()
+
+    async def set_up(self, asked: str, track: int) -> str:
+        """Choose how a track goes by a Transport header; return the answer to it, "" where none suits."""
+        self.unset(track)
+        opened = await open_line(asked, track, self.writer, self._hear)
+        if opened is None:
+            return ""
+        self._lines[track], answer = opened
+        return answer
+
+    def _hear(self) -> None:
+        self.heard = time.monotonic()
 
     @property
     def left(self) -> float | None:
@@ -151,7 +161,7 @@ class Client:
         if not self.is_known:
             return max(self.heard + HURRY - time.monotonic(), 0.0)
         plays = self.channel is not None and self in self.channel.viewers
-        if plays and not self._sockets:
+        if plays and not any(line.by_udp for line in self._lines.values()):
             return None
         return max(self.heard + (SILENCE if plays else 1) * IDLE - time.monotonic(), 0.0)
 
@@ -163,38 +173,13 @@ class Client:
     @property
     def is_set_up(self) -> bool:
         """True once it is known how packets go."""
-        return bool(self._sockets) or self._channels is not None
+        return bool(self._lines)
 
-    def unset(self) -> None:
-        """Close the sockets."""
-        for transport in self._sockets:
-            transport.close()
-        self._sockets, self._channels = [], None
-
-    async def _open_sockets(self, *ports: int) -> str:
-        """Send by UDP, to the address of the connection and nowhere else."""
-        loop = asyncio.get_running_loop()
-        here = self.writer.get_extra_info("sockname")[0]
-        there = self.writer.get_extra_info("peername")[0]
-        own = []
-        for port in ports:
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Ear(self), local_addr=(here, 0), remote_addr=(there, port)
-            )
-            self._sockets.append(transport)
-            own.append(transport.get_extra_info("sockname")[1])
-        return f"RTP/AVP;unicast;client_port={ports[0]}-{ports[1]};server_port={own[0]}-{own[1]}"
-
-
-class _Ear(asyncio.DatagramProtocol):
-    """Hears the reports of a receiver by UDP."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        if len(data) > 1 and _is_rtcp(data):
-            self._client.heard = time.monotonic()
+    def unset(self, *tracks: int) -> None:
+        """Let go of how these tracks go, or all."""
+        for track in tracks or tuple(self._lines):
+            if line := self._lines.pop(track, None):
+                line.close()
 
 
 class RtspServer:
@@ -366,13 +351,19 @@ class RtspServer:
             return "401 Unauthorized", ['WWW-Authenticate: Basic realm="streamer"'], ""
         client.is_known |= channel is not None
         session = [f"Session: {client.session};timeout={IDLE:.0f}"]
+        sound = channel.sound if channel is not None else ()
         if verb == "DESCRIBE":
             base = f"Content-Base: {url.rstrip('/')}/"
-            return "200 OK", [base, "Content-Type: application/sdp"], _sdp(_name_of(url))
+            return "200 OK", [base, "Content-Type: application/sdp"], _sdp(_name_of(url), sound)
         if verb == "SETUP":
+            track = _track_of(url)
+            if track != VIDEO and not (track == SOUND and sound):
+                return "404 Not Found", [], ""
             self._leave(client)
+            if client.channel is not channel:
+                client.unset()
             client.channel = channel
-            transport = await client.set_up(fields.get("transport", ""))
+            transport = await client.set_up(fields.get("transport", ""), track)
             if not transport:
                 return "461 Unsupported Transport", [], ""
             return "200 OK", [*session, f"Transport: {transport}"], ""
@@ -439,16 +430,17 @@ def _name_of(url: str) -> str:
     return unquote(re.sub(r"/trackID=\d+/?$|/$", "", path).lstrip("/"))
 
 
+def _track_of(url: str) -> int:
+    found = re.search(r"/trackID=(\d{1,9})/?$", url)
+    return int(found[1]) if found else VIDEO
+
+
 def _is_welcome(login: str, said: str) -> bool:
     wanted = "Basic " + base64.b64encode(login.encode()).decode()
     return not login or hmac.compare_digest(wanted.encode(), said.encode())
 
 
-def _is_rtcp(packet: bytes) -> bool:
-    return 192 <= packet[1] <= 223  # RFC 5761 section 4
-
-
-def _sdp(name: str) -> str:
+def _sdp(name: str, sound: tuple[str, ...]) -> str:
     return "\r\n".join(
         [
             "v=0",
@@ -460,7 +452,8 @@ def _sdp(name: str) -> str:
             f"m=video 0 RTP/AVP {PAYLOAD}",
             f"a=rtpmap:{PAYLOAD} H264/90000",
             f"a=fmtp:{PAYLOAD} packetization-mode=1",
-            "a=control:trackID=0",
+            f"a=control:trackID={VIDEO}",
+            *((*sound, f"a=control:trackID={SOUND}") if sound else ()),
             "",
         ]
     )

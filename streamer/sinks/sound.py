@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-__all__ = ["Sound"]
+__all__ = ["Order", "Sound", "takes"]
 
 # FFmpeg's codec name -> Matroska's CodecID and bit depth (0 = not needed), from the Matroska codec registry.
 CODECS: dict[str, tuple[bytes, int]] = {
@@ -40,7 +40,12 @@ CODECS: dict[str, tuple[bytes, int]] = {
     "vorbis": (b"A_VORBIS", 0),
 }
 PCM = frozenset(name for name in CODECS if name.startswith("pcm_"))
-TAKEN = {  # by the muxer's name
+TAKEN = {  # by the muxer's name, of what carries the packets in the end
+    "flv": frozenset({"aac", "mp3"}),
+    "hls": frozenset({"aac", "ac3", "eac3", "flac", "mp3", "opus"}),  # MP4's that browsers play
+    "mpegts": frozenset({"aac", "ac3", "eac3", "mp2", "mp3", "opus"}),
+    "rtp": frozenset({"aac", "opus", "pcm_alaw", "pcm_mulaw"}),  # what rtp_sound packs
+    "rtsp": frozenset({"aac", "mp2", "mp3", "opus", "pcm_alaw", "pcm_mulaw"}),
     "mp4": frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"}),
     "mov": frozenset({"aac", "ac3", "alac", "eac3", "mp2", "mp3"}) | PCM,
     "matroska": frozenset(CODECS) - {"pcm_alaw", "pcm_mulaw"},
@@ -49,17 +54,55 @@ WAVE_FORMATS = {"pcm_alaw": 6, "pcm_mulaw": 7}  # WAVEFORMATEX wFormatTag
 APART = 30.0  # seconds from a packet to its picture that no interleaving and no decoder's delay explains
 
 
+def takes(form: str, track: AudioTrack) -> bool:
+    """Tell whether packets of a track can be copied into this kind of container."""
+    return track.codec in TAKEN.get(form, ()) and (track.codec != "aac" or bool(track.extradata))
+
+
+class Order:
+    """Which packets of a track go on: none that goes back in time or lies far from its picture.
+
+    The clock of one of the two is wrong then, and FFmpeg's muxer for MP4 aborts the process where sound leaps
+    by half a day.
+    """
+
+    def __init__(self, track: AudioTrack) -> None:
+        self.astray = 0.0  # seconds from a packet that was left out for it to its picture; the last one's
+        self._time_base = track.time_base
+        self._last: int | None = None  # dts in the unit of the packets given out
+        self._before: float | None = None  # where the picture before lies, in seconds
+
+    def follow(
+        self, audio: Iterable[AudioPacket], shift: float, at: float, unit: Fraction
+    ) -> Iterator[AudioPacket]:
+        """Yield packets, ``shift`` seconds later, of a picture ``at`` a second; no two in one ``unit``."""
+        ticks, scale = round(shift / self._time_base), self._time_base / unit
+        earliest = (at if self._before is None else min(self._before, at)) - APART
+        self._before = at
+        for piece in audio:
+            time = float((piece.dts + ticks) * self._time_base)
+            dts = round((piece.dts + ticks) * scale)
+            if not earliest <= time <= at + APART:
+                self.astray = time - at
+            elif self._last is None or dts > self._last:
+                self._last = dts
+                yield AudioPacket(piece.data, piece.pts + ticks, piece.dts + ticks, piece.duration)
+
+
 class Sound:
     """The audio stream of one output file."""
 
-    def __init__(self, container: OutputContainer, track: AudioTrack, first: Iterable[AudioPacket]) -> None:
+    def __init__(
+        self, container: OutputContainer, track: AudioTrack, first: Iterable[AudioPacket], form: str = ""
+    ) -> None:
         """Add the track to the container; ValueError where it does not take this codec.
 
         ``first`` are the packets known so far. Audio may begin before zero, by the samples that prime its
-        decoder; Matroska stores no time before zero, but that lead as the codec's delay.
+        decoder; Matroska stores no time before zero, but that lead as the codec's delay. ``form`` is what
+        has to take the codec where that is another container than this one, which leads there.
         """
-        form = container.format.name
-        if track.codec not in TAKEN.get(form, ()) or (track.codec == "aac" and not track.extradata):
+        form = form or container.format.name
+        if not takes(form, track):
             raise ValueError(f"{form} does not take {track.codec}, or it is not described")
         leads = (-packet.pts * track.time_base for packet in first)
         lead = max((lead for lead in leads if lead < APART), default=Fraction(0))
@@ -67,37 +110,32 @@ class Sound:
         self._matroska = form == "matroska"
         self._earliest = -round(lead / track.time_base) if self._matroska else None
         self._track = track
-        self._last: int | None = None  # dts in the unit of the packets given out
-        self._before: float | None = None  # where the picture before lies, in seconds
-        self.astray = 0.0  # seconds from a packet that was left out for it to its picture; the last one's
+        self._order = Order(track)
+
+    @property
+    def astray(self) -> float:
+        """Seconds from a packet that was left out for it to its picture; the last one's."""
+        return self._order.astray
 
     def packets(self, audio: Iterable[AudioPacket], shift: float, at: float) -> Iterator[Packet[Any]]:
         """Yield packets ready to mux, ``shift`` seconds later, of a picture that lies ``at`` a second.
 
-        Left out are those that go back in time, and those that are far from the picture: the clock of one
-        of them is wrong, and FFmpeg's muxer for MP4 aborts the process where sound leaps by half a day.
+        Left out are those that `Order` leaves out.
         """
         from av.packet import Packet
 
         track = self._track
         # Matroska takes several packets in one of its milliseconds; elsewhere no two may share a tick.
         unit = track.time_base if self._matroska else self._stream.time_base or track.time_base
-        ticks, scale = round(shift / track.time_base), track.time_base / unit
-        earliest = (at if self._before is None else min(self._before, at)) - APART
-        self._before = at
-        for piece in audio:
-            time = float((piece.dts + ticks) * track.time_base)
-            dts = round((piece.dts + ticks) * scale)
-            if not earliest <= time <= at + APART:
-                self.astray = time - at
+        scale = track.time_base / unit
+        for piece in self._order.follow(audio, shift, at, unit):
+            if self._is_too_early(piece.pts):
                 continue
-            if (self._last is not None and dts <= self._last) or self._is_too_early(piece.pts + ticks):
-                continue
-            self._last = dts
             packet = Packet(piece.data)
             packet.stream = self._stream
-            packet.time_base = unit
-            packet.pts, packet.dts = max(round((piece.pts + ticks) * scale), dts), dts
+            packet.time_base, packet.is_keyframe = unit, True
+            dts = round(piece.dts * scale)
+            packet.pts, packet.dts = max(round(piece.pts * scale), dts), dts
             packet.duration = round(min(piece.duration * track.time_base, Fraction(1)) / unit)
             yield packet
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Share", "Studio"]
 
 WAITING = 64  # pictures that wait for one sink; more are given up until the next to begin with
-FAR = 64, 5.0  # an index, or seconds, further back than this begin another stretch of the stream
+FAR = 64, 5.0  # an index further back, or seconds further away, than this begin another stretch of the stream
 
 
 Place = tuple[int, float]  # of a frame in its stream: index, pts
@@ -160,4 +160,4 @@ class _Session:
 
 def _is_passed(frame: Frame, last: Place) -> bool:
     """Tell whether a frame, or one that followed it, was encoded already."""
-    return 0 <= last[0] - frame.index < FAR[0] and 0 <= last[1] - frame.pts < FAR[1]
+    return 0 <= last[0] - frame.index < FAR[0] and abs(last[1] - frame.pts) < FAR[1]  # time may fall back

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from streamer.audio import AudioPacket, carry
+from streamer.audio import AudioPacket, carry, move
 from streamer.frame import Frame
 from streamer.sources import SourceInfo
 from streamer.sources.link import Lost
@@ -159,6 +159,7 @@ class Reconnect:
         self._index = 0  # of the next picture
         self._last: tuple[float, float] | None = None  # captured and pts of the last picture
         self._sound: tuple[AudioPacket, ...] = ()  # of pictures withheld, for the next one given out
+        self._is_mute = False  # the connection's sound is not the one that was described
         self._is_tried = False  # a connection was renewed because of a frozen picture, in vain so far
 
     def __iter__(self) -> Iterator[Frame]:
@@ -233,16 +234,25 @@ class Reconnect:
         return connection
 
     def _welcome(self, connection: Connection) -> None:
-        self.info = connection.info or self.info
+        self._take_up(connection.info or self.info)
         if self.health.reason:
             self._say(f"{self.name}: connected{' again' if self._last else ''}")
             self.health = replace(self.health, reason="", is_lasting=False)
+
+    def _take_up(self, info: SourceInfo) -> None:
+        """Describe the source as it is now; but for its sound, which sinks were told of once."""
+        known, now = self.info.audio, info.audio
+        self._is_mute = known is not None and now is not None and replace(now, others=known.others) != known
+        if self._is_mute and now is not None:
+            self._say(f"{self.name}: the sound is another one than before ({now.codec}), left out")
+        self.info = info if known is None else replace(info, audio=known)
 
     def _follow(self, frame: Frame, offset: float | None, base: int) -> float:
         """Let a picture follow the stream's number and time; return what its own time is shifted by."""
         frame.stream = self.name
         frame.index += base
         frame.live = True
+        frame.audio = () if self._is_mute else frame.audio
         frame.cuts = self.health.attempts
         self._index = frame.index + 1
         own = frame.pts
@@ -255,11 +265,8 @@ class Reconnect:
         offset = offset or 0.0
         frame.pts = own + offset
         self._last = (frame.captured, frame.pts)
-        if offset and frame.audio and self.info.audio is not None:
-            shift = round(offset / self.info.audio.time_base)
-            frame.audio = tuple(
-                replace(sound, pts=sound.pts + shift, dts=sound.dts + shift) for sound in frame.audio
-            )
+        if offset:
+            frame.audio = move(frame.audio, offset, self.info.audio)
         return offset
 
     def _withhold(self, verdict: str) -> None:

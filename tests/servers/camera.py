@@ -11,6 +11,7 @@ from streamer.frame import Frame
 from streamer.sinks import Sink
 
 from .clip import moving
+from .sound import Track, up_to
 
 __all__ = ["FPS", "PICTURES", "SIZE", "Camera", "until"]
 
@@ -22,10 +23,11 @@ PICTURES = [
 
 
 class Camera:
-    """Writes numbered pictures to a sink, in time, from its own thread."""
+    """Writes numbered pictures, and their sound, to a sink, in time, from its own thread."""
 
-    def __init__(self, sink: Sink, stream: str = "cam") -> None:
+    def __init__(self, sink: Sink, stream: str = "cam", sound: Track | None = None) -> None:
         self.written = 0
+        self._sound, self._sounded = sound, 0
         self._sink = sink
         self._stream = stream
         self._stopped = threading.Event()
@@ -41,7 +43,11 @@ class Camera:
         while not self._stopped.wait(max(began + self.written / FPS - time.monotonic(), 0)):
             number = self.written
             planes = PICTURES[number % len(PICTURES)]
-            self._sink.write(Frame(self._stream, number, number / FPS, planes, live=True))
+            frame = Frame(self._stream, number, number / FPS, planes, live=True)
+            if self._sound is not None:
+                frame.audio = up_to(self._sound, frame.pts, self._sounded)
+                self._sounded += len(frame.audio)
+            self._sink.write(frame)
             self.written += 1
 
 

@@ -4,10 +4,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from streamer.audio import AudioPacket, AudioTrack
 from streamer.feed import Feed, Limits
 from streamer.frame import Frame, Planes
 from streamer.metrics import Tally
@@ -94,6 +96,25 @@ def test_a_loop_goes_on_in_time_and_number():
     assert all(clip.closed for clip in clips)
     assert tally.failed == {"decode error": 2}
     assert tally.in_flight == 0
+
+
+def test_the_sound_of_a_loop_goes_on_with_its_pictures(monkeypatch):
+    track = AudioTrack("aac", 8000, "mono", Fraction(1, 8000))
+    silent = Clip.__iter__
+
+    def sounding(clip: Clip) -> Iterator[Frame]:
+        for frame in silent(clip):
+            at = round(frame.pts * 8000)
+            frame.audio = (AudioPacket(b"", at, at, 320),)
+            yield frame
+
+    monkeypatch.setattr(Clip, "info", SourceInfo((2, 2), 25.0, 10, audio=track))
+    monkeypatch.setattr(Clip, "__iter__", sounding)
+    frames, _, _ = read(most=20, loop=True)
+    assert [frame.audio[0].pts / 8000 for frame in frames] == pytest.approx([frame.pts for frame in frames])
+    assert [packet.dts for frame in frames for packet in frame.audio] == [
+        packet.pts for frame in frames for packet in frame.audio
+    ]
 
 
 def test_stop_ends_a_loop():

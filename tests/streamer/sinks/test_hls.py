@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -20,6 +21,7 @@ from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink
 from tests.servers.camera import FPS, PICTURES
 from tests.servers.clip import number_of
+from tests.servers.sound import Track, encode, match, up_to
 
 
 def _film(count: int, *, start: float = 0.0) -> list[Frame]:
@@ -131,6 +133,79 @@ def test_time_that_falls_back_or_starts_late_does_not_stop_it(
     path = tmp_path / "live.m3u8"
     write(f"{path}?segment=1&keep=0", _film(45, start=5000) + _film(45))
     assert len(_numbers(path)) == 90
+
+
+def _film_with(sound: Track, count: int, *, start: float = 0.0) -> list[Frame]:
+    frames, given = _film(count), 0
+    for frame in frames:
+        frame.audio = up_to(sound, frame.pts, given)
+        given += len(frame.audio)
+        later = round(start / sound[0].time_base)
+        frame.audio = tuple(replace(one, pts=one.pts + later, dts=one.dts + later) for one in frame.audio)
+        frame.pts += start
+    return frames
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp3", "ac3", "eac3", "flac", "opus"])
+@pytest.mark.parametrize("start", [0.0, 5000.0])
+def test_sound_is_in_the_segments_as_it_came_and_in_step_with_the_pictures(
+    tmp_path: Path, write: Callable[..., None], codec: str, start: float
+) -> None:
+    sound, path = encode(tmp_path, codec), tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=0", _film_with(sound, 60, start=start), audio=sound[0])
+    with av.open(str(path)) as container:
+        found = match(container, sound, FPS)
+    first = next(at for at, one in enumerate(sound[1]) if one.pts >= 0)
+    last = len(up_to(sound, 59 / FPS)) - 1
+    assert (found.codec, found.pictures) == (codec, list(range(60)))
+    assert found.packets == list(range(first, last + 1))
+    assert found.skew == pytest.approx(0, abs=0.01)
+    assert _lengths(path) == pytest.approx([0.5] * 4, abs=0.04)
+
+
+def test_each_segment_plays_by_itself_with_its_sound(tmp_path: Path, write: Callable[..., None]) -> None:
+    sound, path = encode(tmp_path, "aac"), tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=0", _film_with(sound, 60), audio=sound[0])
+    init = (tmp_path / "live-init.mp4").read_bytes()
+    for number in range(4):
+        piece = tmp_path / "piece.mp4"
+        piece.write_bytes(init + (tmp_path / f"live-{number:05d}.m4s").read_bytes())
+        with av.open(str(piece)) as container:
+            found = match(container, sound, FPS)
+        assert found.pictures == list(range(number * 15, number * 15 + 15))
+        assert len(found.packets) == pytest.approx(0.5 * 48_000 / 1024, abs=2)
+        assert found.skew == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("count", [5, 45])
+def test_a_camera_whose_sound_does_not_come_is_in_the_playlist_without(
+    tmp_path: Path, write: Callable[..., None], count: int
+) -> None:
+    path = tmp_path / "live.m3u8"
+    write(f"{path}?segment=0.5&keep=0", _film(count), audio=encode(tmp_path, "aac")[0])
+    assert _numbers(path) == list(range(count))
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
+
+
+def test_sound_that_ends_does_not_hold_the_pictures(tmp_path: Path, sink: Callable[..., Sink]) -> None:
+    track, packets = encode(tmp_path, "aac")
+    path = tmp_path / "live.m3u8"
+    opened = sink(f"{path}?segment=0.5&keep=0", audio=track)
+    for frame in _film_with((track, packets[:20]), 90):
+        opened.write(frame)
+    assert len(_lengths(path)) == 5
+    opened.close()
+    assert _numbers(path) == list(range(90))
+
+
+def test_sound_that_browsers_do_not_play_is_left_out_and_said_once(
+    tmp_path: Path, write: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    sound, path = encode(tmp_path, "pcm_mulaw"), tmp_path / "live.m3u8"
+    write(f"{path}?keep=0", _film_with(sound, 20), audio=sound[0])
+    assert _numbers(path) == list(range(20))
+    assert caplog.text.count("live.m3u8?keep=0: pcm_mulaw sound does not fit hls, left out") == 1
 
 
 def test_a_picture_of_another_size_is_fitted_into_the_first(

@@ -25,6 +25,7 @@ from streamer.sinks.push import NUT, _Tap
 from streamer.sinks.studio import Studio
 from tests.servers.camera import FPS, Camera, until
 from tests.servers.clip import number_of
+from tests.servers.sound import Track, encode, match
 from tests.streamer.test_cli import start
 
 pytestmark = [
@@ -39,7 +40,8 @@ INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"  # what NUT's index begins with
 class Receiver:
     """ffmpeg as a server that writes so many pictures to a file and ends."""
 
-    def __init__(self, scheme: str, port: int, path: Path, count: int) -> None:
+    def __init__(self, scheme: str, port: int, path: Path, count: int, *, analysis: float = 0.1) -> None:
+        """``analysis``: seconds in which it finds out what comes; sound may precede the first keyframe."""
         self.path = path
         place = f"127.0.0.1:{port}"
         how = {
@@ -54,11 +56,13 @@ class Receiver:
                 "error",
                 "-y",
                 "-analyzeduration",
-                "100000",
+                str(round(analysis * 1e6)),
                 *how,
                 "-c",
                 "copy",
                 "-flush_packets",
+                "1",
+                "-max_interleave_delta",
                 "1",
                 "-frames:v",
                 str(count),
@@ -110,10 +114,11 @@ def port() -> int:
 def push(sink: Callable[..., Sink], port: int) -> Iterator[Callable[..., tuple[Sink, Camera]]]:
     made: list[tuple[Sink, Camera]] = []
 
-    def start(scheme: str, query: str = "") -> tuple[Sink, Camera]:
+    def start(scheme: str, query: str = "", sound: Track | None = None) -> tuple[Sink, Camera]:
         path = "" if scheme == "srt" else "/live/cam"
-        opened = sink(f"push+{scheme}://127.0.0.1:{port}{path}?preset=ultrafast&gop=15{query}", fps=FPS)
-        made.append((opened, Camera(opened)))
+        url = f"push+{scheme}://127.0.0.1:{port}{path}?preset=ultrafast&gop=15{query}"
+        opened = sink(url, fps=FPS, audio=sound[0] if sound else None)
+        made.append((opened, Camera(opened, sound=sound)))
         return made[-1]
 
     yield start
@@ -126,10 +131,7 @@ def push(sink: Callable[..., Sink], port: int) -> Iterator[Callable[..., tuple[S
 def test_a_receiver_that_comes_late_gets_every_picture_from_then_on(
     tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]], scheme: str
 ) -> None:
-    if (
-        scheme == "srt"
-        and b" srt" not in subprocess.run(["ffmpeg", "-protocols"], capture_output=True).stdout
-    ):
+    if scheme == "srt" and not _has_srt():
         pytest.skip("this ffmpeg knows no SRT")
     sink, _ = push(scheme)
     counts = lambda: sink.counts  # type: ignore[attr-defined]  # noqa: E731
@@ -138,6 +140,60 @@ def test_a_receiver_that_comes_late_gets_every_picture_from_then_on(
     numbers = Receiver(scheme, port, tmp_path / "got.nut", 40).wait()
     assert len(numbers) >= 38
     assert {(later - earlier) % 256 for earlier, later in pairwise(numbers)} == {1}
+
+
+def _has_srt() -> bool:
+    return b" srt" in subprocess.run(["ffmpeg", "-protocols"], capture_output=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("scheme", "codec"),
+    [
+        ("rtsp", "aac"),
+        ("rtsp", "opus"),
+        ("rtmp", "aac"),
+        ("rtmp", "mp3"),
+        ("srt", "aac"),
+        ("srt", "ac3"),
+        ("srt", "opus"),
+    ],
+)
+def test_sound_arrives_as_it_left_and_in_step_with_the_pictures(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]], scheme: str, codec: str
+) -> None:
+    if scheme == "srt" and not _has_srt():
+        pytest.skip("this ffmpeg knows no SRT")
+    sound = encode(tmp_path, codec, 30)
+    receiver = Receiver(scheme, port, tmp_path / "got.mkv", 40, analysis=1.0)
+    push(scheme, sound=sound)
+    assert len(receiver.wait()) >= 38
+    with av.open(str(receiver.path)) as container:
+        found = match(container, sound, FPS)
+    assert found.codec == codec
+    assert len(found.packets) > 30
+    assert found.packets == list(range(found.packets[0], found.packets[0] + len(found.packets)))
+    assert found.skew == pytest.approx(0, abs=0.05)
+
+
+def test_sound_that_the_far_end_does_not_take_is_left_out_and_said_once(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]], caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = Receiver("rtmp", port, tmp_path / "got.mkv", 20)
+    push("rtmp", sound=encode(tmp_path, "opus", 10))
+    assert len(receiver.wait()) >= 18
+    with av.open(str(receiver.path)) as container:
+        assert not container.streams.audio
+    assert caplog.text.count("opus sound does not fit flv, left out") == 1
+
+
+def test_sound_that_ends_does_not_hold_the_pictures(
+    tmp_path: Path, port: int, push: Callable[..., tuple[Sink, Camera]]
+) -> None:
+    """FFmpeg by itself keeps ten seconds of pictures back for it."""
+    receiver = Receiver("rtmp", port, tmp_path / "got.mkv", 60, analysis=1.0)
+    _, camera = push("rtmp", sound=encode(tmp_path, "aac", 2))
+    numbers = receiver.wait()
+    assert camera.written - numbers[-1] < 5 * FPS
 
 
 def test_what_the_child_reads_ends_without_an_index(frames: Callable[..., list[Frame]]) -> None:

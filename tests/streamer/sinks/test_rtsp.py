@@ -18,10 +18,13 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError
+from streamer.frame import Frame
 from streamer.sinks import Sink, check_sink, rtsp_server
+from streamer.sinks.rtsp_lines import Datagrams
 from tests.servers.camera import FPS, PICTURES, SIZE, Camera, until
 from tests.servers.clip import number_of
 from tests.servers.gstreamer import has_elements
+from tests.servers.sound import Track, encode, match
 
 REPORT = b"\x80\xc9\x00\x01\x00\x00\x00\x07"  # RTCP's receiver report (RFC 3550), of nothing
 
@@ -32,10 +35,16 @@ def camera(sink: Callable[..., Sink]) -> Iterator[Callable[..., tuple[str, Sink,
     made: list[tuple[Sink, Camera]] = []
 
     def start(
-        query: str = "", *, login: str = "", port: int = 0, name: str = "cam"
+        query: str = "",
+        *,
+        login: str = "",
+        port: int = 0,
+        name: str = "cam",
+        sound: Track | None = None,
     ) -> tuple[str, Sink, Camera]:
-        opened = sink(f"rtsp://{login}:{port}/{name}{query}", fps=FPS, stream=name)
-        made.append((opened, Camera(opened, name)))
+        url = f"rtsp://{login}:{port}/{name}{query}"
+        opened = sink(url, fps=FPS, stream=name, audio=sound[0] if sound else None)
+        made.append((opened, Camera(opened, name, sound)))
         return f"rtsp://127.0.0.1:{opened.port}/{name}", *made[-1]  # type: ignore[attr-defined]
 
     yield start
@@ -139,6 +148,102 @@ def test_gstreamer_plays_it(camera: Callable[..., tuple[str, Sink, Camera]], tra
     numbers = [number_of(picture) for picture in pictures]
     assert len(numbers) >= 39
     assert {(later - earlier) % len(PICTURES) for earlier, later in pairwise(numbers)} == {1}
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("codec", ["aac", "opus", "pcm_mulaw"])
+def test_sound_arrives_as_it_left_and_in_step_with_the_pictures(
+    camera: Callable[..., tuple[str, Sink, Camera]], tmp_path: Path, transport: str, codec: str
+) -> None:
+    sound = encode(tmp_path, codec, 20)
+    url, _, running = camera(sound=sound)
+    until(lambda: running.written > 7)
+    with av.open(url, options={"rtsp_transport": transport}, timeout=(15, 10)) as container:
+        found = match(container, sound, FPS, lambda found: len(found.pictures) >= 40)
+    assert found.codec == codec
+    assert len(found.packets) > 30
+    assert found.data in b"".join(packet.data for packet in sound[1])
+    if codec != "pcm_mulaw":  # whose packets are cut to what one of RTP's holds
+        assert found.packets == list(range(found.packets[0], found.packets[0] + len(found.packets)))
+        assert found.skew == pytest.approx(0, abs=0.05)
+        assert sound[1][found.packets[0]].pts * sound[0].time_base >= found.pictures[0] / FPS
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_who_wants_the_pictures_only_gets_them_as_ever(
+    camera: Callable[..., tuple[str, Sink, Camera]], tmp_path: Path, transport: str
+) -> None:
+    url, _, running = camera(sound=encode(tmp_path, "aac", 10))
+    until(lambda: running.written > 1)
+    options = {"rtsp_transport": transport, "allowed_media_types": "video"}
+    with av.open(url, options=options, timeout=(15, 10)) as container:
+        pictures = container.decode(video=0)
+        numbers = [number_of(next(pictures).to_ndarray(format="gray")) for _ in range(20)]
+        assert not container.streams.audio
+    assert {later - earlier for earlier, later in pairwise(numbers)} == {1}
+
+
+def test_each_track_has_its_own_channels_and_its_reports_tell_one_time(
+    camera: Callable[..., tuple[str, Sink, Camera]], tmp_path: Path
+) -> None:
+    """Both reports are of the first picture's moment and of one name; the first sound follows at once."""
+    url, sink, _ = camera(sound=encode(tmp_path, "aac", 10))
+    reports: dict[int, bytes] = {}
+    stamps: dict[int, int] = {}
+    with socket.create_connection(("127.0.0.1", sink.port), 10) as peer, peer.makefile("rb") as file:  # type: ignore[attr-defined]
+        for track, pair in ((0, "4-5"), (1, "2-3")):
+            setup = f"SETUP {url}/trackID={track} RTSP/1.0\r\nTransport: RTP/AVP/TCP;interleaved={pair}"
+            peer.sendall(f"{setup}\r\n\r\n".encode())
+            assert b"200 OK" in b"".join(iter(file.readline, b"\r\n"))
+        peer.sendall(f"PLAY {url} RTSP/1.0\r\n\r\n".encode())
+        assert b"200 OK" in b"".join(iter(file.readline, b"\r\n"))
+        while len(reports) < 2 or len(stamps) < 2:
+            mark, channel, high, low = file.read(4)
+            packet = file.read(high << 8 | low)
+            assert mark == ord("$")
+            if channel in (5, 3):
+                reports.setdefault(channel, packet)
+            else:
+                stamps.setdefault(channel, int.from_bytes(packet[4:8], "big"))
+    one, other = reports[5], reports[3]
+    assert (one[1], one[8:16], one[36:]) == (200, other[8:16], other[36:])
+    for report, stamp, clock in ((one, stamps[4], 90_000), (other, stamps[2], 48_000)):
+        since = (stamp - int.from_bytes(report[16:20], "big") + (1 << 31)) % (1 << 32) - (1 << 31)
+        assert 0 <= since / clock < 0.05
+
+
+@pytest.mark.parametrize(
+    ("codec", "line"), [("aac", "no aac sound in 1 s"), ("ac3", "ac3 sound does not fit RTSP"), ("", "")]
+)
+def test_sound_is_described_where_it_comes_and_can_be_sent(
+    sink: Callable[..., Sink],
+    frames: Callable[..., list[Frame]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    codec: str,
+    line: str,
+) -> None:
+    sound = encode(tmp_path, codec) if codec else None
+    opened = sink("rtsp://:0/cam", audio=sound[0] if sound else None)
+    url = f"rtsp://127.0.0.1:{opened.port}/cam"  # type: ignore[attr-defined]
+    setup = f"SETUP {url}/trackID=%d RTSP/1.0\r\nTransport: RTP/AVP/TCP\r\n"
+
+    def answers() -> list[str]:
+        return [answer[9:12] for answer in _talk(url, setup % 0, setup % 1, setup % 2)]
+
+    told = [answers()]
+    for frame, late in zip(frames([0.0, 0.5, 1.2, 1.3]), (False, False, False, True), strict=True):
+        frame.audio = tuple(sound[1][:1]) if late and sound else ()
+        opened.write(frame)
+        told.append(answers())
+    opened.close()
+    with_sound, without = ["200", "200", "404"], ["200", "404", "404"]
+    if codec == "aac":
+        assert told == [with_sound, with_sound, with_sound, without, with_sound]
+    else:
+        assert told == [without] * 5
+    assert caplog.text.count("left out") == bool(line)
+    assert line in caplog.text
 
 
 def test_nothing_is_encoded_while_nobody_watches(camera: Callable[..., tuple[str, Sink, Camera]]) -> None:
@@ -252,7 +357,7 @@ class Clogged:
 
 def test_what_waits_for_a_viewer_by_udp_is_bounded() -> None:
     viewer, clogged = rtsp_server.Client(None, None), Clogged()  # type: ignore[arg-type]
-    viewer._sockets = [clogged, clogged]  # type: ignore[list-item]
+    viewer._lines[rtsp_server.VIDEO] = Datagrams([clogged, clogged])  # type: ignore[list-item]
     packets = [b"\x80\x60" + bytes(1398)] * 100
     taken = [viewer.send(packets) for _ in range(50)]
     assert taken == sorted(taken, reverse=True)

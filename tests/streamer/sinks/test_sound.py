@@ -18,27 +18,13 @@ from streamer.inbox import Inbox
 from streamer.sinks import Sink
 from streamer.sinks.sound import TAKEN as FITTING
 from streamer.sinks.sound import Sound
+from tests.servers.sound import RATE, SECONDS, encode, read_back
 
-RATE = 48_000
-SECONDS = 3
-ENCODERS = {
-    "aac": ("aac", "fltp"),
-    "mp3": ("libmp3lame", "fltp"),
-    "opus": ("libopus", "s16"),
-    "flac": ("flac", "s16"),
-    "alac": ("alac", "s16p"),
-    "ac3": ("ac3", "fltp"),
-    "mp2": ("mp2", "s16"),
-    "pcm_s16le": ("pcm_s16le", "s16"),
-    "pcm_mulaw": ("pcm_mulaw", "s16"),
-}
 TAKEN = {
     ".mp4": ["aac", "mp3", "opus", "flac", "alac", "ac3"],
     ".mov": ["aac", "mp3", "alac", "ac3", "pcm_s16le", "pcm_mulaw"],
     ".mkv": ["aac", "mp3", "opus", "flac", "alac", "ac3", "mp2", "pcm_s16le"],
 }
-
-Track = tuple[AudioTrack, list[AudioPacket]]
 
 
 @pytest.mark.parametrize(
@@ -52,11 +38,11 @@ def test_packets_arrive_as_they_left(
     suffix: str,
     codec: str,
 ) -> None:
-    track, packets = _encode(tmp_path, codec)
+    track, packets = encode(tmp_path, codec)
     path = tmp_path / f"a{suffix}"
     write(path, _together(frames, track, packets), audio=track)
 
-    found, arrived = _read(path)
+    found, arrived = read_back(path)
     assert found.codec == codec
     assert (found.rate, found.layout) == (track.rate, track.layout)
     assert [packet.data for packet in arrived] == [packet.data for packet in packets]
@@ -64,6 +50,8 @@ def test_packets_arrive_as_they_left(
     assert _times(arrived, found) == pytest.approx(_times(packets, track), abs=1e-6 if exact else 1.1e-3)
     assert times_of(path) == pytest.approx([index / 25 for index in range(SECONDS * 25)], abs=1e-3)
     assert _loudness(path) == pytest.approx(0.21, abs=0.02)  # 0.3 / sqrt(2)
+    with av.open(str(path)) as container:  # else FFmpeg 7 and later leave it out where they copy
+        assert all(packet.is_keyframe for packet in container.demux(audio=0) if packet.size)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +89,7 @@ def test_a_codec_that_the_container_does_not_take_is_left_out_and_said_once(
 def test_sound_moves_with_pictures_that_are_moved(
     tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     start = 1000 * RATE
     late = [AudioPacket(p.data, p.pts + start, p.dts + start, p.duration) for p in packets]
     pictures = _together(frames, track, packets)
@@ -110,7 +98,7 @@ def test_sound_moves_with_pictures_that_are_moved(
         picture.audio = tuple(late[packets.index(packet)] for packet in picture.audio)
     path = tmp_path / f"a{suffix}"
     write(path, pictures, audio=track)
-    found, arrived = _read(path)
+    found, arrived = read_back(path)
     assert _times(arrived, found) == pytest.approx(_times(packets, track)[-len(arrived) :], abs=1.1e-3)
     assert len(packets) - len(arrived) <= (1 if suffix == ".mkv" else 0)
 
@@ -118,13 +106,13 @@ def test_sound_moves_with_pictures_that_are_moved(
 def test_packets_that_repeat_or_go_back_are_left_out(
     tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None]
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     pictures = frames([0.0, 0.1, 0.2])
     pictures[0].audio = tuple(packets[:5])
     pictures[1].audio = tuple(packets[3:8])
     pictures[2].audio = tuple(packets[8:9])
     write(tmp_path / "a.mp4", pictures, audio=track)
-    _, arrived = _read(tmp_path / "a.mp4")
+    _, arrived = read_back(tmp_path / "a.mp4")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets[:9]]
 
 
@@ -138,13 +126,13 @@ def test_sound_that_comes_later_than_the_first_picture_is_kept(
     suffix: str,
     live: bool,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     pictures = _together(frames, track, packets)
     for picture in pictures:
         picture.live, picture.audio = live, picture.audio if picture.pts > 0.9 else ()
     path = tmp_path / f"a{suffix}"
     write(path, pictures, audio=track)
-    found, arrived = _read(path)
+    found, arrived = read_back(path)
     kept = [packet for picture in pictures for packet in picture.audio]
     assert [packet.data for packet in arrived] == [packet.data for packet in kept]
     assert _times(arrived, found) == pytest.approx(_times(kept, track), abs=1.1e-3)
@@ -160,7 +148,7 @@ def test_a_live_stream_whose_sound_does_not_come_is_on_disk_without(
     caplog: pytest.LogCaptureFixture,
     suffix: str,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     pictures = frames(index / 25 for index in range(SECONDS * 25))
     path = tmp_path / f"a{suffix}"
     film = sink(f"{path}?preset=ultrafast", fps=25, audio=track)
@@ -181,7 +169,7 @@ def test_a_file_without_the_sound_that_it_announces_is_whole(
     write: Callable[..., None],
     times_of: Callable[[Path], list[float]],
 ) -> None:
-    track, _ = _encode(tmp_path, "aac")
+    track, _ = encode(tmp_path, "aac")
     write(tmp_path / "a.mp4", frames([0.0, 0.1, 0.2]), audio=track)
     assert times_of(tmp_path / "a.mp4") == pytest.approx([0.0, 0.1, 0.2], abs=1e-3)
 
@@ -192,7 +180,7 @@ def test_other_tracks_of_sound_are_left_out_and_said_once(
     write: Callable[..., None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     write(tmp_path / "a.mp4", _together(frames, track, packets), audio=replace(track, others=2))
     assert caplog.text.count("one track of sound is kept (aac), 2 left out") == 1
 
@@ -207,7 +195,7 @@ def test_sound_whose_clock_leaps_is_left_out_until_it_comes_back(
     suffix: str,
     leap: int,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     pictures = _together(frames, track, packets)
     for picture in pictures[20:40]:
         picture.audio = tuple(
@@ -216,7 +204,7 @@ def test_sound_whose_clock_leaps_is_left_out_until_it_comes_back(
         )
     path = tmp_path / f"a{suffix}"
     write(path, pictures, audio=track)
-    _, arrived = _read(path)
+    _, arrived = read_back(path)
     kept = [packet.data for picture in pictures[:20] + pictures[40:] for packet in picture.audio]
     assert [packet.data for packet in arrived] == kept
     assert caplog.text.count("from its picture") == 1
@@ -226,7 +214,7 @@ def test_sound_whose_clock_leaps_is_left_out_until_it_comes_back(
 def test_sound_may_lie_anywhere_between_two_pictures(
     tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     pictures = frames([0.0, 500.0])
     pictures[0].audio = tuple(packets[:5])
     late = round(495 * RATE)
@@ -234,7 +222,7 @@ def test_sound_may_lie_anywhere_between_two_pictures(
         replace(packet, pts=packet.pts + late, dts=packet.dts + late) for packet in packets[70:80]
     )
     write(tmp_path / f"a{suffix}", pictures, audio=track)
-    _, arrived = _read(tmp_path / f"a{suffix}")
+    _, arrived = read_back(tmp_path / f"a{suffix}")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets[:80]]
 
 
@@ -246,7 +234,7 @@ def test_times_that_are_one_tick_of_the_file_cost_a_packet_and_no_picture(
     times_of: Callable[[Path], list[float]],
     suffix: str,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     track = replace(track, time_base=Fraction(1, 90_000))
     pictures = frames(index / 25 for index in range(25))
     for index, picture in enumerate(pictures):
@@ -258,7 +246,7 @@ def test_times_that_are_one_tick_of_the_file_cost_a_packet_and_no_picture(
     path = tmp_path / f"a{suffix}"
     write(path, pictures, audio=track)
     assert len(times_of(path)) == 25
-    _, arrived = _read(path)
+    _, arrived = read_back(path)
     assert len(arrived) >= 25
 
 
@@ -270,7 +258,7 @@ def test_sound_that_the_muxer_refuses_costs_the_sound_only(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     packets_of = Sound.packets
 
     def repeat(*given: object) -> Iterator[av.Packet]:
@@ -293,7 +281,7 @@ def test_a_container_that_cannot_be_begun_with_sound_is_begun_without(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    track, packets = _encode(tmp_path, "flac")
+    track, packets = encode(tmp_path, "flac")
     monkeypatch.setitem(FITTING, "mov", frozenset({"flac"}))
     path = tmp_path / "a.mov"
     write(path, _together(frames, track, packets), audio=track)
@@ -305,7 +293,7 @@ def test_a_container_that_cannot_be_begun_with_sound_is_begun_without(
 def test_sound_of_pictures_that_came_too_late_is_in_the_file(
     tmp_path: Path, frames: Callable[..., list[Frame]], write: Callable[..., None], suffix: str
 ) -> None:
-    track, packets = _encode(tmp_path, "aac")
+    track, packets = encode(tmp_path, "aac")
     inbox: Inbox[Frame] = Inbox(inherit=heir)
     lane = inbox.lane("cam", policy="latest", capacity=2)
     taken: list[Frame] = []
@@ -317,44 +305,8 @@ def test_sound_of_pictures_that_came_too_late_is_in_the_file(
     taken += inbox
     write(tmp_path / f"a{suffix}", taken, audio=track)
     assert len(taken) < SECONDS * 25 / 4
-    _, arrived = _read(tmp_path / f"a{suffix}")
+    _, arrived = read_back(tmp_path / f"a{suffix}")
     assert [packet.data for packet in arrived] == [packet.data for packet in packets]
-
-
-def _encode(folder: Path, codec: str) -> Track:
-    """Encode three seconds of 440 Hz in stereo and return what a demuxer reads back."""
-    encoder, layout = ENCODERS[codec]
-    path = folder / "source.mka"
-    if codec in ("aac", "alac"):
-        path = folder / "source.m4a"  # sound that starts before zero
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(encoder, rate=RATE)
-        stream.codec_context.format = layout
-        stream.codec_context.layout = "stereo"
-        wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(SECONDS * RATE) / RATE)
-        resampler = av.AudioResampler(layout, "stereo", RATE, frame_size=960 if codec == "opus" else 1024)
-        samples = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), "fltp", "stereo")
-        samples.sample_rate, samples.pts, samples.time_base = RATE, 0, Fraction(1, RATE)
-        for piece in [*resampler.resample(samples), *resampler.resample(None)]:
-            container.mux(stream.encode(piece))
-        container.mux(stream.encode())
-    return _read(path)
-
-
-def _read(path: Path) -> Track:
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        context = stream.codec_context
-        name = context.codec.canonical_name
-        track = AudioTrack(
-            name, context.sample_rate, context.layout.name, stream.time_base, context.extradata or b""
-        )
-        packets = [
-            AudioPacket(bytes(packet), packet.pts, packet.dts, packet.duration or 0)
-            for packet in container.demux(stream)
-            if packet.size
-        ]
-    return track, packets
 
 
 def _together(

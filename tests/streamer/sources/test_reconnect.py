@@ -191,6 +191,34 @@ def test_pictures_of_another_connection_come_after_a_cut():
 
 
 @pytest.mark.parametrize(
+    ("audio", "is_heard"),
+    [
+        (INFO.audio, True),
+        (replace(INFO.audio, others=1), True),
+        (replace(INFO.audio, codec="pcm_mulaw"), False),
+        (replace(INFO.audio, time_base=Fraction(1, 90_000)), False),
+        (replace(INFO.audio, extradata=b"\x12\x10"), False),
+    ],
+)
+def test_sound_of_another_kind_than_was_described_is_left_out_and_said(audio, is_heard):
+    world = World([Spell(110, "down"), Spell(112, "good")])
+    connect = world.connect
+
+    def change() -> Link:
+        link = connect()
+        link.info = replace(INFO, audio=audio) if world.clock.time > 105 else INFO
+        return link
+
+    world.connect = change
+    source = world.reconnect()
+    frames = [(now, frame) for now, _, frame in play(world, source, 30)]
+    assert all(frame.audio for now, frame in frames if now < 110)
+    assert {bool(frame.audio) for now, frame in frames if now > 112} == {is_heard}
+    assert replace(source.info.audio, others=0) == INFO.audio
+    assert sum("the sound is another one than before" in line for line in world.said) == (not is_heard)
+
+
+@pytest.mark.parametrize(
     ("kind", "least", "most"),
     [
         ("down", 30 / 40, 30 / 20),
