@@ -170,6 +170,16 @@ def ffmpeg() -> Finding:
     return Finding("ffmpeg", "ok", f"{detail}, libx264 (its licence is the GPL)")
 
 
+def gpu_decoding() -> Finding:
+    """What decodes the sources that `gpu:` asks for."""
+    hardware = importlib.import_module("streamer.sources.hardware")
+    known = hardware.kinds()
+    if found := [kind for kind in known if hardware.works(kind)]:
+        return Finding("gpu decoding", "ok", f"gpu:URL, by {', '.join(found)}")
+    tried = f"no device of {', '.join(known)}" if known else "PyAV was built without it"
+    return Finding("gpu decoding", "missing", tried, "the processor decodes; with a GPU it has less to do")
+
+
 def display() -> Finding:
     """A display that `window:` can draw on."""
     from engines.errors import InputError
@@ -242,6 +252,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "backend tensorrt": tensorrt,
     "backend tensorrt_rtx": tensorrt_rtx,
     "backend torch": torch,
+    "gpu decoding": gpu_decoding,
     "display": display,
     "cameras": cameras,
     "cache": cache,

@@ -16,7 +16,7 @@ from streamer.sources import SOURCES, Unavailable, kind_of
 from streamer.sources.video import Video, open_file, open_network
 from streamer.urls import redact
 
-__all__ = ["find_decoder", "open_gpu"]
+__all__ = ["find_decoder", "kinds", "open_gpu", "works"]
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +51,29 @@ def find_decoder(device: str = "") -> HWAccel:
         InputError: FFmpeg knows no such kind of device; Unavailable: there is none here, or not now.
     """
     kind, _, number = device.lower().partition(".")
-    codec = Codec("h264", "r")
-    known = [config.device_type.name for config in codec.hardware_configs if config.is_supported]
+    known = kinds()
     if kind and kind not in known:
         raise InputError(f"gpu+{device}: {_unknown(kind, known)}")
     for each in [kind] if kind else [each for each in USUAL if each in known]:
-        try:
-            found = HWAccel(each, number or None, allow_software_fallback=True)
-            found.create(codec)
-        except (FFmpegError, ValueError):  # not there, or no number
-            continue
-        return found
+        if works(each, number):
+            return HWAccel(each, number or None, allow_software_fallback=True)
     said = f"gpu+{device}: no such device" if kind else f"gpu: no GPU (tried {', '.join(known) or 'none'})"
     raise Unavailable(f"{said} decodes here, the URL without that prefix would be right", lasting=True)
+
+
+def kinds() -> list[str]:
+    """Name the kinds of devices on which this FFmpeg can have H.264 decoded, there or not."""
+    configs = Codec("h264", "r").hardware_configs
+    return [config.device_type.name for config in configs if config.is_supported]
+
+
+def works(kind: str, number: str = "") -> bool:
+    """Tell whether a device is there and opens."""
+    try:
+        HWAccel(kind, number or None).create(Codec("h264", "r"))
+    except (FFmpegError, ValueError):  # not there, or no number
+        return False
+    return True
 
 
 def _unknown(kind: str, known: list[str]) -> str:

@@ -12,6 +12,7 @@ from av.codec.hwaccel import HWAccel
 
 from benchmarks import decoding
 from engines.errors import InputError
+from streamer import doctor
 from streamer.frame import Frame
 from streamer.sources import Unavailable, hardware, is_local, is_video, local_files, open_source, stream_name
 from streamer.sources.opening import opener_of
@@ -105,6 +106,19 @@ def test_what_cannot_be_is_said(url: str, said: str) -> None:
     with pytest.raises(InputError) as refused:
         open_source(url)
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "said"),
+    [({"cuda"}, "ok", "gpu:URL, by cuda"), (set(), "missing", "no device of cuda, vaapi")],
+)
+def test_doctor_names_what_decodes(
+    there: set[str], status: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "kinds", lambda: ["cuda", "vaapi"])
+    monkeypatch.setattr(hardware, "works", lambda kind: kind in there)
+    found = doctor.gpu_decoding()
+    assert (found.status, found.detail) == (status, said)
 
 
 @pytest.mark.parametrize("device", ["", "cuda", "cuda.7", "cuda.first"])
