@@ -16,7 +16,7 @@ from streamer import planes as pixels
 from streamer.audio import AudioPacket, AudioTrack
 from streamer.frame import Frame, Matrix
 from streamer.sinks.fit import Fit
-from streamer.sinks.sound import Sound
+from streamer.sinks.sound import Remarks, Sound
 from streamer.sources import SourceInfo
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Film:
         self._step = first.duration or (1 / info.fps if info.fps else 0.0)
         self._resized = False
         self._colours = _colours(self._fit.matrix, info)
-        self._strayed = False  # and this was said
+        self._remarks = Remarks(path)
         self._sound: Sound | None = None
         self._wait: Wait | None = None
         if info.audio is not None and not first.audio and form != "matroska":
@@ -241,10 +241,7 @@ class Film:
         except (ValueError, OSError, av.FFmpegError):
             log.warning("%s: %s sound does not fit this container, left out", self._path, track.codec)
             return None
-        if track.others:
-            log.warning(
-                "%s: one track of sound is kept (%s), %d left out", self._path, track.codec, track.others
-            )
+        self._remarks.tell_of_others(track)
         return sound
 
     def _mux_pictures(self, packets: Iterable[Packet[Any]]) -> None:
@@ -266,13 +263,11 @@ class Film:
     def _lose_sound(self, error: Exception) -> None:
         """Go on without sound: if it was not to blame, the next picture fails too."""
         self._sound = None
-        log.warning("%s: the sound cannot be written, left out from here: %s", self._path, _words(error))
+        self._remarks.tell_of_loss(error)
 
     def _tell_of_strays(self) -> None:
-        if self._sound is not None and self._sound.astray and not self._strayed:
-            self._strayed = True
-            away = self._sound.astray
-            log.warning("%s: sound lies %+.0f s from its picture, left out while it does", self._path, away)
+        if self._sound is not None:
+            self._remarks.tell_of_strays(self._sound.astray)
 
 
 class Clock:
@@ -343,10 +338,6 @@ def _delays(size: tuple[int, int], step: float, settings: Settings) -> tuple[int
     wanted = 1 + size[0] * size[1] // PIXELS_PER_THREAD
     threads = settings.threads or min(wanted, cores(), MAX_THREADS, 1 + held // 2)
     return threads, max(min(LOOKAHEAD[settings.preset], held - (threads - 1)), 0)
-
-
-def _words(error: Exception) -> str:
-    return (getattr(error, "strerror", "") or str(error)).lower()
 
 
 def _packets(frame: Frame) -> Sequence[AudioPacket]:

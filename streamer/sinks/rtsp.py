@@ -19,7 +19,8 @@ from streamer.sinks.place import Place, place_of
 from streamer.sinks.rtcp import Sender
 from streamer.sinks.rtp_sound import RtpSound, describe
 from streamer.sinks.rtsp_server import PAYLOAD, Channel, RtspServer
-from streamer.sinks.soundtrack import WAIT, Sync, tell_of_others
+from streamer.sinks.sound import Remarks
+from streamer.sinks.soundtrack import WAIT, Sync
 from streamer.sinks.studio import Studio
 from streamer.sources import SourceInfo
 from streamer.urls import read_query
@@ -96,7 +97,7 @@ class RtspSink:
         except (OSError, av.FFmpegError) as error:
             raise WorkError(f"{self._name}: cannot be encoded: {error}") from error
         if self._show is not None:
-            self._voice.tell_of_strays(self._show.write_sound(frame))
+            self._voice.remarks.tell_of_strays(self._show.write_sound(frame))
 
     def close(self) -> None:
         """Tell the viewers that it is over."""
@@ -119,12 +120,13 @@ class _Voice:
         self._lines = describe(track) if track is not None else ()
         self.track = track if self._lines else None
         self._heard: float | None = None  # pts of the last frame with sound
-        self._is_missed = self._has_strayed = False  # and this was said
+        self._is_missed = False  # and this was said
+        self.remarks = Remarks(name)
         channel.sound = self._lines
         if track is not None and not self._lines:
             log.warning("%s: %s sound does not fit RTSP, left out", name, track.codec)
         elif track is not None:
-            tell_of_others(name, track)
+            self.remarks.tell_of_others(track)
 
     def hear(self, frame: Frame) -> None:
         """Describe the sound for as long as it comes."""
@@ -139,12 +141,6 @@ class _Voice:
             log.warning(
                 "%s: no %s sound in %g s, left out until it comes", self._name, self.track.codec, WAIT
             )
-
-    def tell_of_strays(self, astray: float) -> None:
-        """Say, once, that packets lie this many seconds from their picture."""
-        if astray and not self._has_strayed:
-            self._has_strayed = True
-            log.warning("%s: sound lies %+.0f s from its picture, left out while it does", self._name, astray)
 
 
 class _Show:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-__all__ = ["Order", "Sound", "takes"]
+__all__ = ["Order", "Remarks", "Sound", "takes"]
+
+log = logging.getLogger(__name__)
 
 # FFmpeg's codec name -> Matroska's CodecID and bit depth (0 = not needed), from the Matroska codec registry.
 CODECS: dict[str, tuple[bytes, int]] = {
@@ -57,6 +60,31 @@ APART = 30.0  # seconds from a packet to its picture that no interleaving and no
 def takes(form: str, track: AudioTrack) -> bool:
     """Tell whether packets of a track can be copied into this kind of container."""
     return track.codec in TAKEN.get(form, ()) and (track.codec != "aac" or bool(track.extradata))
+
+
+class Remarks:
+    """What is said, under an output's name, of sound that is left out."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._has_strayed = False  # and this was said
+
+    def tell_of_others(self, track: AudioTrack) -> None:
+        """Say that one track of several is kept."""
+        if track.others:
+            kept = track.codec, track.others
+            log.warning("%s: one track of sound is kept (%s), %d left out", self._name, *kept)
+
+    def tell_of_strays(self, astray: float) -> None:
+        """Say, once, that packets lie this many seconds from their picture; 0: they do not."""
+        if astray and not self._has_strayed:
+            self._has_strayed = True
+            log.warning("%s: sound lies %+.0f s from its picture, left out while it does", self._name, astray)
+
+    def tell_of_loss(self, error: Exception) -> None:
+        """Say that the output goes on without sound."""
+        words = (getattr(error, "strerror", "") or str(error)).lower()
+        log.warning("%s: the sound cannot be written, left out from here: %s", self._name, words)
 
 
 class Order:

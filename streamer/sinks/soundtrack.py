@@ -11,13 +11,13 @@ from streamer.audio import AudioTrack
 from streamer.frame import Frame
 from streamer.sinks.broadcast import Encoded
 from streamer.sinks.film import TICKS
-from streamer.sinks.sound import Sound, takes
+from streamer.sinks.sound import Remarks, Sound, takes
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet
 
-__all__ = ["WAIT", "Soundtrack", "Sync", "tell_of_others"]
+__all__ = ["WAIT", "Soundtrack", "Sync"]
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,14 @@ class Soundtrack:
         self._now = 0.0  # pts of the last frame
         self._heard = float("-inf")  # and of the last one with sound
         self._is_missed = False  # and this was said
-        self._strayed = False  # and this was said
+        self._remarks = Remarks(name)
         self._held: list[Encoded] = []
         self._sound: Sound | None = None
         self._sync = Sync()
         if track is not None and self._track is None:
             log.warning("%s: %s sound does not fit %s, left out", name, track.codec, form)
         elif track is not None:
-            tell_of_others(name, track)
+            self._remarks.tell_of_others(track)
 
     @property
     def track(self) -> AudioTrack | None:
@@ -122,20 +122,9 @@ class Soundtrack:
         for packet in sound.packets(frame.audio, shift, frame.pts + shift):
             if (packet.pts or 0) * float(packet.time_base) >= sync.begin:
                 yield packet
-        if sound.astray and not self._strayed:
-            self._strayed = True
-            log.warning(
-                "%s: sound lies %+.0f s from its picture, left out while it does", self._name, sound.astray
-            )
+        self._remarks.tell_of_strays(sound.astray)
 
     def lose(self, error: Exception) -> None:
         """Go on without sound."""
         self._sound = self._track = None
-        words = (getattr(error, "strerror", "") or str(error)).lower()
-        log.warning("%s: the sound cannot be written, left out from here: %s", self._name, words)
-
-
-def tell_of_others(name: str, track: AudioTrack) -> None:
-    """Say that one track of several is kept."""
-    if track.others:
-        log.warning("%s: one track of sound is kept (%s), %d left out", name, track.codec, track.others)
+        self._remarks.tell_of_loss(error)
