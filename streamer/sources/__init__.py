@@ -93,7 +93,8 @@ SOURCES = {
     "udp": "streamer.sources.video:open_network",
 }
 LOCAL = {"file", "images", "lavfi", "synthetic"}
-DECODED = re.compile(r"\Agpu(?:\+[\w.]*)?:", re.IGNORECASE)  # on a GPU, of that kind
+GPU = r"(?i:gpu(?:\+[\w.]*)?)"  # and of which kind
+DECODED = re.compile(rf"\A{GPU}:")
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
@@ -132,7 +133,7 @@ def is_video(url: str) -> bool:
 
 def local_files(url: str) -> list[Path]:
     """Return the files of this machine that a source reads; none where it reads no files, or finds none."""
-    inner = _inner(url.removeprefix("chaos:"))
+    inner = re.sub(rf"^(?:(?:chaos|record|{GPU}):)+", "", url)
     kind = kind_of(inner)
     if kind == "images":
         from streamer.sources.images import files
@@ -174,7 +175,7 @@ def kind_of(url: str) -> str:
 def stream_name(url: str) -> str:
     """Return a name fit for a file: the last part of the path, else the host, else the scheme."""
     path = redact(url).partition("?")[0].rstrip("/")
-    path = re.sub(r"^(?:(?:chaos|file|gpu(?:\+[\w.]+)?|images|record|replay):)*", "", path)
+    path = re.sub(rf"^(?:(?:chaos|file|{GPU}|images|record|replay):)*", "", path)
     _, _, address = path.partition("://")
     if path.isdecimal():
         last = f"camera{path}"

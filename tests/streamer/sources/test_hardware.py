@@ -137,7 +137,8 @@ def test_a_prefix_changes_neither_name_nor_kind(clip: Path) -> None:
     assert is_local(f"gpu:{clip}")
     assert is_video(f"record:gpu+cuda:{clip}")
     assert not is_local("gpu:rtsp://gpu:8554/live")
-    assert local_files(f"gpu:{clip}") == [clip]
+    assert stream_name(f"GPU:{clip}") == "yard"
+    assert local_files(f"gpu:{clip}") == local_files(f"record:chaos:gpu:{clip}") == [clip]
 
 
 def test_the_benchmark_compares_both_sides(
